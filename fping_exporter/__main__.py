@@ -1,0 +1,8 @@
+"""``python -m fping_exporter``: the command ``fping-exporter``."""
+
+import sys
+
+from fping_exporter.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

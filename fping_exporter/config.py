@@ -1,0 +1,214 @@
+"""The configuration: YAML in, one frozen value out, every error with its place.
+
+Defaults live in the types. ``deploy/fping-exporter.yml`` is the commented sample.
+"""
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from fping_exporter.duration import Duration
+from fping_exporter.errors import ConfigError
+
+__all__ = ["Cache", "Config", "Instances", "Probe", "Rule", "load", "parse"]
+
+Patterns = str | tuple[str, ...]
+"""One glob or several, of which any may match."""
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Part of the configuration: read strictly, unchangeable."""
+
+
+class Rule(_Section):
+    """A rule of the selection: every key that is given must match."""
+
+    id: Patterns | None = None
+    project: Patterns | None = None
+    """Id or name."""
+    name: Patterns | None = None
+    status: Patterns | None = None
+    hypervisor: Patterns | None = None
+    availability_zone: Patterns | None = None
+    network: Patterns | None = None
+    tag: Patterns | None = None
+    address: Patterns | None = None
+    """CIDR; matches when any address of the instance is within."""
+    metadata: dict[str, Patterns] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what could never be meant."""
+        given = [name for name in self.__struct_fields__ if getattr(self, name) is not None]
+        if not given:
+            message = "a rule needs at least one key: " + ", ".join(self.__struct_fields__)
+            raise ValueError(message)
+        for name in given:
+            if not getattr(self, name):
+                message = f"{name}: empty, so the rule could never match"
+                raise ValueError(message)
+        for cidr in patterns(self.address):
+            try:
+                ipaddress.ip_network(cidr)
+            except ValueError as error:
+                message = f"address: expected a network such as 10.0.0.0/8 or fd00::/8: {error}"
+                raise ValueError(message) from None
+
+
+def patterns(value: Patterns | None) -> tuple[str, ...]:
+    """One or several patterns, always as a tuple."""
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else value
+
+
+class Instances(_Section):
+    """Which instances are taken: those that any rule includes, less those that any excludes."""
+
+    include: tuple[Rule, ...] = ()
+    exclude: tuple[Rule, ...] = ()
+
+
+class Probe(_Section):
+    """How the instances are asked."""
+
+    engine: Literal["sweep", "multiping"] = "sweep"
+    timeout: Duration = Duration(1)
+    """Wait for the reply to a packet."""
+    count: Annotated[int, Meta(ge=1, le=100)] = 1
+    """Packets to every address in a sweep."""
+    retries: Annotated[int, Meta(ge=0, le=10)] = 2
+    """Further rounds, only for addresses that have not answered."""
+    rate: Annotated[int, Meta(ge=1, le=1_000_000)] = 20_000
+    """Packets a second at most, over all sockets."""
+    addresses: Literal["all", "fixed", "floating"] = "all"
+    families: Annotated[tuple[Literal[4, 6], ...], Meta(min_length=1)] = (4, 6)
+
+
+class Cache(_Section):
+    """How old an answer may be."""
+
+    inventory: Duration = Duration(60)
+    """Age at which the list of instances is refreshed."""
+    sweep: Duration = Duration(15)
+    """Age at which a scrape triggers a new sweep."""
+    max_stale: Duration = Duration(600)
+    """Older results are not served."""
+
+    def __post_init__(self) -> None:
+        """Refuse ages that would leave every scrape empty."""
+        for name in ("inventory", "sweep"):
+            if self.max_stale <= getattr(self, name):
+                message = f"max_stale: must be above {name} ({getattr(self, name)}), got {self.max_stale}"
+                raise ValueError(message)
+
+
+class Config(_Section):
+    """All of it."""
+
+    cloud: str | None = None
+    """Entry of clouds.yaml; None: OS_CLOUD, else the OS_* variables."""
+    region: str | None = None
+    all_projects: bool = True
+    """False: only the credentials' own project, which needs no admin right."""
+    projects: tuple[str, ...] = ()
+    """Names or ids; when given, only these are listed."""
+    instances: Instances = Instances()
+    probe: Probe = Probe()
+    cache: Cache = Cache()
+
+
+def load(path: Path) -> Config:
+    """Read the file at `path`; raise ConfigError with the file, the place and what is right."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise ConfigError(f"{path}: cannot be read: {reason}") from None
+    return parse(text, source=str(path))
+
+
+def parse(text: str, *, source: str) -> Config:
+    """Read a configuration; `source` names it in the ConfigError that bad text raises."""
+    try:
+        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506, it is a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise ConfigError(f"{source}{place}: {error.problem or error.context}") from None
+    except (yaml.YAMLError, ValueError) as error:  # control characters; 2026-13-01
+        raise ConfigError(f"{source}: {' '.join(str(error).split())}") from None
+    try:
+        return msgspec.convert({} if data is None else data, Config, strict=True, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{source}: {_explain(str(error))}") from None
+
+
+def _decode(kind: type, value: object) -> object:
+    """Read the one type of ours that msgspec does not know."""
+    if kind is Duration:
+        return Duration.parse(value)
+    raise NotImplementedError(kind)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002, the base's signature
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark
+                )
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_PLACE = re.compile(r"(?P<what>.*?)(?: - at `(?P<key>key in )?\$(?P<path>[^`]*)`)?", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>.*)`", re.DOTALL)
+_TYPES = {
+    "array": "a list",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "null": "nothing",
+    "object": "a mapping",
+    "str": "text",
+    "duration": "a duration such as 15s",
+}
+
+
+def _explain(message: str) -> str:
+    """Say what msgspec found in the words of someone who writes YAML."""
+    found = _PLACE.fullmatch(message)
+    assert found  # noqa: S101, the pattern matches any text
+    what, path = found["what"], (found["path"] or "").lstrip(".")
+    where = f"{path}: " if path else ""
+    if unknown := _UNKNOWN.fullmatch(what):
+        known = _keys_at(path)
+        near = difflib.get_close_matches(unknown["key"], known, n=1, cutoff=0.5)
+        hint = f'did you mean "{near[0]}"?' if near else "known are " + ", ".join(known)
+        return f"{path + '.' if path else ''}{unknown['key']}: unknown key; {hint}"
+    what = re.sub(
+        r"`([a-z |]+)`",
+        lambda m: " or ".join(_TYPES.get(t, t) for t in re.split(r" ?\| ?", m[1])),
+        what,
+    )
+    return where + what[:1].lower() + what[1:]
+
+
+def _keys_at(path: str) -> list[str]:
+    """Return the keys that a mapping at `path`, such as ``instances.include[...]``, may have."""
+    kind: Any = Config
+    for name in re.sub(r"\[[^]]*\]", "", path).split(".") if path else ():
+        kind = get_type_hints(kind)[name]
+        kind = getattr(kind, "__args__", (kind,))[0]
+    return list(kind.__struct_fields__)
