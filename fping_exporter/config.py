@@ -27,7 +27,7 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Part of the configuration: read strictly, unchangeable."""
 
 
-class Rule(_Section):
+class Rule(_Section, frozen=True):
     """A rule of the selection: every key that is given must match."""
 
     id: Patterns | None = None
@@ -68,14 +68,14 @@ def patterns(value: Patterns | None) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else value
 
 
-class Instances(_Section):
+class Instances(_Section, frozen=True):
     """Which instances are taken: those that any rule includes, less those that any excludes."""
 
     include: tuple[Rule, ...] = ()
     exclude: tuple[Rule, ...] = ()
 
 
-class Probe(_Section):
+class Probe(_Section, frozen=True):
     """How the instances are asked."""
 
     engine: Literal["sweep", "multiping"] = "sweep"
@@ -91,7 +91,7 @@ class Probe(_Section):
     families: Annotated[tuple[Literal[4, 6], ...], Meta(min_length=1)] = (4, 6)
 
 
-class Cache(_Section):
+class Cache(_Section, frozen=True):
     """How old an answer may be."""
 
     inventory: Duration = Duration(60)
@@ -109,7 +109,7 @@ class Cache(_Section):
                 raise ValueError(message)
 
 
-class Config(_Section):
+class Config(_Section, frozen=True):
     """All of it."""
 
     cloud: str | None = None

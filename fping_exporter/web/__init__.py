@@ -1,0 +1,26 @@
+"""The faces of a snapshot on HTTP: one Flask blueprint each."""
+
+from flask import Flask, Response
+
+from fping_exporter.monitor import Monitor
+from fping_exporter.telemetry import Telemetry
+from fping_exporter.web import lifecycle, metrics, status
+
+__all__ = ["create_app"]
+
+
+def create_app(monitor: Monitor, *, telemetry: Telemetry, telemetry_path: str) -> Flask:
+    """Put the faces together; `telemetry_path` is where the metrics are, ``/metrics`` as a rule."""
+    app = Flask(__name__, static_folder=None)
+    app.register_blueprint(metrics.blueprint(monitor, telemetry=telemetry, path=telemetry_path))
+    app.register_blueprint(status.blueprint(monitor, telemetry_path=telemetry_path))
+    app.register_blueprint(lifecycle.blueprint(monitor))
+    app.after_request(_harden)
+    return app
+
+
+def _harden(response: Response) -> Response:
+    """Names from Nova are untrusted text: nothing in a page may run or be guessed to be a page."""
+    response.headers.setdefault("Content-Security-Policy", "default-src 'self'; frame-ancestors 'none'")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    return response

@@ -1,0 +1,66 @@
+"""``/metrics``: the newest snapshot and the exporter's own metrics, for Prometheus."""
+
+import gzip
+import math
+
+from flask import Blueprint, Response, request
+from prometheus_client.exposition import choose_encoder, gzip_accepted
+from prometheus_client.registry import Collector
+
+from fping_exporter.metrics import Exposition
+from fping_exporter.monitor import Monitor
+from fping_exporter.telemetry import Telemetry
+
+__all__ = ["blueprint", "scrape_timeout"]
+
+_OFFSET = 0.5
+"""Seconds before Prometheus gives up by which the answer is on its way, as blackbox_exporter has it."""
+_DEFAULT_TIMEOUT = 10.0
+"""Seconds that Prometheus waits for a scrape unless told otherwise."""
+
+
+def blueprint(monitor: Monitor, *, telemetry: Telemetry, path: str) -> Blueprint:
+    """Serve the metrics at `path`, in text format 0.0.4 or OpenMetrics, gzipped on request.
+
+    ``name[]`` restricts the answer to samples of these names, as in every client library.
+    """
+    bp = Blueprint("metrics", __name__)
+    exposition = Exposition()
+
+    @bp.get(path)
+    def metrics() -> Response:
+        snapshot = monitor.snapshot(
+            timeout=scrape_timeout(request.headers.get("X-Prometheus-Scrape-Timeout-Seconds"))
+        )
+        telemetry.up.set(snapshot is not None)
+        names = request.args.getlist("name[]") or None
+        own: Collector = telemetry.registry
+        if names is not None:
+            own = telemetry.registry.restricted_registry(names)
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        compressed = gzip_accepted(request.headers.get("Accept-Encoding", ""))
+        instances = exposition.render(snapshot, names=names, compressed=compressed) if snapshot else b""
+        # Last, as OpenMetrics ends in a line that says so.
+        rest = encode(own)
+        body = instances + (gzip.compress(rest, 1, mtime=0) if compressed else rest)
+        response = Response(body, content_type=content_type)
+        response.headers["Vary"] = "Accept, Accept-Encoding"
+        if compressed:
+            response.headers["Content-Encoding"] = "gzip"
+        return response
+
+    return bp
+
+
+def scrape_timeout(header: str | None) -> float:
+    """Return how many seconds a scrape may wait, from ``X-Prometheus-Scrape-Timeout-Seconds``.
+
+    A header that is absent or is not a finite number above zero counts as 10 s.
+    """
+    try:
+        seconds = float(header or "")
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        seconds = _DEFAULT_TIMEOUT
+    return max(seconds - _OFFSET, 0)
