@@ -1,5 +1,51 @@
-lock:
-	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
-		--custom-compile-command 'make lock' pyproject.toml -o requirements.lock
-	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
-		--custom-compile-command 'make lock' --group dev pyproject.toml -o requirements-dev.lock
+# Everything below works on a bare Debian or Ubuntu with Python 3.11 or newer, git and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SLOW := netns or lab or e2e or browser
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow check format bench lab-up lab-down lock apt
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.runtime ## Show the exporter at work on a cloud of its own (N=10000 for a larger one)
+	@$(BIN)/python -m fping_exporter demo $(if $(N),--instances $(N))
+
+test: $(VENV)/.dev ## Run the tests that need neither root nor a server
+	$(BIN)/pytest -q -m 'not ($(SLOW))'
+
+check: $(VENV)/.dev ## Lint, check the types and the formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/.dev ## Mend what ruff can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: ## Resolve the dependencies anew (needs uv)
+	uv pip compile $(UV_FLAGS) pyproject.toml -o requirements.lock
+	uv pip compile $(UV_FLAGS) --group dev pyproject.toml -o requirements-dev.lock
+UV_FLAGS := --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
+	--python-version 3.11 --custom-compile-command 'make lock'
+
+# A stamp file records what is installed, so that make does it again when the lock has changed.
+$(VENV)/.runtime: requirements.lock | $(BIN)/python
+	$(PIP) install --require-hashes -r $<
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
+	$(PIP) install --require-hashes -r $<
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo '$(PYTHON) is too old or absent: Python 3.11 or newer is needed (make PYTHON=python3.12 ...)' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ test "$$(id -u)" = 0 && apt-get install -q -y python3-venv; } || \
+		{ echo 'this Python makes no virtual environments yet: sudo apt-get install python3-venv' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
