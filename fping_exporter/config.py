@@ -5,10 +5,11 @@ Defaults live in the types. ``deploy/fping-exporter.yml`` is the commented sampl
 
 import difflib
 import ipaddress
+import json
 import re
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
@@ -172,17 +173,20 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_PLACE = re.compile(r"(?P<what>.*?)(?: - at `(?P<key>key in )?\$(?P<path>[^`]*)`)?", re.DOTALL)
+_PLACE = re.compile(r"(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>[^`]*)`)?", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>.*)`", re.DOTALL)
-_TYPES = {
+_CHOICE = re.compile(r"Invalid enum value (?P<got>.*)", re.DOTALL)
+_KIND = re.compile(r"Expected `(?P<expected>[^`]*)`(?P<bound>.*?)(?:, got `(?P<got>[^`]*)`)?", re.DOTALL)
+_KINDS = {
     "array": "a list",
     "bool": "true or false",
+    "date": "a date",
+    "datetime": "a time",
     "float": "a number",
     "int": "a whole number",
     "null": "nothing",
     "object": "a mapping",
     "str": "text",
-    "duration": "a duration such as 15s",
 }
 
 
@@ -193,22 +197,31 @@ def _explain(message: str) -> str:
     what, path = found["what"], (found["path"] or "").lstrip(".")
     where = f"{path}: " if path else ""
     if unknown := _UNKNOWN.fullmatch(what):
-        known = _keys_at(path)
+        known = list(_type_at(path).__struct_fields__)
         near = difflib.get_close_matches(unknown["key"], known, n=1, cutoff=0.5)
         hint = f'did you mean "{near[0]}"?' if near else "known are " + ", ".join(known)
         return f"{path + '.' if path else ''}{unknown['key']}: unknown key; {hint}"
-    what = re.sub(
-        r"`([a-z |]+)`",
-        lambda m: " or ".join(_TYPES.get(t, t) for t in re.split(r" ?\| ?", m[1])),
-        what,
-    )
-    return where + what[:1].lower() + what[1:]
+    if choice := _CHOICE.fullmatch(what):
+        allowed = " or ".join(json.dumps(value) for value in get_args(_type_at(path)))
+        return f"{where}expected {allowed}, got {choice['got'].replace(chr(39), chr(34))}"
+    if kind := _KIND.fullmatch(what):
+        # What may be null may also be left out, which is what one would do.
+        expected = [_KINDS.get(name, name) for name in kind["expected"].split(" | ") if name != "null"]
+        got = f", got {_KINDS.get(kind['got'], kind['got'])}" if kind["got"] else ""
+        every = " as every key" if found["key"] else ""
+        quote = "; put it in quotes if it is text" if "text" in expected and kind["got"] in _SCALARS else ""
+        return f"{where}expected {' or '.join(expected)}{every}{kind['bound']}{got}{quote}"
+    return where + what
 
 
-def _keys_at(path: str) -> list[str]:
-    """Return the keys that a mapping at `path`, such as ``instances.include[...]``, may have."""
+_SCALARS = {"int", "float", "bool", "date", "datetime"}
+
+
+def _type_at(path: str) -> Any:
+    """Return the type of what stands at `path`, such as ``instances.include[0]``, or in a list there."""
     kind: Any = Config
     for name in re.sub(r"\[[^]]*\]", "", path).split(".") if path else ():
         kind = get_type_hints(kind)[name]
-        kind = getattr(kind, "__args__", (kind,))[0]
-    return list(kind.__struct_fields__)
+        while get_origin(kind) not in (None, Literal):
+            kind = get_args(kind)[0]
+    return kind

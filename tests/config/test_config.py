@@ -1,0 +1,112 @@
+"""The configuration: what is right, and what each wrong one is told."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fping_exporter.config import Config, Rule, load, parse
+from fping_exporter.duration import Duration
+from fping_exporter.errors import ConfigError
+
+BAD = sorted((Path(__file__).parent / "bad").glob("*.yml"))
+KEYS = st.sampled_from(
+    ["cloud", "projects", "instances", "include", "probe", "timeout", "families", "cache", "sweep", "x"]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("1s") | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.integers(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def test_nothing_gives_the_defaults() -> None:
+    assert parse("", source="f") == Config()
+    assert parse("# nothing but this\n", source="f") == Config()
+
+
+def test_every_key() -> None:
+    settings = parse(
+        """
+        cloud: mine
+        region: west
+        all_projects: false
+        projects: [a, b]
+        instances:
+          include:
+            - {name: "web-*", metadata: {role: [www, api]}}
+          exclude:
+            - {address: [10.0.0.0/8, "fd00::/8"]}
+        probe: {engine: multiping, timeout: 1m30s, count: 2, retries: 0, rate: 1, addresses: fixed, families: [6]}
+        cache: {inventory: 1h, sweep: 500ms, max_stale: 1d}
+        """,
+        source="f",
+    )
+    assert settings.instances.include == (Rule(name="web-*", metadata={"role": ("www", "api")}),)
+    assert settings.probe.timeout == 90
+    assert settings.cache.sweep == 0.5
+    assert settings.cache.max_stale == 86_400
+
+
+@pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
+def test_what_is_wrong_gets_one_clear_line(path: Path) -> None:
+    expected = path.with_suffix(".err").read_text().rstrip("\n")
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    separator = "" if expected.startswith(":") else ": "
+    assert str(caught.value) == f"{path}{separator}{expected}"
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: No such file or directory"):
+        load(tmp_path / "none.yml")
+
+
+def test_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "binary.yml"
+    path.write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(ConfigError, match="cannot be read: not UTF-8 text"):
+        load(path)
+
+
+def test_variables_are_not_expanded() -> None:
+    assert parse('cloud: "${HOME}"', source="f").cloud == "${HOME}"
+
+
+@given(VALUES)
+def test_any_yaml_is_read_or_refused_in_one_line(value: object) -> None:
+    try:
+        parse(yaml.safe_dump(value, allow_unicode=True), source="f")
+    except ConfigError as error:
+        assert str(error).startswith("f")
+        assert len(str(error).splitlines()) == 1  # noqa: PT017, either outcome is right
+
+
+@given(st.text())
+def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
+    try:
+        parse(text, source="f")
+    except ConfigError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017, either outcome is right
+
+
+@given(st.integers(min_value=1, max_value=10**12))
+def test_durations_survive_a_round_trip(milliseconds: int) -> None:
+    text = str(Duration(milliseconds / 1000))
+    assert round(Duration.parse(text) * 1000) == milliseconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "s", "1x", "-1s", "1.5s", "1s1m", "1s 1ms", " 1s", "0s", "1e3s", 1, None]
+)
+def test_durations_that_are_none(text: object) -> None:
+    with pytest.raises(ValueError, match="expected a duration"):
+        Duration.parse(text)
+
+
+def test_durations_of_prometheus() -> None:
+    assert Duration.parse("1y2w3d4h5m6s7ms") == pytest.approx(
+        31_536_000 + 2 * 604_800 + 3 * 86_400 + 4 * 3600 + 5 * 60 + 6.007
+    )
