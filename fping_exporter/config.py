@@ -217,7 +217,7 @@ def _explain(message: str) -> str:
 _SCALARS = {"int", "float", "bool", "date", "datetime"}
 
 
-def _type_at(path: str) -> Any:
+def _type_at(path: str) -> Any:  # noqa: ANN401, types have no common type
     """Return the type of what stands at `path`, such as ``instances.include[0]``, or in a list there."""
     kind: Any = Config
     for name in re.sub(r"\[[^]]*\]", "", path).split(".") if path else ():

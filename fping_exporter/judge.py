@@ -76,7 +76,10 @@ def _verdict(
         alive=alive,
         reason=None if alive else _reason(instance, outcomes),
         rtt=min((outcome.rtt for outcome in outcomes if outcome.rtt is not None), default=None),
-        loss=min((1 - outcome.received / outcome.sent for outcome in outcomes if outcome.sent), default=None),
+        loss=min(
+            ((outcome.sent - outcome.received) / outcome.sent for outcome in outcomes if outcome.sent),
+            default=None,
+        ),
         last_reply_at=swept_at if alive else replied_at,
     )
 

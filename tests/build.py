@@ -1,0 +1,62 @@
+"""Short ways to make the values that tests are about."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from fping_exporter.model import (
+    LOCAL,
+    Address,
+    AddressKind,
+    Hypervisor,
+    Instance,
+    Inventory,
+    Outcome,
+    Project,
+    Sweep,
+    Target,
+)
+
+NOW = 1_795_392_000.25
+"""Some time in 2026."""
+
+
+def address(ip: str, *, kind: Literal["fixed", "floating"] = "fixed", network: str = "private") -> Address:
+    return Address(ip, 6 if ":" in ip else 4, AddressKind(kind), network)
+
+
+def instance(id_: str = "a", *addresses: Address | str, **changes: object) -> Instance:
+    values = {"project_id": "p", "name": id_, "status": "ACTIVE"} | changes
+    return Instance(
+        id=id_,
+        addresses=tuple(address(each) if isinstance(each, str) else each for each in addresses),
+        **values,  # type: ignore[arg-type]
+    )
+
+
+def inventory(
+    *instances: Instance, projects: tuple[Project, ...] = (), hypervisors: tuple[Hypervisor, ...] = ()
+) -> Inventory:
+    return Inventory(
+        instances=instances,
+        projects={project.id: project for project in projects},
+        hypervisors=hypervisors,
+        parts={"hypervisors": bool(hypervisors), "projects": bool(projects)},
+        listed_at=NOW,
+        duration=0.5,
+    )
+
+
+ALIVE = Outcome(sent=1, received=1, rtt=0.000_25)
+SILENT = Outcome(sent=1, received=0, rtt=None)
+UNREACHABLE = Outcome(sent=1, received=0, rtt=None, unreachable=True)
+
+
+def sweep(outcomes: Mapping[str, Outcome]) -> Sweep:
+    return Sweep(
+        outcomes={Target(LOCAL, ip): outcome for ip, outcome in outcomes.items()},
+        sent=sum(outcome.sent for outcome in outcomes.values()),
+        received=sum(outcome.received for outcome in outcomes.values()),
+        rejected={"source": 2},
+        started_at=NOW + 1,
+        duration=1.5,
+    )

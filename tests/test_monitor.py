@@ -1,0 +1,274 @@
+"""The cache: when it refreshes, who waits for whom, and what a fault costs."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+import pytest
+
+from fping_exporter import config
+from fping_exporter.duration import Duration
+from fping_exporter.errors import CloudError, ProbeError
+from fping_exporter.model import Inventory, Outcome, Snapshot, Sweep, Target, Verdict
+from fping_exporter.monitor import Monitor
+from fping_exporter.telemetry import Telemetry
+from tests.build import ALIVE, instance, inventory
+
+SOON = 5.0
+"""Seconds by which what should happen at once has happened."""
+FOREVER = Duration(3600)
+NOW = Duration(0.000_001)
+
+
+class Cloud:
+    """A list of instances that can be held up, changed and broken."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.open = threading.Event()
+        self.open.set()
+        self.error: Exception | None = None
+        self.guests = [instance("a", "10.0.0.1")]
+
+    def __call__(self) -> Inventory:
+        self.calls += 1
+        assert self.open.wait(SOON)
+        if self.error:
+            raise self.error
+        return inventory(*self.guests)
+
+
+class Pinger:
+    """A prober to which everything is alive, that can be held up and broken."""
+
+    def __init__(self) -> None:
+        self.calls: list[set[Target]] = []
+        self.open = threading.Event()
+        self.open.set()
+        self.error: Exception | None = None
+
+    def probe(self, targets: Collection[Target]) -> Sweep:
+        self.calls.append(set(targets))
+        assert self.open.wait(SOON)
+        if self.error:
+            raise self.error
+        outcomes: dict[Target, Outcome] = dict.fromkeys(targets, ALIVE)
+        return Sweep(
+            outcomes=outcomes, sent=len(outcomes), received=len(outcomes), started_at=time.time(), duration=0
+        )
+
+
+@pytest.fixture
+def cloud() -> Iterator[Cloud]:
+    cloud = Cloud()
+    yield cloud
+    cloud.open.set()
+
+
+@pytest.fixture
+def pinger() -> Iterator[Pinger]:
+    pinger = Pinger()
+    yield pinger
+    pinger.open.set()
+
+
+@pytest.fixture
+def telemetry() -> Telemetry:
+    return Telemetry()
+
+
+def sample(telemetry: Telemetry, name: str, **labels: str) -> float | None:
+    return telemetry.registry.get_sample_value(f"fping_exporter_{name}", labels)
+
+
+@pytest.fixture
+def monitor(cloud: Cloud, pinger: Pinger, telemetry: Telemetry) -> Callable[..., Monitor]:
+    def make(
+        *, inventory: Duration = FOREVER, sweep: Duration = FOREVER, max_stale: Duration = FOREVER
+    ) -> Monitor:
+        settings = config.Config(
+            cache=config.Cache(inventory=inventory, sweep=sweep, max_stale=Duration(max_stale + 1))
+        )
+        return Monitor(settings, list_instances=cloud, prober=pinger, telemetry=telemetry)
+
+    return make
+
+
+def verdicts(snapshot: Snapshot | None) -> Sequence[Verdict]:
+    return snapshot.verdicts if snapshot else ()
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SOON
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_nothing_is_done_before_somebody_asks(
+    monitor: Callable[..., Monitor], cloud: Cloud, pinger: Pinger
+) -> None:
+    monitor()
+    assert (cloud.calls, pinger.calls) == (0, [])
+
+
+def test_a_young_snapshot_is_served_as_it_is(
+    monitor: Callable[..., Monitor], cloud: Cloud, pinger: Pinger
+) -> None:
+    one = monitor()
+    first = one.snapshot(timeout=SOON)
+    assert first is not None
+    assert one.snapshot(timeout=SOON) is first
+    assert one.latest is first
+    assert (cloud.calls, len(pinger.calls)) == (1, 1)
+
+
+def test_an_old_snapshot_is_refreshed_from_a_young_inventory(
+    monitor: Callable[..., Monitor], cloud: Cloud, pinger: Pinger
+) -> None:
+    one = monitor(sweep=NOW)
+    assert one.snapshot(timeout=SOON) is not one.snapshot(timeout=SOON)
+    assert (cloud.calls, len(pinger.calls)) == (1, 2)
+
+
+def test_parallel_callers_join_one_refresh(
+    monitor: Callable[..., Monitor], cloud: Cloud, pinger: Pinger
+) -> None:
+    one = monitor()
+    pinger.open.clear()
+    results: list[object] = []
+    callers = [threading.Thread(target=lambda: results.append(one.snapshot(timeout=SOON))) for _ in range(8)]
+    for caller in callers:
+        caller.start()
+    eventually(lambda: bool(pinger.calls))
+    pinger.open.set()
+    for caller in callers:
+        caller.join()
+    assert len(set(map(id, results))) == 1
+    assert results[0] is not None
+    assert (cloud.calls, len(pinger.calls)) == (1, 1)
+
+
+def test_a_caller_leaves_at_its_deadline_and_the_refresh_goes_on(
+    monitor: Callable[..., Monitor], pinger: Pinger
+) -> None:
+    one = monitor()
+    pinger.open.clear()
+    begun = time.monotonic()
+    assert one.snapshot(timeout=0.05) is None
+    assert time.monotonic() - begun < 1
+    pinger.open.set()
+    eventually(lambda: one.latest is not None)
+    assert len(pinger.calls) == 1
+
+
+def test_a_caller_who_leaves_gets_the_newest_complete_snapshot(
+    monitor: Callable[..., Monitor], pinger: Pinger
+) -> None:
+    one = monitor(sweep=NOW)
+    first = one.snapshot(timeout=SOON)
+    pinger.open.clear()
+    assert one.snapshot(timeout=0.01) is first
+
+
+def test_a_new_inventory_never_holds_a_sweep_up(
+    monitor: Callable[..., Monitor], cloud: Cloud, pinger: Pinger
+) -> None:
+    one = monitor(inventory=NOW, sweep=NOW)
+    first = one.snapshot(timeout=SOON)
+    cloud.open.clear()
+    cloud.guests.append(instance("b", "10.0.0.2"))
+    second = one.snapshot(timeout=SOON)
+    assert second is not None
+    assert second is not first
+    assert len(second.verdicts) == 1
+    cloud.open.set()
+    eventually(lambda: len(verdicts(one.snapshot(timeout=SOON))) == 2)
+    assert len(pinger.calls[-1]) == 2
+
+
+def test_a_cloud_that_is_away_leaves_the_last_inventory_in_use(
+    monitor: Callable[..., Monitor],
+    cloud: Cloud,
+    telemetry: Telemetry,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    one = monitor(inventory=NOW, sweep=NOW)
+    first = one.snapshot(timeout=SOON)
+    cloud.error = CloudError("Nova does not answer")
+    second = one.snapshot(timeout=SOON)
+    assert second is not None
+    assert second is not first
+    eventually(lambda: sample(telemetry, "inventory_success") == 0)
+    assert sample(telemetry, "sweep_success") == 1
+    assert sample(telemetry, "inventory_instances") == 1
+    assert caplog.messages == ["listing the instances failed: Nova does not answer"]
+
+
+def test_what_is_too_old_is_not_served(cloud: Cloud, pinger: Pinger, telemetry: Telemetry) -> None:
+    cache = config.Cache(inventory=NOW, sweep=NOW, max_stale=Duration(0.05))
+    one = Monitor(config.Config(cache=cache), list_instances=cloud, prober=pinger, telemetry=telemetry)
+    assert one.snapshot(timeout=SOON)
+    cloud.error = CloudError("Nova does not answer")
+    time.sleep(0.06)
+    assert one.snapshot(timeout=SOON) is None
+    assert one.latest is not None
+    assert len(pinger.calls) == 1
+    cloud.error = None
+    assert one.snapshot(timeout=SOON)
+
+
+@pytest.mark.parametrize("error", [ProbeError("no sockets"), ZeroDivisionError()])
+def test_a_sweep_that_fails_costs_only_itself(
+    error: Exception,
+    monitor: Callable[..., Monitor],
+    pinger: Pinger,
+    telemetry: Telemetry,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    one = monitor(sweep=NOW)
+    first = one.snapshot(timeout=SOON)
+    pinger.error = error
+    assert one.snapshot(timeout=SOON) is first
+    assert sample(telemetry, "sweep_success") == 0
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    pinger.error = None
+    assert one.snapshot(timeout=SOON) is not first
+    assert sample(telemetry, "sweep_success") == 1
+
+
+def test_no_cloud_at_first(monitor: Callable[..., Monitor], cloud: Cloud, pinger: Pinger) -> None:
+    cloud.error = CloudError("Nova does not answer")
+    one = monitor()
+    assert one.snapshot(timeout=SOON) is None
+    assert pinger.calls == []
+    cloud.error = None
+    assert one.snapshot(timeout=SOON)
+
+
+def test_only_selected_instances_are_asked(cloud: Cloud, pinger: Pinger, telemetry: Telemetry) -> None:
+    cloud.guests.append(instance("b", "10.0.0.2"))
+    settings = config.Config(instances=config.Instances(exclude=(config.Rule(id="a"),)))
+    one = Monitor(settings, list_instances=cloud, prober=pinger, telemetry=telemetry)
+    snapshot = one.snapshot(timeout=SOON)
+    assert snapshot is not None
+    assert [verdict.instance.id for verdict in snapshot.verdicts] == ["b"]
+    assert pinger.calls == [{Target("local", "10.0.0.2")}]
+
+
+def test_warming_up_does_not_wait(monitor: Callable[..., Monitor], pinger: Pinger) -> None:
+    one = monitor()
+    pinger.open.clear()
+    one.warm_up()
+    assert one.latest is None
+    pinger.open.set()
+    eventually(lambda: one.latest is not None)
+
+
+def test_a_sweep_is_counted(monitor: Callable[..., Monitor], telemetry: Telemetry) -> None:
+    monitor().snapshot(timeout=SOON)
+    assert sample(telemetry, "packets_sent_total") == 1
+    assert sample(telemetry, "packets_received_total") == 1
+    assert sample(telemetry, "sweep_targets") == 1
+    assert sample(telemetry, "part_success", part="hypervisors") == 0
