@@ -3,9 +3,13 @@
 from collections.abc import Collection
 from typing import Protocol
 
+from fping_exporter import config
 from fping_exporter.model import Sweep, Target
+from fping_exporter.probe.pacing import Pacer
+from fping_exporter.probe.sockets import Kind, check_permission
+from fping_exporter.probe.sweep import SweepProber
 
-__all__ = ["Prober"]
+__all__ = ["Kind", "Prober", "check_permission", "make_prober"]
 
 
 class Prober(Protocol):
@@ -19,3 +23,9 @@ class Prober(Protocol):
         targets shows in their outcomes instead.
         """
         ...
+
+
+def make_prober(settings: config.Probe) -> Prober:
+    """Make the engine that the configuration names; what it sends, in all threads, stays below `rate`."""
+    pacer = Pacer(rate=settings.rate)
+    return SweepProber(timeout=settings.timeout, count=settings.count, retries=settings.retries, pacer=pacer)

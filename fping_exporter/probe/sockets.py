@@ -1,0 +1,293 @@
+"""ICMP sockets: raw where permitted, else datagram, behind one face.
+
+icmplib's socket classes are not used: they resolve each address anew, compute the checksum
+in a Python loop, and give neither the sender, nor kernel timestamps, nor the error queue.
+"""
+
+import ctypes
+import errno
+import os
+import secrets
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import Self
+
+from fping_exporter.errors import ProbeError, SocketPermissionError
+from fping_exporter.model import LOCAL, Family
+from fping_exporter.probe import packet
+
+__all__ = ["IcmpSocket", "Kind", "Opener", "SocketAddress", "check_permission", "open_local", "open_socket"]
+
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+"""What sendto takes and recvmsg gives for IPv4 and for IPv6."""
+Arrival = tuple[packet.EchoReply | packet.EchoError, SocketAddress, int]
+"""What came, from whom, and when (monotonic clock, nanoseconds)."""
+
+# From Linux's asm-generic/socket.h, linux/icmp.h, linux/icmpv6.h, linux/in.h, linux/in6.h
+# and linux/errqueue.h; the socket module lacks them.
+_SO_ATTACH_FILTER = 26
+_SO_SNDBUFFORCE = 32
+_SO_RCVBUFFORCE = 33
+_SO_TIMESTAMPNS = 35
+_SOL_RAW = 255
+_ICMP_FILTER = 1
+_ICMP6_FILTER = 1
+_RECVERR: dict[Family, tuple[int, int]] = {4: (socket.IPPROTO_IP, 11), 6: (socket.IPPROTO_IPV6, 25)}
+_FROM_ICMP = (2, 3)
+_TIMESPEC = struct.Struct("@ll")
+_EXTENDED_ERROR = struct.Struct("=IBBB")
+
+_BUFFER_BYTES = 8 << 20
+"""Room for 10,000 small packets at the 832 bytes that the kernel books for each.
+
+In the send buffer they wait for neighbours that do not answer ARP.
+"""
+_PACKET_BYTES = 2048
+_ANCILLARY_BYTES = 512
+_AT_ONCE = 512
+"""Packets read before the caller's turn: a flood may not keep it from its clock."""
+_FAMILY: dict[Family, socket.AddressFamily] = {4: socket.AF_INET, 6: socket.AF_INET6}
+_PROTOCOL: dict[Family, int] = {4: socket.IPPROTO_ICMP, 6: socket.IPPROTO_ICMPV6}
+_NAME: dict[Family, str] = {4: "ICMP", 6: "ICMPv6"}
+
+
+class Kind(StrEnum):
+    """What sort of ICMP socket the kernel gave."""
+
+    RAW = "raw"
+    DATAGRAM = "datagram"
+
+
+class IcmpSocket:
+    """One socket with an identifier of its own, which sees nobody else's echo replies.
+
+    Other programs' packets never reach the buffer: a datagram socket is handed its own only,
+    a raw one carries a filter on the identifier.
+    """
+
+    def __init__(self, sock: socket.socket, *, family: Family, kind: Kind) -> None:
+        """Take over `sock`, fresh from the kernel."""
+        self.family = family
+        self.kind = kind
+        self._sock = sock
+        self._sendto = sock.sendto
+        self._errors: list[Arrival] = []
+        self._view = memoryview(bytearray(_PACKET_BYTES))
+        sock.settimeout(0)
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        _enlarge(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF)
+        _enlarge(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF)
+        if kind is Kind.RAW:
+            self.ident = secrets.randbelow(0xFFFF) + 1
+            _filter_types(sock, family)
+            _filter_ident(sock, family, self.ident)
+        else:
+            sock.setsockopt(*_RECVERR[family], 1)
+            self.ident = _bind_ident(sock)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the socket."""
+        self._sock.close()
+
+    def fileno(self) -> int:
+        """Return the file descriptor, for a selector."""
+        return self._sock.fileno()
+
+    def send(self, data: bytes, address: SocketAddress) -> None:
+        """Send an ICMP message; raise the OSError that stands against this one."""
+        try:
+            self._sendto(data, address)
+        except OSError:
+            # A datagram socket reports an ICMP error about an earlier packet on the next call,
+            # whomever that is for. Only with an empty error queue is it this packet's own.
+            for _ in range(_AT_ONCE):
+                if not self._fetch_errors():
+                    raise
+                try:
+                    self._sendto(data, address)
+                except OSError:
+                    continue
+                return
+            raise
+
+    def receive(self) -> Iterator[Arrival]:
+        """Yield, without waiting, what came in with this socket's identifier."""
+        family, ident, view = self.family, self.ident, self._view
+        raw_ipv4 = family == packet.IPV4 and self.kind is Kind.RAW
+        recvmsg_into, buffers = self._sock.recvmsg_into, [view]
+        # The kernel stamps by the wall clock, which may be set between the sending and the arrival.
+        clock_offset = time.time_ns() - time.monotonic_ns()
+        for _ in range(_AT_ONCE):
+            try:
+                size, ancillary, _, address = recvmsg_into(buffers, _ANCILLARY_BYTES)
+            except BlockingIOError:
+                break
+            except OSError:  # an ICMP error waits in the error queue
+                continue
+            message = view[:size]
+            answer = packet.parse(family, packet.strip_ipv4(message) if raw_ipv4 else message)
+            if answer is not None and answer.ident == ident:
+                yield answer, address, _arrival(ancillary, clock_offset)
+        if self.kind is Kind.DATAGRAM:
+            self._fetch_errors()
+            errors, self._errors = self._errors, []
+            yield from errors
+
+    def _fetch_errors(self) -> bool:
+        """Take what stands in the error queue; return whether anything did."""
+        if self.kind is Kind.RAW:
+            return False
+        fetched = False
+        for _ in range(_AT_ONCE):
+            try:
+                data, ancillary, _, address = self._sock.recvmsg(
+                    _PACKET_BYTES, _ANCILLARY_BYTES, socket.MSG_ERRQUEUE
+                )
+            except OSError:
+                break
+            fetched = True
+            if not self._reports_loss(ancillary):
+                continue
+            error = packet.parse_request(self.family, memoryview(data), destination=address[0])
+            if error is not None and error.ident == self.ident:
+                self._errors.append((error, address, time.monotonic_ns()))
+        return fetched
+
+    def _reports_loss(self, ancillary: list[tuple[int, int, bytes]]) -> bool:
+        for level, kind, data in ancillary:
+            if (level, kind) == _RECVERR[self.family] and len(data) >= _EXTENDED_ERROR.size:
+                _, origin, icmp_type, _ = _EXTENDED_ERROR.unpack_from(data)
+                return origin in _FROM_ICMP and icmp_type in packet.ERROR_TYPES[self.family]
+        return False
+
+
+Opener = Callable[[str, Family], IcmpSocket]
+"""Opens the socket for a vantage and a family; raises ProbeError."""
+
+
+def open_socket(family: Family) -> IcmpSocket:
+    """Open a socket in the current network namespace, raw if permitted, else datagram.
+
+    Raises SocketPermissionError when neither is permitted, ProbeError when there is none to be
+    had for another reason, such as a machine without IPv6.
+    """
+    refusals: list[OSError] = []
+    for kind, sock_type in ((Kind.RAW, socket.SOCK_RAW), (Kind.DATAGRAM, socket.SOCK_DGRAM)):
+        try:
+            sock = socket.socket(_FAMILY[family], sock_type, _PROTOCOL[family])
+        except OSError as error:
+            refusals.append(error)
+            continue
+        try:
+            return IcmpSocket(sock, family=family, kind=kind)
+        except OSError as error:
+            sock.close()
+            refusals.append(error)
+    if all(isinstance(error, PermissionError) for error in refusals):
+        raise SocketPermissionError(
+            f"this user may not open ICMP sockets: permit it with "
+            f"`setcap cap_net_raw+ep {os.path.realpath(sys.executable)}` or with "
+            f"`sysctl -w net.ipv4.ping_group_range='{os.getegid()} {os.getegid()}'`"
+        )
+    raise ProbeError(f"no {_NAME[family]} socket can be opened: {refusals[0].strerror}")
+
+
+def open_local(vantage: str, family: Family) -> IcmpSocket:
+    """Open a socket in the exporter's own namespace, the only vantage known here."""
+    if vantage != LOCAL:
+        raise ProbeError(f"no way to probe from {vantage}")
+    return open_socket(family)
+
+
+def check_permission() -> Kind:
+    """Open a socket and close it; return which kind this user gets.
+
+    Raises SocketPermissionError with both remedies in one line, or ProbeError.
+    """
+    with open_socket(4) as sock:
+        return sock.kind
+
+
+def _arrival(ancillary: list[tuple[int, int, bytes]], clock_offset: int) -> int:
+    """Return when the kernel received the packet, by the monotonic clock, in nanoseconds."""
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
+            seconds, nanoseconds = _TIMESPEC.unpack(data)
+            return int(seconds * 1_000_000_000 + nanoseconds - clock_offset)
+    return time.monotonic_ns()
+
+
+def _enlarge(sock: socket.socket, forced: int, option: int) -> None:
+    """Make a buffer large: beyond the system's limit with CAP_NET_ADMIN, up to it without."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, forced, _BUFFER_BYTES)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
+
+
+def _bind_ident(sock: socket.socket) -> int:
+    """Give a datagram socket a random identifier; the kernel's own choice merely counts up."""
+    for _ in range(16):
+        try:
+            sock.bind(("", secrets.randbelow(0xFFFF) + 1))
+            break
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    else:
+        sock.bind(("", 0))
+    return int(sock.getsockname()[1])
+
+
+def _filter_types(sock: socket.socket, family: Family) -> None:
+    """Let nothing through to a raw socket but echo replies and errors."""
+    wanted = packet.ERROR_TYPES[family] | {packet.REPLY_TYPE[family]}
+    blocked = (1 << 256) - 1
+    for icmp_type in wanted:
+        blocked &= ~(1 << icmp_type)
+    if family == packet.IPV4:
+        sock.setsockopt(_SOL_RAW, _ICMP_FILTER, struct.pack("=I", blocked & 0xFFFFFFFF))
+    else:
+        words = [blocked >> shift & 0xFFFFFFFF for shift in range(0, 256, 32)]
+        sock.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, struct.pack("=8I", *words))
+
+
+def _filter_ident(sock: socket.socket, family: Family, ident: int) -> None:
+    """Keep other pingers' packets from a raw socket, which would fill its buffer.
+
+    A classic BPF program: a reply must carry the identifier, an error must quote it. Offsets
+    count from the IPv4 header, whose length goes to X, or from the ICMPv6 header. Our
+    requests have neither IPv4 options nor extension headers, so their quotes have none.
+    """
+    if family == packet.IPV4:
+        load_x, inner_protocol, inner_ident = 0xB1, 8 + 9, 8 + 20 + 4
+    else:
+        load_x, inner_protocol, inner_ident = 0x01, 8 + 6, 8 + 40 + 4
+    load_byte, load_half, jump_equal, give = 0x50, 0x48, 0x15, 0x06
+    program = (
+        (load_x, 0, 0, 0),
+        (load_byte, 0, 0, 0),
+        (jump_equal, 0, 2, packet.REPLY_TYPE[family]),
+        (load_half, 0, 0, 4),
+        (jump_equal, 4, 5, ident),
+        (load_byte, 0, 0, inner_protocol),
+        (jump_equal, 0, 3, _PROTOCOL[family]),
+        (load_half, 0, 0, inner_ident),
+        (jump_equal, 0, 1, ident),
+        (give, 0, 0, 0xFFFFFFFF),
+        (give, 0, 0, 0),
+    )
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in program))
+    sock.setsockopt(
+        socket.SOL_SOCKET,
+        _SO_ATTACH_FILTER,
+        struct.pack("@HP", len(program), ctypes.addressof(code)),
+    )
