@@ -1,0 +1,144 @@
+"""The faces on HTTP, on Flask's test client: metrics, lifecycle, front page."""
+
+import gzip
+import time
+from collections.abc import Collection
+
+import pytest
+from flask.testing import FlaskClient
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from fping_exporter import __version__, config
+from fping_exporter.errors import CloudError
+from fping_exporter.model import Inventory, Outcome, Sweep, Target
+from fping_exporter.monitor import Monitor
+from fping_exporter.telemetry import Telemetry
+from fping_exporter.web import create_app
+from fping_exporter.web.metrics import scrape_timeout
+from tests.build import ALIVE, instance, inventory
+
+
+class Pinger:
+    """A prober to which everything is alive, after a while."""
+
+    seconds = 0.0
+
+    def probe(self, targets: Collection[Target]) -> Sweep:
+        time.sleep(self.seconds)
+        outcomes: dict[Target, Outcome] = dict.fromkeys(targets, ALIVE)
+        return Sweep(
+            outcomes=outcomes, sent=len(outcomes), received=len(outcomes), started_at=time.time(), duration=0
+        )
+
+
+def no_cloud() -> Inventory:
+    raise CloudError("Nova does not answer")
+
+
+def client_of(*guests: str, pinger: Pinger | None = None, path: str = "/metrics") -> FlaskClient:
+    telemetry = Telemetry()
+    monitor = Monitor(
+        config.Config(),
+        list_instances=(lambda: inventory(*(instance(id_, "10.0.0.1") for id_ in guests)))
+        if guests
+        else no_cloud,
+        prober=pinger or Pinger(),
+        telemetry=telemetry,
+    )
+    return create_app(monitor, telemetry=telemetry, telemetry_path=path).test_client()
+
+
+def test_a_scrape_brings_the_instances_and_the_exporter() -> None:
+    answer = client_of("a", "b").get("/metrics")
+    assert answer.status_code == 200
+    assert answer.content_type == "text/plain; version=0.0.4; charset=utf-8"
+    families = {family.name: family for family in parse_text(answer.text)}
+    assert [sample.labels["id"] for sample in families["instance_alive"].samples] == ["a", "b"]
+    assert [sample.value for sample in families["fping_exporter_up"].samples] == [1]
+    assert families["fping_exporter_packets_sent"].samples[0].value == 1
+    assert families["fping_exporter_build_info"].samples[0].labels["version"] == __version__
+
+
+def test_openmetrics_on_request() -> None:
+    answer = client_of("a").get("/metrics", headers={"Accept": "application/openmetrics-text;version=1.0.0"})
+    assert answer.content_type.startswith("application/openmetrics-text; version=1.0.0")
+    assert answer.text.endswith("# EOF\n")
+    names = {family.name for family in parse_openmetrics(answer.text)}  # type: ignore[no-untyped-call]
+    assert {"instance_alive", "fping_exporter_packets_sent"} <= names
+
+
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text;version=1.0.0"])
+def test_gzip_on_request(accept: str) -> None:
+    client = client_of("a")
+    plain = client.get("/metrics?name[]=instance_alive", headers={"Accept": accept})
+    packed = client.get(
+        "/metrics?name[]=instance_alive", headers={"Accept": accept, "Accept-Encoding": "br, GZIP;q=0.5"}
+    )
+    assert plain.headers.get("Content-Encoding") is None
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert "Accept-Encoding" in packed.headers["Vary"]
+    assert gzip.decompress(packed.data) == plain.data
+
+
+def test_names_restrict_the_answer() -> None:
+    answer = client_of("a").get(
+        "/metrics?name[]=instance_alive&name[]=fping_exporter_packets_sent_total&name[]=x"
+    )
+    assert [line.split("{")[0].split(" ")[0] for line in answer.text.splitlines() if line[0] != "#"] == [
+        "instance_alive",
+        "fping_exporter_packets_sent_total",
+    ]
+
+
+def test_without_a_cloud_the_exporter_still_speaks_for_itself() -> None:
+    answer = client_of().get("/metrics")
+    assert answer.status_code == 200
+    families = {family.name: family for family in parse_text(answer.text)}
+    assert "instance_alive" not in families
+    assert families["fping_exporter_up"].samples[0].value == 0
+    assert families["fping_exporter_inventory_success"].samples[0].value == 0
+
+
+def test_a_scrape_returns_before_prometheus_gives_up() -> None:
+    pinger = Pinger()
+    pinger.seconds = 0.5
+    client = client_of("a", pinger=pinger)
+    begun = time.monotonic()
+    early = client.get("/metrics", headers={"X-Prometheus-Scrape-Timeout-Seconds": "0.6"})
+    assert time.monotonic() - begun < 0.4
+    assert "instance_alive" not in early.text
+    assert 'instance_alive{id="a"' in client.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [(None, 9.5), ("", 9.5), ("15", 14.5), ("0.2", 0), ("nan", 9.5), ("inf", 9.5), ("-1", 9.5), ("x", 9.5)],
+)
+def test_the_time_a_scrape_may_take(header: str | None, seconds: float) -> None:
+    assert scrape_timeout(header) == seconds
+
+
+def test_another_path_for_the_metrics() -> None:
+    client = client_of("a", path="/probe/metrics")
+    assert client.get("/probe/metrics").status_code == 200
+    assert client.get("/metrics").status_code == 404
+    assert 'href="/probe/metrics"' in client.get("/").text
+
+
+def test_ready_after_the_first_sweep() -> None:
+    client = client_of("a")
+    assert client.get("/-/healthy").status_code == 200
+    assert client.get("/-/ready").status_code == 503
+    client.get("/metrics")
+    assert client.get("/-/ready").status_code == 200
+
+
+def test_the_front_page_has_the_numbers_of_the_last_sweep() -> None:
+    client = client_of("a", "b")
+    assert "No sweep is complete yet" in client.get("/").text
+    client.get("/metrics")
+    page = client.get("/")
+    assert "2 instances, 2 ACTIVE, 2 alive" in page.text
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'self'")
