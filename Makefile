@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SLOW := netns or lab or e2e or browser
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format bench lab-up lab-down lock apt
+.PHONY: help demo test test-netns test-e2e test-lab check format bench lab-up lab-down lock apt
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,33 @@ demo: $(VENV)/.runtime ## Show the exporter at work on a cloud of its own (N=100
 
 test: $(VENV)/.dev ## Run the tests that need neither root nor a server
 	$(BIN)/pytest -q -m 'not ($(SLOW))'
+
+test-netns: $(VENV)/.dev ## Run the tests that make network namespaces (root; make apt first)
+	$(BIN)/pytest -q -m netns
+
+test-e2e: $(VENV)/.dev ## Run the tests with a real Prometheus and Alertmanager (make apt first)
+	$(BIN)/pytest -q -m e2e
+
+test-lab: $(VENV)/.dev lab-up ## Run the tests against a real OpenStack on loopback (root, Debian 12)
+	$(BIN)/pytest -q -m lab
+	$(MAKE) --no-print-directory lab-down
+
+lab-up: ## Raise that OpenStack, with 60 servers (root, Debian 12)
+	tests/lab/up.sh
+
+lab-down: ## Stop it again
+	tests/lab/down.sh
+
+bench: $(VENV)/.dev ## Measure against fping, icmplib, openstacksdk and prometheus_client (root; make apt first)
+	@$(BIN)/python -m tests.benchmarks
+
+# Debian's packages start their daemons when installed, but for policy-rc.d; the tests start their own.
+apt: ## Install what the slower tests need from Debian (root)
+	@apt-get update -q=2
+	@printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d
+	@DEBIAN_FRONTEND=noninteractive apt-get install -q=2 --no-install-recommends $(PACKAGES) >/dev/null; \
+		status=$$?; rm -f /usr/sbin/policy-rc.d; exit $$status
+PACKAGES := fping iproute2 nftables prometheus prometheus-alertmanager
 
 check: $(VENV)/.dev ## Lint, check the types and the formatting
 	$(BIN)/ruff check
