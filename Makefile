@@ -9,7 +9,7 @@ SLOW := netns or lab or e2e or browser
 .PHONY: help demo test test-netns test-e2e test-lab check format bench lab-up lab-down lock apt
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime ## Show the exporter at work on a cloud of its own (N=10000 for a larger one)
 	@$(BIN)/python -m fping_exporter demo $(if $(N),--instances $(N))
