@@ -5,6 +5,7 @@
     ├── CloudError             the cloud could not be asked, or its answer could not be used
     │   ├── AuthError          Keystone did not accept the credentials
     │   ├── ForbiddenError     the credentials lack a right; the message names it
+    │   ├── NotFoundError      what was asked for is not there, or not for these credentials
     │   └── ListingError       a list was broken off: nothing of it may be used
     └── ProbeError             no packet could be sent or received at all
         └── SocketPermissionError  this user may not open ICMP sockets
@@ -21,6 +22,7 @@ __all__ = [
     "ForbiddenError",
     "FpingExporterError",
     "ListingError",
+    "NotFoundError",
     "ProbeError",
     "SocketPermissionError",
 ]
@@ -44,6 +46,10 @@ class AuthError(CloudError):
 
 class ForbiddenError(CloudError):
     """The credentials lack a right; the message names it."""
+
+
+class NotFoundError(CloudError):
+    """What was asked for is not there, or the credentials may not see it."""
 
 
 class ListingError(CloudError):

@@ -1,0 +1,134 @@
+"""The cloud, listed: servers from Nova, and what else the credentials may see."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+from openstack.config.cloud_region import CloudRegion
+
+from fping_exporter.cloud.hypervisors import list_nodes, placed
+from fping_exporter.cloud.projects import find_project, list_projects
+from fping_exporter.cloud.servers import MICROVERSIONS, list_servers
+from fping_exporter.cloud.session import Observe, connect
+from fping_exporter.config import Config
+from fping_exporter.errors import CloudError, ConfigError, ForbiddenError
+from fping_exporter.model import Hypervisor, Instance, Inventory, Project
+
+__all__ = ["Cloud"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Cloud:
+    """One OpenStack cloud, as the configured credentials see it."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        observe: Observe = lambda _service, _code: None,
+        region: CloudRegion | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Prepare to list what `config` names; nothing is sent yet.
+
+        `observe` is called with the service (``compute``, ``identity``) and the status code
+        of every response. `region` takes the place of clouds.yaml and the OS_* variables.
+        `sleep` waits between attempts. Raises ConfigError where no credentials are configured.
+        """
+        self._config = config
+        self._session = connect(config, observe=observe, region=region, sleep=sleep)
+        self._compute = self._session.client("compute")
+        self._identity = self._session.client("identity")
+        self._names: Mapping[str, Project] = {}
+        self._refused: set[str] = set()
+
+    def inventory(self) -> Inventory:
+        """List the cloud.
+
+        Raises CloudError where the servers cannot be listed completely, and ConfigError where
+        a project of the configuration does not exist. Without hypervisors or project names the
+        inventory is complete all the same, and its `parts` tell. Names of projects that were
+        had once stay in use, for they hardly change; a hypervisor's state does not.
+        """
+        listed_at, begun = time.time(), time.monotonic()
+        microversion = self._compute.microversion(MICROVERSIONS)
+        scope = self._scope()
+        instances: dict[str, Instance] = {}
+        for filters in _filters(scope, all_projects=self._config.all_projects):
+            instances |= self._servers(filters, microversion)
+        names = scope if scope is not None else self._part("projects", lambda: list_projects(self._identity))
+        self._names = names or self._names or self._own()
+        nodes = self._part("hypervisors", lambda: list_nodes(self._compute, microversion=microversion))
+        return Inventory(
+            instances=placed(instances.values(), nodes or ()),
+            projects=self._names,
+            hypervisors=tuple(Hypervisor(node.name, node.up) for node in nodes or ()),
+            parts={"hypervisors": nodes is not None, "projects": names is not None},
+            listed_at=listed_at,
+            duration=time.monotonic() - begun,
+        )
+
+    def _scope(self) -> Mapping[str, Project] | None:
+        """Return the projects to list, by id; None: all of them."""
+        given = self._config.projects
+        if self._config.all_projects and not given:
+            return None
+        own = self._session.own_project()
+        if self._config.all_projects:
+            found = [find_project(self._identity, project, own=own) for project in given]
+            return {project.id: project for project in found}
+        if own is None:
+            raise ConfigError("all_projects: false needs credentials of a project, and these have none")
+        for project in given:
+            if project not in (own.id, own.name):
+                raise ConfigError(
+                    f'projects: "{project}" is not "{own.name}", which the credentials belong to, '
+                    "and all_projects is false"
+                )
+        return {own.id: own}
+
+    def _own(self) -> Mapping[str, Project]:
+        own = self._session.own_project()
+        return {own.id: own} if own else {}
+
+    def _servers(self, filters: Mapping[str, str], microversion: str | None) -> dict[str, Instance]:
+        def get(params: Mapping[str, str]) -> bytes:
+            return self._compute.get("/servers/detail", params=params, microversion=microversion)
+
+        try:
+            return list_servers(get, filters)
+        except ForbiddenError as error:
+            if "all_tenants" not in filters:
+                raise
+            raise ForbiddenError(
+                "all_projects: true needs the right os_compute_api:servers:detail:get_all_tenants, which "
+                f"Nova grants to admins; without it, set all_projects: false ({error})"
+            ) from error
+
+    def _part(self, part: str, listed: Callable[[], T]) -> T | None:
+        """Return an optional part of the inventory; None, with a log line, where it cannot be had."""
+        try:
+            value = listed()
+        except ForbiddenError as error:
+            if part not in self._refused:
+                logger.warning("%s are left out, the credentials have no right to list them: %s", part, error)
+            self._refused.add(part)
+        except CloudError as error:
+            logger.warning("%s are left out this time: %s", part, error)
+        else:
+            self._refused.discard(part)
+            return value
+        return None
+
+
+def _filters(scope: Iterable[str] | None, *, all_projects: bool) -> list[dict[str, str]]:
+    """Return the filters of each listing that Nova is to be asked for."""
+    if not all_projects:
+        return [{}]
+    if scope is None:
+        return [{"all_tenants": "1"}]
+    return [{"all_tenants": "1", "project_id": project} for project in scope]

@@ -1,0 +1,109 @@
+"""Hypervisors, and whether the nova-compute service in front of each is up."""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Generic, TypeVar
+
+import msgspec
+
+from fping_exporter.cloud.pages import Page, decode, pages
+from fping_exporter.cloud.session import Client
+from fping_exporter.model import Instance
+
+__all__ = ["Node", "list_nodes", "placed"]
+
+T = TypeVar("T")
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A hypervisor and the host of its nova-compute. With Ironic, one host has many."""
+
+    name: str
+    host: str
+    up: bool
+
+
+def list_nodes(compute: Client, *, microversion: str | None) -> tuple[Node, ...]:
+    """Return all hypervisors, one for each name.
+
+    Raises ForbiddenError where the credentials may not list hypervisors or services.
+    """
+    body = compute.get("/os-services", params={"binary": "nova-compute"}, microversion=microversion)
+    services = decode(body, _Services).services
+    state_of = _Hosts({service.host: service.state == "up" for service in services if service.state})
+
+    def get(params: Mapping[str, str]) -> bytes:
+        return compute.get("/os-hypervisors/detail", params=params, microversion=microversion)
+
+    nodes: dict[str, Node] = {}
+    for page in pages(get, {}, _read):
+        for entry in page:
+            up = state_of.find(entry.service.host, default=entry.state == "up")
+            nodes[entry.name] = Node(entry.name, entry.service.host, up)
+    return tuple(nodes.values())
+
+
+def placed(instances: Iterable[Instance], nodes: Collection[Node]) -> tuple[Instance, ...]:
+    """Return the instances with the name of their hypervisor as `nodes` has it.
+
+    Where Nova does not tell an instance's hypervisor, or tells a name that is not in the list,
+    the one on the instance's host is meant, if there is one and only one.
+    """
+    names = {node.name for node in nodes}
+    hosts: dict[str, list[str]] = {}
+    for node in nodes:
+        hosts.setdefault(node.host, []).append(node.name)
+    on_host = _Hosts({host: names[0] for host, names in hosts.items() if len(names) == 1})
+    return tuple(
+        instance
+        if instance.hypervisor in names or not (name := on_host.find(instance.host, default=""))
+        else msgspec.structs.replace(instance, hypervisor=name)
+        for instance in instances
+    )
+
+
+class _Hosts(Generic[T]):
+    """What is known of hosts, to be found by short name or FQDN, whichever was given."""
+
+    def __init__(self, known: Mapping[str, T]) -> None:
+        self._known = {host.lower(): value for host, value in known.items()}
+        self._short: dict[str, list[T]] = {}
+        for host, value in self._known.items():
+            self._short.setdefault(host.partition(".")[0], []).append(value)
+
+    def find(self, host: str, *, default: T) -> T:
+        host = host.lower()
+        if host in self._known:
+            return self._known[host]
+        short, dot, _domain = host.partition(".")
+        if dot:  # an FQDN of another domain is another host
+            return self._known.get(short, default)
+        values = self._short.get(short, [])
+        return values[0] if len(values) == 1 else default
+
+
+class _Service(msgspec.Struct):
+    host: str
+    state: str = ""
+    """``up`` or ``down``; absent where the service's cell is down."""
+
+
+class _Services(msgspec.Struct):
+    services: list[_Service]
+
+
+class _Entry(msgspec.Struct):
+    id: int | str
+    name: str = msgspec.field(name="hypervisor_hostname")
+    service: _Service
+    state: str = ""
+
+
+class _Entries(msgspec.Struct):
+    hypervisors: list[_Entry]
+    links: list[dict[str, str]] = msgspec.field(default_factory=list, name="hypervisors_links")
+
+
+def _read(body: bytes) -> Page[_Entry]:
+    page = decode(body, _Entries)
+    last = page.hypervisors[-1:] if page.links else []
+    return Page(page.hypervisors, str(last[0].id) if last else None)

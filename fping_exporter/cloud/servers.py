@@ -1,0 +1,179 @@
+"""Nova's servers, from raw pages of ``GET /servers/detail`` straight into instances."""
+
+import ipaddress
+import logging
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from fping_exporter.cloud.pages import Get, Page, pages
+from fping_exporter.errors import ListingError
+from fping_exporter.model import Address, AddressKind, Instance
+
+__all__ = ["MICROVERSIONS", "list_servers"]
+
+logger = logging.getLogger(__name__)
+
+MICROVERSIONS = ("2.69", "2.53", "2.1")
+"""Those that this module can read, best first. Tags come with 2.26."""
+
+_ORDER = {"sort_key": "created_at", "sort_dir": "asc"}
+"""Servers made while the pages are read come last, so that none is missed."""
+
+_GONE = frozenset({"DELETED", "SOFT_DELETED"})
+
+_POWER_STATES: Mapping[int | None, str] = {
+    0: "NOSTATE",
+    1: "RUNNING",
+    3: "PAUSED",
+    4: "SHUTDOWN",
+    6: "CRASHED",
+    7: "SUSPENDED",
+}
+"""https://docs.openstack.org/api-ref/compute/#list-servers-detailed"""
+
+
+def list_servers(get: Get, filters: Mapping[str, str]) -> dict[str, Instance]:
+    """Return the instances by id that Nova lists for `filters` (``all_tenants``, ``project_id``).
+
+    The list is read until a page is empty. A short page is not the last one: Nova drops
+    duplicates from a page after it has cut the page to size, and caps the limit silently
+    (``[api] max_limit``). A server that comes twice, since it moved between cells or left the
+    queue of new servers meanwhile, stays where it came first, as it was told last. A
+    server that cannot be read is left out with a log line.
+
+    Raises ListingError if the list as a whole cannot be read or does not end, and what `get` raises.
+    """
+    found: dict[str, Instance] = {}
+    odd: list[str] = []
+
+    def read(body: bytes) -> Page[_Server]:
+        return _read(body, odd)
+
+    for page in pages(get, {**filters, **_ORDER}, read):
+        for server in page:
+            if server.status not in _GONE:
+                found[server.id] = _instance(server, odd)
+    if odd:
+        logger.warning("%d odd servers or addresses left out of Nova's list; the first: %s", len(odd), odd[0])
+    return found
+
+
+class _Address(msgspec.Struct, gc=False):
+    addr: str
+    kind: str = msgspec.field(default="fixed", name="OS-EXT-IPS:type")
+
+
+class _Server(msgspec.Struct):
+    """What is read of a server. A cell that is down, or a want of rights, leaves much of it out."""
+
+    id: str
+    tenant_id: str
+    status: str
+    name: str | None = None
+    addresses: dict[str, list[_Address]] = {}
+    metadata: dict[str, str] = {}
+    tags: tuple[str, ...] = ()
+    power_state: int | None = msgspec.field(default=None, name="OS-EXT-STS:power_state")
+    task_state: str | None = msgspec.field(default=None, name="OS-EXT-STS:task_state")
+    host: str | None = msgspec.field(default=None, name="OS-EXT-SRV-ATTR:host")
+    hypervisor: str | None = msgspec.field(default=None, name="OS-EXT-SRV-ATTR:hypervisor_hostname")
+    availability_zone: str | None = msgspec.field(default=None, name="OS-EXT-AZ:availability_zone")
+
+
+class _Servers(msgspec.Struct):
+    servers: list[_Server]
+
+
+class _OddServers(msgspec.Struct):
+    servers: list[Any]
+
+
+_decoder = msgspec.json.Decoder(_Servers)
+_odd_decoder = msgspec.json.Decoder(_OddServers)
+
+
+def _read(body: bytes, odd: list[str]) -> Page[_Server]:
+    """Read a page at full speed, or, if anything in it is odd, server by server."""
+    try:
+        servers = _decoder.decode(body).servers
+    except (ValueError, RecursionError):
+        return _read_one_by_one(body, odd)
+    return Page(servers, servers[-1].id if servers else None)
+
+
+def _read_one_by_one(body: bytes, odd: list[str]) -> Page[_Server]:
+    try:
+        entries = _odd_decoder.decode(body).servers
+    except (ValueError, RecursionError) as error:
+        raise ListingError(f"Nova's answer is no list of servers: {error}") from error
+    servers = []
+    for entry in entries:
+        try:
+            servers.append(msgspec.convert(_without_odd_addresses(entry, odd), _Server))
+        except msgspec.ValidationError as error:
+            odd.append(f"{entry!r:.60}: {error}")
+    ids = [entry["id"] for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
+    if entries and not ids:
+        raise ListingError("Nova's answer is no list of servers: none of them has an id")
+    return Page(servers, ids[-1] if ids else None)
+
+
+def _without_odd_addresses(server: Any, odd: list[str]) -> Any:  # noqa: ANN401, any JSON
+    """Return the server with those of its addresses that have the right shape."""
+    if not isinstance(server, dict) or not isinstance(networks := server.get("addresses"), dict):
+        return server
+    kept: dict[str, list[_Address]] = {}
+    for network, addresses in networks.items():
+        for address in addresses if isinstance(addresses, list) else [addresses]:
+            try:
+                kept.setdefault(network, []).append(msgspec.convert(address, _Address))
+            except msgspec.ValidationError as error:
+                odd.append(f"{server.get('id')!r:.60}: address {address!r:.60}: {error}")
+    return {**server, "addresses": kept}
+
+
+def _instance(server: _Server, odd: list[str]) -> Instance:
+    addresses = []
+    for network, entries in server.addresses.items():
+        for entry in entries:
+            if address := _address(entry.addr, entry.kind, network):
+                addresses.append(address)
+            else:
+                odd.append(f"{server.id}: address {entry.addr!r:.60}: not an IP address")
+    return Instance(
+        id=server.id,
+        project_id=server.tenant_id,
+        name=server.name or "",
+        status=server.status,
+        power_state=_POWER_STATES.get(server.power_state, ""),
+        task_state=server.task_state or "",
+        host=server.host or "",
+        hypervisor=server.hypervisor or "",
+        availability_zone=server.availability_zone or "",
+        addresses=tuple(addresses),
+        tags=server.tags,
+        metadata=server.metadata,
+    )
+
+
+@lru_cache(maxsize=1 << 16)
+def _address(text: str, kind: str, network: str) -> Address | None:
+    """Return the address, the same object in every listing; None if `text` is none.
+
+    Addresses hardly change from one listing to the next, and :mod:`ipaddress` is slow.
+    """
+    try:
+        ip = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if "%" in text:  # a zone of the hypervisor's means nothing here
+        return None
+    return Address(
+        ip=str(ip),
+        family=4 if isinstance(ip, ipaddress.IPv4Address) else 6,
+        kind=AddressKind.FLOATING if kind == "floating" else AddressKind.FIXED,
+        network=network,
+    )
