@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Generic, NamedTuple, TypeGuard, TypeVar
+from typing import NamedTuple
 
 from fping_exporter import config
 from fping_exporter.errors import FpingExporterError
@@ -15,11 +15,17 @@ from fping_exporter.probe import Prober
 from fping_exporter.selection import select
 from fping_exporter.telemetry import Part, Telemetry
 
-__all__ = ["Monitor"]
+__all__ = ["Monitor", "Parts"]
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
+
+class Parts(NamedTuple):
+    """What a configuration decides."""
+
+    settings: config.Config
+    list_instances: Callable[[], Inventory]
+    prober: Prober
 
 
 class Monitor:
@@ -30,75 +36,72 @@ class Monitor:
     that fails leaves what was there in use until `cache.max_stale`.
     """
 
-    def __init__(
-        self,
-        settings: config.Config,
-        *,
-        list_instances: Callable[[], Inventory],
-        prober: Prober,
-        telemetry: Telemetry,
-    ) -> None:
+    def __init__(self, parts: Parts, *, telemetry: Telemetry) -> None:
         """Take the parts; start nothing."""
-        self._settings = settings
-        self._list_instances = list_instances
-        self._prober = prober
+        self._parts = parts
         self._telemetry = telemetry
-        self._inventory: _Dated[Inventory] | None = None
-        self._snapshot: _Dated[Snapshot] | None = None
+        self._inventory: _Listed | None = None
+        self._shot: _Shot | None = None
         self._listing = _SingleFlight("inventory", self._refresh_inventory)
         self._sweeping = _SingleFlight("sweep", self._refresh_snapshot)
 
     @property
     def latest(self) -> Snapshot | None:
         """The newest complete snapshot, however old; asking for it refreshes nothing."""
-        return self._snapshot.value if self._snapshot else None
+        return self._shot.snapshot if self._shot else None
 
     def snapshot(self, *, timeout: float | None) -> Snapshot | None:
         """Return the newest complete snapshot, refreshed first where it is too old.
 
         Waits for the refresh `timeout` seconds at most (None: until it ends); it goes on
-        when the caller has left. None where there is no snapshot, or its sweep or the
-        newest inventory is older than `cache.max_stale`.
+        when the caller has left. None where there is no snapshot, or its sweep or its
+        inventory is older than `cache.max_stale`.
         """
-        cache = self._settings.cache
-        if not _is_young(self._snapshot, cache.sweep):
+        cache = self._parts.settings.cache
+        if self._shot is None or _age(self._shot.begun) >= cache.sweep:
             self._sweeping.start().wait(timeout)
-        newest = self._snapshot
-        if _is_young(newest, cache.max_stale) and _is_young(self._inventory, cache.max_stale):
-            return newest.value
-        return None
+        newest = self._shot
+        if newest is None or max(_age(newest.begun), _age(newest.listed)) >= cache.max_stale:
+            return None
+        return newest.snapshot
 
     def warm_up(self) -> None:
         """Begin the first refresh, so that the first scrape finds it done or under way."""
         self._sweeping.start()
 
+    def reconfigure(self, parts: Parts) -> None:
+        """Use these parts from the next refresh on; the last snapshot stays in use until then."""
+        self._parts = parts
+        self._inventory = None
+
     def _refresh_snapshot(self) -> None:
-        cache = self._settings.cache
-        if _is_young(self._snapshot, cache.sweep):
+        parts = self._parts
+        cache = parts.settings.cache
+        if self._shot and _age(self._shot.begun) < cache.sweep:
             return  # the refresh before this one ended while its caller was on the way
-        if not _is_young(self._inventory, cache.inventory):
+        known = self._inventory
+        if known is None or _age(known.begun) >= cache.inventory:
             listing = self._listing.start()
-            if not _is_young(self._inventory, cache.max_stale):
+            if known is None or _age(known.begun) >= cache.max_stale:
                 listing.wait()
-        inventory = self._inventory
-        if not _is_young(inventory, cache.max_stale):
+                known = self._inventory
+        if known is None or _age(known.begun) >= cache.max_stale:
             return
         begun = time.monotonic()
         with self._reporting(self._telemetry.sweep, "sweep"):
             snapshot = take_snapshot(
-                inventory.value,
-                prober=self._prober,
-                probe=self._settings.probe,
-                previous=self.latest,
+                known.inventory, prober=parts.prober, probe=parts.settings.probe, previous=self.latest
             )
-            self._snapshot = _Dated(snapshot, begun)
+            self._shot = _Shot(snapshot, begun=begun, listed=known.begun)
             self._telemetry.observe_sweep(snapshot.sweep)
 
     def _refresh_inventory(self) -> None:
+        parts = self._parts
         begun = time.monotonic()
         with self._reporting(self._telemetry.inventory, "listing the instances"):
-            inventory = select(self._list_instances(), self._settings.instances)
-            self._inventory = _Dated(inventory, begun)
+            inventory = select(parts.list_instances(), parts.settings.instances)
+            if parts is self._parts:  # else another configuration has come, which may exclude some
+                self._inventory = _Listed(inventory, begun)
             self._telemetry.observe_inventory(inventory)
 
     @contextlib.contextmanager
@@ -114,15 +117,23 @@ class Monitor:
             log.exception("%s failed, which is a bug", what)
 
 
-class _Dated(NamedTuple, Generic[T]):
-    """A value and when work on it began, on the monotonic clock."""
+class _Listed(NamedTuple):
+    """An inventory and when its listing began, on the monotonic clock."""
 
-    value: T
+    inventory: Inventory
     begun: float
 
 
-def _is_young(dated: _Dated[T] | None, age: float) -> TypeGuard[_Dated[T]]:
-    return dated is not None and time.monotonic() - dated.begun < age
+class _Shot(NamedTuple):
+    """A snapshot, and when its sweep and its listing began, on the monotonic clock."""
+
+    snapshot: Snapshot
+    begun: float
+    listed: float
+
+
+def _age(begun: float) -> float:
+    return time.monotonic() - begun
 
 
 class _SingleFlight:

@@ -11,7 +11,7 @@ from fping_exporter import config
 from fping_exporter.duration import Duration
 from fping_exporter.errors import CloudError, ProbeError
 from fping_exporter.model import Inventory, Outcome, Snapshot, Sweep, Target, Verdict
-from fping_exporter.monitor import Monitor
+from fping_exporter.monitor import Monitor, Parts
 from fping_exporter.telemetry import Telemetry
 from tests.build import ALIVE, instance, inventory
 
@@ -90,7 +90,7 @@ def monitor(cloud: Cloud, pinger: Pinger, telemetry: Telemetry) -> Callable[...,
         settings = config.Config(
             cache=config.Cache(inventory=inventory, sweep=sweep, max_stale=Duration(max_stale + 1))
         )
-        return Monitor(settings, list_instances=cloud, prober=pinger, telemetry=telemetry)
+        return Monitor(Parts(settings, cloud, pinger), telemetry=telemetry)
 
     return make
 
@@ -208,7 +208,7 @@ def test_a_cloud_that_is_away_leaves_the_last_inventory_in_use(
 
 def test_what_is_too_old_is_not_served(cloud: Cloud, pinger: Pinger, telemetry: Telemetry) -> None:
     cache = config.Cache(inventory=NOW, sweep=NOW, max_stale=Duration(0.05))
-    one = Monitor(config.Config(cache=cache), list_instances=cloud, prober=pinger, telemetry=telemetry)
+    one = Monitor(Parts(config.Config(cache=cache), cloud, pinger), telemetry=telemetry)
     assert one.snapshot(timeout=SOON)
     cloud.error = CloudError("Nova does not answer")
     time.sleep(0.06)
@@ -250,7 +250,7 @@ def test_no_cloud_at_first(monitor: Callable[..., Monitor], cloud: Cloud, pinger
 def test_only_selected_instances_are_asked(cloud: Cloud, pinger: Pinger, telemetry: Telemetry) -> None:
     cloud.guests.append(instance("b", "10.0.0.2"))
     settings = config.Config(instances=config.Instances(exclude=(config.Rule(id="a"),)))
-    one = Monitor(settings, list_instances=cloud, prober=pinger, telemetry=telemetry)
+    one = Monitor(Parts(settings, cloud, pinger), telemetry=telemetry)
     snapshot = one.snapshot(timeout=SOON)
     assert snapshot is not None
     assert [verdict.instance.id for verdict in snapshot.verdicts] == ["b"]
@@ -272,3 +272,33 @@ def test_a_sweep_is_counted(monitor: Callable[..., Monitor], telemetry: Telemetr
     assert sample(telemetry, "packets_received_total") == 1
     assert sample(telemetry, "sweep_targets") == 1
     assert sample(telemetry, "part_success", part="hypervisors") == 0
+
+
+def test_a_new_configuration_keeps_the_last_snapshot_until_it_has_its_own(
+    cloud: Cloud, pinger: Pinger, telemetry: Telemetry
+) -> None:
+    cache = config.Cache(inventory=FOREVER, sweep=NOW, max_stale=Duration(FOREVER + 1))
+    one = Monitor(Parts(config.Config(cache=cache), cloud, pinger), telemetry=telemetry)
+    first = one.snapshot(timeout=SOON)
+    cloud.guests.append(instance("b", "10.0.0.2"))
+    cloud.open.clear()
+    instances = config.Instances(exclude=(config.Rule(id="a"),))
+    one.reconfigure(Parts(config.Config(cache=cache, instances=instances), cloud, pinger))
+    assert one.snapshot(timeout=0.01) is first
+    cloud.open.set()
+    eventually(lambda: one.snapshot(timeout=SOON) is not first)
+    assert pinger.calls[-1] == {Target("local", "10.0.0.2")}
+
+
+def test_a_listing_of_the_old_configuration_is_not_used_for_the_new(
+    cloud: Cloud, pinger: Pinger, telemetry: Telemetry
+) -> None:
+    one = Monitor(Parts(config.Config(), cloud, pinger), telemetry=telemetry)
+    cloud.open.clear()
+    assert one.snapshot(timeout=0.01) is None
+    eventually(lambda: cloud.calls == 1)
+    instances = config.Instances(exclude=(config.Rule(id="a"),))
+    one.reconfigure(Parts(config.Config(instances=instances), cloud, pinger))
+    cloud.open.set()
+    eventually(lambda: one.snapshot(timeout=SOON) is not None)
+    assert pinger.calls == [set()]

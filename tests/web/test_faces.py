@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from fping_exporter import __version__, config
 from fping_exporter.errors import CloudError
 from fping_exporter.model import Inventory, Outcome, Sweep, Target
-from fping_exporter.monitor import Monitor
+from fping_exporter.monitor import Monitor, Parts
 from fping_exporter.telemetry import Telemetry
 from fping_exporter.web import create_app
 from fping_exporter.web.metrics import scrape_timeout
@@ -38,14 +38,8 @@ def no_cloud() -> Inventory:
 
 def client_of(*guests: str, pinger: Pinger | None = None, path: str = "/metrics") -> FlaskClient:
     telemetry = Telemetry()
-    monitor = Monitor(
-        config.Config(),
-        list_instances=(lambda: inventory(*(instance(id_, "10.0.0.1") for id_ in guests)))
-        if guests
-        else no_cloud,
-        prober=pinger or Pinger(),
-        telemetry=telemetry,
-    )
+    cloud = (lambda: inventory(*(instance(id_, "10.0.0.1") for id_ in guests))) if guests else no_cloud
+    monitor = Monitor(Parts(config.Config(), cloud, pinger or Pinger()), telemetry=telemetry)
     return create_app(monitor, telemetry=telemetry, telemetry_path=path).test_client()
 
 
