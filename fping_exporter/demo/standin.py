@@ -1,0 +1,376 @@
+"""A stand-in of Keystone and Nova on a loopback port: as much of them as the exporter asks for."""
+
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import msgspec
+from openstack.config import OpenStackConfig
+from openstack.config.cloud_region import CloudRegion
+
+from fping_exporter.demo.http import Answer, HttpServer, Request
+from fping_exporter.model import Address, Project
+
+__all__ = ["Node", "Server", "Standin", "User"]
+
+_REGION = "RegionOne"
+_TAGS = 26
+_HYPERVISOR_PAGES = 33
+"""Microversions 2.x with which Nova shows tags, and hypervisors in pages."""
+_POWER_STATES = {"ACTIVE": 1, "PAUSED": 3, "SHUTOFF": 4, "SUSPENDED": 7}
+
+
+class Server(msgspec.Struct, kw_only=True):
+    """A server of Nova."""
+
+    id: str
+    name: str
+    project_id: str
+    status: str = "ACTIVE"
+    task_state: str | None = None
+    node: str | None = None
+    """The name of the hypervisor that it is on."""
+    addresses: tuple[Address, ...] = ()
+    tags: list[str] = []
+    metadata: dict[str, str] = {}
+    created: str = "2026-01-01T00:00:00Z"
+
+
+class Node(msgspec.Struct):
+    """A hypervisor and its nova-compute."""
+
+    name: str
+    host: str
+    up: bool = True
+
+
+class User(msgspec.Struct):
+    """A user of Keystone, who has one role in one project."""
+
+    name: str
+    password: str
+    project: Project
+    role: str
+
+
+class _Token(NamedTuple):
+    user: User
+    expires: float
+
+
+class Standin:
+    """The stand-in: a context manager, within which it listens. Tests may change what it holds."""
+
+    def __init__(
+        self,
+        *,
+        servers: Iterable[Server],
+        projects: Iterable[Project],
+        nodes: Iterable[Node],
+        users: Iterable[User],
+    ) -> None:
+        """Hold a cloud; the first user is whom :meth:`region` logs in."""
+        self.servers = list(servers)
+        self.projects = list(projects)
+        self.nodes = list(nodes)
+        self.users = list(users)
+        self.max_limit = 1000
+        self.max_microversion = 96
+        self.token_seconds = 3600.0
+        self._tokens: dict[str, _Token] = {}
+        self._http = HttpServer(self.answer)
+        self.url = f"http://127.0.0.1:{self._http.server_port}"
+
+    def __enter__(self) -> Self:
+        """Listen."""
+        self._http.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop listening."""
+        self._http.stop()
+
+    def region(self, user: User | None = None) -> CloudRegion:
+        """Return what openstacksdk needs to log `user` in here; no file or variable has a say in it."""
+        settings = OpenStackConfig(load_yaml_config=False, load_envvars=False, app_name="fping-exporter")
+        return settings.get_one(**self.cloud(user))
+
+    def cloud(self, user: User | None = None) -> dict[str, Any]:
+        """Return an entry of clouds.yaml that logs `user` in here."""
+        user = user or self.users[0]
+        return {
+            "auth": {
+                "auth_url": f"{self.url}/identity/v3",
+                "username": user.name,
+                "password": user.password,
+                "project_name": user.project.name,
+                "user_domain_id": user.project.domain_id,
+                "project_domain_id": user.project.domain_id,
+            },
+            "region_name": _REGION,
+        }
+
+    def forget_tokens(self) -> None:
+        """Let every token given so far be invalid from now on."""
+        self._tokens.clear()
+
+    def answer(self, request: Request) -> Answer:  # noqa: PLR0911, one for each route
+        """Answer a request; what a test overrides to make the cloud fail."""
+        parts = request.path.strip("/").split("/")
+        match (request.method, *parts):
+            case ("GET", "identity"):
+                return Answer(300, {"versions": {"values": [self._identity_version()]}})
+            case ("GET", "identity", "v3"):
+                return Answer(200, {"version": self._identity_version()})
+            case ("POST", "identity", "v3", "auth", "tokens"):
+                return self._log_in(request)
+            case ("GET", "compute"):
+                return Answer(200, {"versions": [self._compute_version()]})
+            case ("GET", "compute", "v2.1"):
+                return Answer(200, {"version": self._compute_version()})
+        token = self._tokens.get(request.headers.get("X-Auth-Token", ""))
+        if token is None or token.expires <= time.time():
+            return _fault(401, "error", "The request you have made requires authentication.")
+        match parts:
+            case ["identity", "v3", *rest]:
+                return self._identity(request, rest, token.user)
+            case ["compute", "v2.1", *rest]:
+                return self._compute(request, rest, token.user)
+        return _fault(404, "itemNotFound", "The resource could not be found.")
+
+    def _identity(self, request: Request, path: list[str], user: User) -> Answer:
+        match path:
+            case ["auth", "tokens"]:
+                subject = request.headers.get("X-Subject-Token", "")
+                if token := self._tokens.get(subject):
+                    return Answer(200, self._token_body(token), {"X-Subject-Token": subject})
+                return _fault(404, "error", "Could not find token.")
+            case ["projects", *_] if user.role != "admin":
+                return _fault(403, "error", "You are not authorized to perform the requested action.")
+            case ["projects"]:
+                name = request.query.get("name")
+                return Answer(200, {"projects": [p for p in self.projects if name in (None, p.name)]})
+            case ["projects", id_]:
+                for project in self.projects:
+                    if project.id == id_:
+                        return Answer(200, {"project": project})
+        return _fault(404, "error", "Could not be found.")
+
+    def _compute(self, request: Request, path: list[str], user: User) -> Answer:  # noqa: PLR0911, likewise
+        admin = user.role == "admin"
+        nodes = {node.name: node for node in self.nodes} if admin else None
+        try:
+            microversion = self._microversion(request)
+        except ValueError:
+            return _fault(406, "computeFault", "This version is not supported by the API.")
+        match path:
+            case ["servers", "detail"]:
+                return self._list_servers(request.query, user, microversion, nodes)
+            case ["servers", id_]:
+                for server in self.servers:
+                    if server.id == id_ and (admin or server.project_id == user.project.id):
+                        return Answer(200, {"server": self._detail(server, microversion, nodes)})
+                return _fault(404, "itemNotFound", f"Instance {id_} could not be found.")
+            case ["os-services" as what] | ["os-hypervisors" as what, "detail"] if not admin:
+                policy = f"os_compute_api:{what}:list"
+                return _fault(403, "forbidden", f"Policy doesn't allow {policy} to be performed.")
+            case ["os-services"]:
+                return Answer(200, {"services": self._services()})
+            case ["os-hypervisors", "detail"]:
+                return self._list_hypervisors(request, microversion)
+        return _fault(404, "itemNotFound", "The resource could not be found.")
+
+    def _list_servers(
+        self, query: Mapping[str, str], user: User, microversion: int, nodes: Mapping[str, Node] | None
+    ) -> Answer:
+        servers = sorted(self.servers, key=lambda server: (server.created, server.id))
+        if "all_tenants" not in query:
+            servers = [server for server in servers if server.project_id == user.project.id]
+        elif user.role != "admin":
+            policy = "os_compute_api:servers:detail:get_all_tenants"
+            return _fault(403, "forbidden", f"Policy doesn't allow {policy} to be performed.")
+        elif project := query.get("project_id"):
+            servers = [server for server in servers if server.project_id == project]
+        ids = [server.id for server in servers]
+        start = 0
+        if marker := query.get("marker"):
+            if marker not in ids:
+                return _fault(400, "badRequest", f"marker [{marker}] not found")
+            start = ids.index(marker) + 1
+        page = servers[start : start + self._limit(query)]
+        return Answer(200, {"servers": [self._detail(server, microversion, nodes) for server in page]})
+
+    def _services(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": host,
+                "binary": "nova-compute",
+                "host": host,
+                "zone": "nova",
+                "status": "enabled",
+                "state": "up" if up else "down",
+                "disabled_reason": None,
+            }
+            for host, up in {node.host: node.up for node in self.nodes}.items()
+        ]
+
+    def _list_hypervisors(self, request: Request, microversion: int) -> Answer:
+        query = request.query
+        start = int(query.get("marker", 0)) if microversion >= _HYPERVISOR_PAGES else 0
+        stop = start + self._limit(query) if microversion >= _HYPERVISOR_PAGES else len(self.nodes)
+        entries = [
+            {
+                "id": str(number),
+                "hypervisor_hostname": node.name,
+                "service": {"host": node.host, "id": node.host, "disabled_reason": None},
+                "state": "up" if node.up else "down",
+                "status": "enabled",
+            }
+            for number, node in enumerate(self.nodes, start=1)
+        ]
+        more = [{"rel": "next", "href": f"{self.url}{request.path}?marker={stop}"}]
+        links = {"hypervisors_links": more} if stop < len(self.nodes) else {}
+        return Answer(200, {"hypervisors": entries[start:stop], **links})
+
+    def _detail(self, server: Server, microversion: int, nodes: Mapping[str, Node] | None) -> dict[str, Any]:
+        """Return what Nova shows of a server; where it is, only to whom `nodes` are shown."""
+        url = f"{self.url}/compute/v2.1/servers/{server.id}"
+        addresses: dict[str, list[dict[str, Any]]] = {}
+        for address in server.addresses:
+            addresses.setdefault(address.network, []).append(
+                {
+                    "version": address.family,
+                    "addr": address.ip,
+                    "OS-EXT-IPS:type": str(address.kind),
+                    "OS-EXT-IPS-MAC:mac_addr": "fa:16:3e:00:00:01",
+                }
+            )
+        detail = {
+            "id": server.id,
+            "name": server.name,
+            "status": server.status,
+            "tenant_id": server.project_id,
+            "user_id": "3f0c5f4d6d3b4f6f8a5a4a7d9b1e2c3d",
+            "metadata": server.metadata,
+            "hostId": "9c1f6f0d5a8b4e6d8f7a6b5c4d3e2f1a0b9c8d7e6f5a4b3c2d1e0f9a" if server.node else "",
+            "image": {"id": "0f5a2a4e-6d0f-4c8e-9f57-5d5f0a0d8a11", "links": []},
+            "flavor": {
+                "vcpus": 1,
+                "ram": 512,
+                "disk": 1,
+                "ephemeral": 0,
+                "swap": 0,
+                "original_name": "m1.tiny",
+            },
+            "created": server.created,
+            "updated": server.created,
+            "addresses": addresses,
+            "accessIPv4": "",
+            "accessIPv6": "",
+            "links": [{"rel": "self", "href": url}, {"rel": "bookmark", "href": url}],
+            "OS-DCF:diskConfig": "MANUAL",
+            "progress": 0,
+            "OS-EXT-AZ:availability_zone": "nova" if server.node else "",
+            "config_drive": "",
+            "key_name": None,
+            "OS-SRV-USG:launched_at": server.created,
+            "OS-SRV-USG:terminated_at": None,
+            "security_groups": [{"name": "default"}],
+            "OS-EXT-STS:task_state": server.task_state,
+            "OS-EXT-STS:vm_state": server.status.lower(),
+            "OS-EXT-STS:power_state": _POWER_STATES.get(server.status, 0),
+            "os-extended-volumes:volumes_attached": [],
+        }
+        if microversion >= _TAGS:
+            detail["tags"] = server.tags
+        if nodes is not None:
+            node = nodes.get(server.node or "")
+            detail |= {
+                "OS-EXT-SRV-ATTR:host": node and node.host,
+                "OS-EXT-SRV-ATTR:hypervisor_hostname": node and node.name,
+                "OS-EXT-SRV-ATTR:instance_name": f"instance-{server.id[:8]}",
+            }
+        return detail
+
+    def _limit(self, query: Mapping[str, str]) -> int:
+        return min(int(query.get("limit", self.max_limit)), self.max_limit)
+
+    def _microversion(self, request: Request) -> int:
+        """Return the minor number of the version asked for; ValueError if there is no such version."""
+        service, _, version = request.headers.get("OpenStack-API-Version", "compute 2.1").partition(" ")
+        major, _, minor = version.partition(".")
+        if (service, major) != ("compute", "2") or not 1 <= int(minor) <= self.max_microversion:
+            raise ValueError(version)
+        return int(minor)
+
+    def _log_in(self, request: Request) -> Answer:
+        given = msgspec.json.decode(request.body)["auth"]["identity"]["password"]["user"]
+        for user in self.users:
+            if (user.name, user.password) == (given["name"], given["password"]):
+                token = secrets.token_urlsafe(24)
+                self._tokens[token] = _Token(user, time.time() + self.token_seconds)
+                return Answer(201, self._token_body(self._tokens[token]), {"X-Subject-Token": token})
+        return _fault(401, "error", "The request you have made requires authentication.")
+
+    def _token_body(self, token: _Token) -> dict[str, Any]:
+        user = token.user
+        domain = {"id": user.project.domain_id, "name": "Default"}
+        catalog = [
+            {
+                "type": service,
+                "name": name,
+                "id": service,
+                "endpoints": [
+                    {
+                        "id": f"{service}-{interface}",
+                        "interface": interface,
+                        "region": _REGION,
+                        "region_id": _REGION,
+                        "url": self.url + path,
+                    }
+                    for interface in ("public", "internal", "admin")
+                ],
+            }
+            for service, name, path in (
+                ("identity", "keystone", "/identity/v3"),
+                ("compute", "nova", "/compute/v2.1"),
+            )
+        ]
+        return {
+            "token": {
+                "methods": ["password"],
+                "user": {"id": user.name, "name": user.name, "domain": domain},
+                "project": {"id": user.project.id, "name": user.project.name, "domain": domain},
+                "roles": [{"id": user.role, "name": user.role}],
+                "issued_at": _time(time.time()),
+                "expires_at": _time(token.expires),
+                "catalog": catalog,
+            }
+        }
+
+    def _identity_version(self) -> dict[str, Any]:
+        links = [{"rel": "self", "href": f"{self.url}/identity/v3/"}]
+        return {"id": "v3.14", "status": "stable", "updated": "2020-04-07T00:00:00Z", "links": links}
+
+    def _compute_version(self) -> dict[str, Any]:
+        return {
+            "id": "v2.1",
+            "status": "CURRENT",
+            "version": f"2.{self.max_microversion}",
+            "min_version": "2.1",
+            "updated": "2013-07-23T11:33:21Z",
+            "links": [{"rel": "self", "href": f"{self.url}/compute/v2.1/"}],
+        }
+
+
+def _fault(status: int, name: str, message: str) -> Answer:
+    return Answer(status, {name: {"code": status, "message": message}})
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
