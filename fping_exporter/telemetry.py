@@ -59,12 +59,12 @@ class Telemetry:
             ["service", "code"],
             registry=registry,
         )
-        self.reload_successful = Gauge(
+        self._reload_successful = Gauge(
             "fping_exporter_config_last_reload_successful",
             "1 if the configuration was last read with success.",
             registry=registry,
         )
-        self.reload_success_timestamp = Gauge(
+        self._reload_success_timestamp = Gauge(
             "fping_exporter_config_last_reload_success_timestamp_seconds",
             "Unix time at which the configuration was last read with success.",
             registry=registry,
@@ -85,6 +85,12 @@ class Telemetry:
         self._packets_received.inc(sweep.received)
         for reason, count in sweep.rejected.items():
             self._packets_rejected.labels(reason).inc(count)
+
+    def observe_reload(self, *, success: bool) -> None:
+        """Record that the configuration was read."""
+        self._reload_successful.set(success)
+        if success:
+            self._reload_success_timestamp.set_to_current_time()
 
     def observe_request(self, service: str, code: int) -> None:
         """Count one answer of an OpenStack API."""

@@ -1,0 +1,97 @@
+"""What the commands do."""
+
+import argparse
+import logging
+import signal
+import threading
+from types import FrameType
+
+from fping_exporter import __version__, report
+from fping_exporter.cloud import Cloud
+from fping_exporter.config import Config
+from fping_exporter.demo import Demo
+from fping_exporter.judge import take_snapshot
+from fping_exporter.monitor import Monitor, Parts
+from fping_exporter.probe import check_permission, make_prober
+from fping_exporter.selection import select
+from fping_exporter.telemetry import Telemetry
+from fping_exporter.web import create_app
+from fping_exporter.web.listen import parse_listen_address
+from fping_exporter.web.server import Server
+
+__all__ = ["demo", "list", "serve"]
+
+logger = logging.getLogger("fping_exporter")
+
+EXIT_SILENT = 1
+"""The exit code of ``list`` when instances that Nova calls ACTIVE do not answer."""
+
+_LAST_REQUESTS_SECONDS = 10.0
+"""How long a scrape may go on after SIGTERM; longer than one waits as a rule."""
+
+
+def serve(args: argparse.Namespace, settings: Config) -> int:
+    """Serve the metrics of the configured cloud until SIGTERM or SIGINT."""
+    telemetry = Telemetry()
+    telemetry.observe_reload(success=True)
+    return _run(args, settings, cloud=Cloud(settings, observe=telemetry.observe_request), telemetry=telemetry)
+
+
+def demo(args: argparse.Namespace, settings: Config) -> int:
+    """Serve the metrics of an embedded cloud until SIGTERM or SIGINT."""
+    check_permission()
+    telemetry = Telemetry()
+    with Demo(instances=args.instances) as stand_in:
+        cloud = Cloud(settings, region=stand_in.region(), observe=telemetry.observe_request)
+        return _run(args, settings, cloud=cloud, telemetry=telemetry, greeting=_GREETING)
+
+
+_GREETING = """\
+fping-exporter shows a cloud of its own: three instances that Nova calls ACTIVE, of which
+selenium-1 answers, selenium-0 and text-0 do not, and one that is SHUTOFF.
+
+  http://{address}/         the numbers of the last sweep
+  http://{address}/metrics  what Prometheus reads
+
+In the metrics, compare instance_hypervisor_active, Nova's word, with instance_alive, the
+ping's; instance_silent has the reason. End this with Ctrl-C.
+"""
+
+
+def _run(
+    args: argparse.Namespace, settings: Config, *, cloud: Cloud, telemetry: Telemetry, greeting: str = ""
+) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    logger.info("starting", extra={"version": __version__, "sockets": check_permission()})
+    monitor = Monitor(Parts(settings, cloud.inventory, make_prober(settings.probe)), telemetry=telemetry)
+    app = create_app(monitor, telemetry=telemetry, telemetry_path=args.telemetry_path)
+    listen = [parse_listen_address(text) for text in args.listen or [args.default_listen]]
+    server = Server(app, listen=listen)
+    stopped = threading.Event()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        logger.info("stopping", extra={"signal": signal.Signals(number).name})
+        stopped.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    monitor.warm_up()
+    server.start()
+    for address in server.addresses:
+        logger.info("listening", extra={"address": str(address)})
+    if greeting:
+        print(greeting.format(address=server.addresses[0]), flush=True)
+    stopped.wait()
+    server.stop(_LAST_REQUESTS_SECONDS)
+    return 0
+
+
+def list(args: argparse.Namespace, settings: Config) -> int:  # noqa: A001, commands are named as users call them
+    """Ping the instances once and print what answered."""
+    check_permission()
+    inventory = select(Cloud(settings).inventory(), settings.instances)
+    snapshot = take_snapshot(inventory, prober=make_prober(settings.probe), probe=settings.probe)
+    silent = report.silent(snapshot.verdicts)
+    shown = silent if args.silent else snapshot.verdicts
+    print(report.as_json(snapshot, shown) if args.json else report.as_table(snapshot, shown))
+    return EXIT_SILENT if silent else 0
