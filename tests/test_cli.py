@@ -201,3 +201,30 @@ def test_serve_until_it_is_told_to_stop(cloud: dict[str, str], tmp_path: Path) -
         assert process.wait(SECONDS) == 0
         assert process.stderr
         assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.netns
+def test_a_user_who_may_not_ping_is_told_both_remedies(tmp_path: Path) -> None:
+    # A new namespace has the kernel's own net.ipv4.ping_group_range, which is nobody's.
+    done = subprocess.run(
+        [
+            "unshare",
+            "--net",
+            "setpriv",
+            "--bounding-set=-net_raw",
+            sys.executable,
+            "-m",
+            "fping_exporter",
+            "demo",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    [line] = done.stderr.splitlines()
+    assert "setcap cap_net_raw" in line
+    assert "net.ipv4.ping_group_range" in line
