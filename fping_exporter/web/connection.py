@@ -43,6 +43,9 @@ class Connection(io.RawIOBase):
         self._sock = sock
         self.peer = peer
         """The client's address, or ``unix``."""
+        self.ended = False
+        """Whether the client has said that nothing more will come."""
+        self._certificate: bytes | None = None
         self.expect(timeout, budget=MAX_HEAD)
 
     def expect(self, timeout: float, *, budget: int = 0) -> None:
@@ -52,21 +55,19 @@ class Connection(io.RawIOBase):
 
     def encrypt(self, context: ssl.SSLContext) -> None:
         """Shake hands as a TLS server."""
-        self._sock = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
+        self._sock = tls = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
         self._in_time()
-        self._sock.do_handshake()
+        tls.do_handshake()
+        self._certificate = tls.getpeercert(binary_form=True)
 
     def environ(self) -> dict[str, str]:
         """What a WSGI application is told of a connection."""
         name = self._sock.getsockname()
         host, port = name[:2] if isinstance(name, tuple) else ("localhost", "")
         environ = {"SERVER_NAME": host, "SERVER_PORT": str(port), "REMOTE_ADDR": self.peer}
-        if isinstance(self._sock, ssl.SSLSocket):
-            environ["wsgi.url_scheme"] = "https"
-            if der := self._sock.getpeercert(binary_form=True):
-                environ["SSL_CLIENT_CERT"] = ssl.DER_cert_to_PEM_cert(der)
-        else:
-            environ["wsgi.url_scheme"] = "http"
+        environ["wsgi.url_scheme"] = "https" if isinstance(self._sock, ssl.SSLSocket) else "http"
+        if self._certificate:
+            environ["SSL_CLIENT_CERT"] = ssl.DER_cert_to_PEM_cert(self._certificate)
         return environ
 
     def readable(self) -> bool:
@@ -80,6 +81,7 @@ class Connection(io.RawIOBase):
         self._in_time()
         count = self._sock.recv_into(buffer)
         self.budget -= count
+        self.ended = count == 0
         return count
 
     def writable(self) -> bool:

@@ -64,6 +64,8 @@ class RequestHandler(BaseHTTPRequestHandler):
         if len(self.raw_requestline) > _MAX_LINE:
             self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
         elif self.parse_request():  # else it has answered
+            if self._client.ended:  # which the parser takes for the end of the headers
+                raise EOFError("the request ended before its headers did")
             if flaw := self._flaw():
                 self.send_error(flaw)
             else:

@@ -336,6 +336,22 @@ def test_requests_are_logged_at_debug_without_the_query(
     assert "secret" not in caplog.text
 
 
+def test_a_request_that_is_cut_off_in_its_headers_is_not_run(serve: Serve) -> None:
+    app = Recorder()
+    with connect(serve(app)) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""
+    assert app.environs == []
+
+
+def test_a_client_that_has_said_all_it_will_gets_its_answer(serve: Serve) -> None:
+    with connect(serve(hello)) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+        assert b"".join(iter(lambda: client.recv(65536), b"")).endswith(b"hello /")
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1"])
 def test_a_client_that_leaves_is_no_error(
     serve: Serve, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], sent: bytes
