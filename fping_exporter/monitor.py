@@ -50,6 +50,12 @@ class Monitor:
         """The newest complete snapshot, however old; asking for it refreshes nothing."""
         return self._shot.snapshot if self._shot else None
 
+    @property
+    def fresh(self) -> Snapshot | None:
+        """The newest snapshot if it is younger than `cache.sweep`; asking for it refreshes nothing."""
+        shot = self._shot
+        return shot.snapshot if shot and _age(shot.begun) < self._parts.settings.cache.sweep else None
+
     def snapshot(self, *, timeout: float | None) -> Snapshot | None:
         """Return the newest complete snapshot, refreshed first where it is too old.
 

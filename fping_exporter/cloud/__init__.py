@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from openstack.config.cloud_region import CloudRegion
 
+from fping_exporter.cloud.caller import Callers
 from fping_exporter.cloud.hypervisors import list_nodes, placed
 from fping_exporter.cloud.projects import find_project, list_projects
 from fping_exporter.cloud.servers import MICROVERSIONS, list_servers
@@ -45,6 +46,10 @@ class Cloud:
         self._identity = self._session.client("identity")
         self._names: Mapping[str, Project] = {}
         self._refused: set[str] = set()
+
+    def callers(self) -> Callers:
+        """Return the way in for those who bring a token of their own."""
+        return Callers(self._session)
 
     def inventory(self) -> Inventory:
         """List the cloud.

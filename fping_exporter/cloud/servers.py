@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
-from fping_exporter.cloud.pages import Get, Page, pages
+from fping_exporter.cloud.pages import Get, Page, decode, pages
 from fping_exporter.errors import ListingError
 from fping_exporter.model import Address, AddressKind, Instance
 
-__all__ = ["MICROVERSIONS", "list_servers"]
+__all__ = ["MICROVERSIONS", "list_servers", "read_server"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +61,15 @@ def list_servers(get: Get, filters: Mapping[str, str]) -> dict[str, Instance]:
     return found
 
 
+def read_server(body: bytes) -> Instance:
+    """Return the instance that ``GET /servers/<id>`` describes; raise ListingError if it cannot be read."""
+    odd: list[str] = []
+    servers = _read(b'{"servers":[%b]}' % bytes(decode(body, _OneServer).server), odd).entries
+    if not servers:
+        raise ListingError(f"Nova's server cannot be read: {odd[0]}")
+    return _instance(servers[0], odd)
+
+
 class _Address(msgspec.Struct, gc=False):
     addr: str
     kind: str = msgspec.field(default="fixed", name="OS-EXT-IPS:type")
@@ -85,6 +94,10 @@ class _Server(msgspec.Struct):
 
 class _Servers(msgspec.Struct):
     servers: list[_Server]
+
+
+class _OneServer(msgspec.Struct):
+    server: msgspec.Raw
 
 
 class _OddServers(msgspec.Struct):

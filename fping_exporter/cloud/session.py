@@ -12,7 +12,7 @@ import requests
 import yaml
 from keystoneauth1 import exceptions as ka
 from keystoneauth1.adapter import Adapter
-from keystoneauth1.discover import version_between
+from keystoneauth1.discover import EndpointData, version_between
 from keystoneauth1.identity import BaseIdentityPlugin
 from openstack.config.cloud_region import CloudRegion
 from openstack.exceptions import SDKException
@@ -106,9 +106,14 @@ class Session:
 
         return self.ask(ask)
 
-    def ask(self, call: Callable[[], _T]) -> _T:
+    @property
+    def keystone_url(self) -> str:
+        """Where the credentials are checked, as configured."""
+        return _redacted(str(getattr(self._session.auth, "auth_url", "")))
+
+    def ask(self, call: Callable[[], _T], *, retry: bool = True) -> _T:
         """Return what `call` does; retry what may pass; raise CloudError for what keystoneauth raises."""
-        backoffs = iter(_BACKOFF_SECONDS)
+        backoffs = iter(_BACKOFF_SECONDS if retry else ())
         while True:
             try:
                 return call()
@@ -131,11 +136,11 @@ class Session:
         if access is None:
             return "identity"
         roots = (
-            (re.sub(r"/v[0-9][^/]*(/.*)?$", "", endpoint["url"]), entry["type"])
+            (re.sub(r"/v[0-9][^/]*(/.*)?$", "", endpoint.get("url", "")), entry.get("type", ""))
             for entry in access.service_catalog.catalog
-            for endpoint in entry["endpoints"]
+            for endpoint in entry.get("endpoints", ())
         )
-        near = [(len(root), service) for root, service in roots if url.startswith(root)]
+        near = [(len(root), service) for root, service in roots if root and url.startswith(root)]
         return max(near, default=(0, "identity"))[1]
 
 
@@ -164,13 +169,52 @@ class Client:
 
         return self._session.ask(ask)
 
+    def get_as(
+        self,
+        identity: Mapping[str, str],
+        path: str,
+        *,
+        params: Mapping[str, str],
+        microversions: Sequence[str] = (),
+        timeout: float,
+    ) -> bytes:
+        """Return the body of GET `path` as somebody else gets it, whose token is in the headers `identity`.
+
+        The own credentials find the service in their catalog, and are not sent to it; AuthError
+        is about `identity`. Asked once, since somebody waits: `timeout` is the seconds
+        that the service may be silent. The first of `microversions` that is offered is used.
+        """
+        try:
+            data = self._session.ask(self._adapter.get_endpoint_data, retry=False)
+        except AuthError as error:
+            raise CloudError(str(error)) from error
+        if data is None:
+            raise CloudError(f"the catalog has no endpoint of {self._adapter.service_type}")
+
+        def ask() -> bytes:
+            response = self._adapter.get(
+                path,
+                params=dict(params),
+                headers=dict(identity),
+                authenticated=False,
+                endpoint_override=data.url,
+                microversion=_first_offered(microversions, data),
+                timeout=(min(_CONNECT_SECONDS, timeout), timeout),
+            )
+            return response.content
+
+        return self._session.ask(ask, retry=False)
+
     def microversion(self, wanted: Sequence[str]) -> str | None:
         """Return the first of `wanted` that the service offers; None if it tells of no microversions."""
-        data = self._session.ask(self._adapter.get_endpoint_data)
-        if data is None or not data.max_microversion:
-            return None
-        low, high = data.min_microversion, data.max_microversion
-        return next((version for version in wanted if version_between(low, high, version)), None)
+        return _first_offered(wanted, self._session.ask(self._adapter.get_endpoint_data))
+
+
+def _first_offered(wanted: Sequence[str], data: EndpointData | None) -> str | None:
+    if data is None or not data.max_microversion:
+        return None
+    low, high = data.min_microversion, data.max_microversion
+    return next((version for version in wanted if version_between(low, high, version)), None)
 
 
 def _region(config: Config) -> CloudRegion:
