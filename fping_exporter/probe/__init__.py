@@ -5,6 +5,7 @@ from typing import Protocol
 
 from fping_exporter import config
 from fping_exporter.model import Sweep, Target
+from fping_exporter.probe.multiping import MultipingProber
 from fping_exporter.probe.pacing import Pacer
 from fping_exporter.probe.sockets import Kind, check_permission
 from fping_exporter.probe.sweep import SweepProber
@@ -27,5 +28,10 @@ class Prober(Protocol):
 
 def make_prober(settings: config.Probe) -> Prober:
     """Make the engine that the configuration names; what it sends, in all threads, stays below `rate`."""
-    pacer = Pacer(rate=settings.rate)
-    return SweepProber(timeout=settings.timeout, count=settings.count, retries=settings.retries, pacer=pacer)
+    engine = MultipingProber if settings.engine == "multiping" else SweepProber
+    return engine(
+        timeout=settings.timeout,
+        count=settings.count,
+        retries=settings.retries,
+        pacer=Pacer(rate=settings.rate),
+    )

@@ -2,7 +2,8 @@
 
 import socket
 import struct
-from typing import NamedTuple
+
+import msgspec
 
 from fping_exporter.model import Family
 
@@ -13,9 +14,9 @@ __all__ = [
     "EchoError",
     "EchoReply",
     "echo_request",
+    "ipv4_header_length",
     "parse",
     "parse_request",
-    "strip_ipv4",
 ]
 
 IPV4: Family = 4
@@ -31,7 +32,7 @@ _IPV6_HEADER = 40
 """Bytes without extension headers, RFC 8200."""
 
 
-class EchoReply(NamedTuple):
+class EchoReply(msgspec.Struct, frozen=True, gc=False):
     """An answer to an echo request."""
 
     ident: int
@@ -39,7 +40,7 @@ class EchoReply(NamedTuple):
     payload: bytes
 
 
-class EchoError(NamedTuple):
+class EchoError(msgspec.Struct, frozen=True, gc=False):
     """A report that an echo request was not delivered, from a router or a kernel on the way."""
 
     destination: str
@@ -50,58 +51,61 @@ class EchoError(NamedTuple):
     """As much as was quoted of the request's payload and of what the reporter put behind it."""
 
 
-def echo_request(family: Family, *, ident: int, sequence: int, payload: bytes) -> bytes:
+def echo_request(family: Family, ident: int, sequence: int, payload: bytes) -> bytes:
     """Build an echo request, `payload` of even length.
 
     The checksum of ICMPv6 covers addresses that only the kernel knows: it fills it in.
     """
     kind = _REQUEST_TYPE[family]
-    packet = _HEADER.pack(kind, 0, 0, ident, sequence) + payload
-    if family != IPV4:
-        return packet
-    # The sum with end-around carry of RFC 1071 is the number that the bytes are, modulo 0xffff:
-    # one operation in C. The sum of a request is never 0, so 0 can only stand for 0xffff.
-    checksum = 0xFFFF - (int.from_bytes(packet, "big") % 0xFFFF or 0xFFFF)
+    checksum = 0
+    if family == IPV4:
+        # RFC 1071 adds 16-bit words with end-around carry: that is the whole number that the bytes
+        # make, modulo 0xffff, in one operation. The sum is above 0, so a remainder of 0 is 0xffff.
+        total = (kind << 8) + ident + sequence + int.from_bytes(payload, "big")
+        checksum = 0xFFFF - (total % 0xFFFF or 0xFFFF)
     return _HEADER.pack(kind, 0, checksum, ident, sequence) + payload
 
 
-def strip_ipv4(packet: memoryview) -> memoryview:
-    """Take off the IPv4 header that raw sockets deliver; what has none becomes empty."""
-    return packet[(packet[0] & 0xF) * 4 :] if packet else packet
+def ipv4_header_length(packet: bytes) -> int:
+    """Return the bytes of the IPv4 header that raw sockets deliver before the ICMP message."""
+    return (packet[0] & 0xF) * 4 if packet else 0
 
 
-def parse(family: Family, message: memoryview) -> EchoReply | EchoError | None:
-    """Read an ICMP message; None for all but an echo reply and an error that quotes an echo request."""
-    if len(message) < _HEADER.size:
+def parse(family: Family, data: bytes, start: int = 0) -> EchoReply | EchoError | None:
+    """Read the ICMP message that begins at `start`.
+
+    None for all but an echo reply and an error that quotes an echo request.
+    """
+    if len(data) < start + _HEADER.size:
         return None
-    if message[0] == REPLY_TYPE[family]:
-        _, _, _, ident, sequence = _HEADER.unpack_from(message)
-        return EchoReply(ident, sequence, bytes(message[_HEADER.size :]))
-    if message[0] in ERROR_TYPES[family]:
-        quote = message[_HEADER.size :]
-        return _quoted_ipv4(quote) if family == IPV4 else _quoted_ipv6(quote)
+    kind, _, _, ident, sequence = _HEADER.unpack_from(data, start)
+    start += _HEADER.size
+    if kind == REPLY_TYPE[family]:
+        return EchoReply(ident, sequence, data[start:])
+    if kind in ERROR_TYPES[family]:
+        return _quoted_ipv4(data[start:]) if family == IPV4 else _quoted_ipv6(data[start:])
     return None
 
 
-def parse_request(family: Family, message: memoryview, *, destination: str) -> EchoError | None:
-    """Read an echo request that came back in a socket's error queue; None for anything else."""
-    if len(message) < _HEADER.size:
+def parse_request(family: Family, data: bytes, *, destination: str, start: int = 0) -> EchoError | None:
+    """Read an echo request that came back, quoted or in a socket's error queue; else None."""
+    if len(data) < start + _HEADER.size:
         return None
-    kind, _, _, ident, sequence = _HEADER.unpack_from(message)
+    kind, _, _, ident, sequence = _HEADER.unpack_from(data, start)
     if kind != _REQUEST_TYPE[family]:
         return None
-    return EchoError(destination, ident, sequence, bytes(message[_HEADER.size :]))
+    return EchoError(destination, ident, sequence, data[start + _HEADER.size :])
 
 
-def _quoted_ipv4(quote: memoryview) -> EchoError | None:
+def _quoted_ipv4(quote: bytes) -> EchoError | None:
     if len(quote) < _IPV4_HEADER or quote[9] != socket.IPPROTO_ICMP:
         return None
     destination = socket.inet_ntop(socket.AF_INET, quote[16:20])
-    return parse_request(4, strip_ipv4(quote), destination=destination)
+    return parse_request(4, quote, destination=destination, start=ipv4_header_length(quote))
 
 
-def _quoted_ipv6(quote: memoryview) -> EchoError | None:
+def _quoted_ipv6(quote: bytes) -> EchoError | None:
     if len(quote) < _IPV6_HEADER or quote[6] != socket.IPPROTO_ICMPV6:
         return None
     destination = socket.inet_ntop(socket.AF_INET6, quote[24:40])
-    return parse_request(6, quote[_IPV6_HEADER:], destination=destination)
+    return parse_request(6, quote, destination=destination, start=_IPV6_HEADER)

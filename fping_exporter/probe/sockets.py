@@ -20,7 +20,17 @@ from fping_exporter.errors import ProbeError, SocketPermissionError
 from fping_exporter.model import LOCAL, Family
 from fping_exporter.probe import packet
 
-__all__ = ["IcmpSocket", "Kind", "Opener", "SocketAddress", "check_permission", "open_local", "open_socket"]
+__all__ = [
+    "IcmpSocket",
+    "Kind",
+    "Opener",
+    "SocketAddress",
+    "check_permission",
+    "open_local",
+    "open_socket",
+    "permission_error",
+    "socket_address",
+]
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 """What sendto takes and recvmsg gives for IPv4 and for IPv6."""
@@ -41,11 +51,13 @@ _FROM_ICMP = (2, 3)
 _TIMESPEC = struct.Struct("@ll")
 _EXTENDED_ERROR = struct.Struct("=IBBB")
 
-_BUFFER_BYTES = 8 << 20
-"""Room for 10,000 small packets at the 832 bytes that the kernel books for each.
+_BUFFER_BYTES = 16 << 20
+"""Asked for in either direction; the kernel doubles it, or cuts it to the system's limit.
 
-In the send buffer they wait for neighbours that do not answer ARP.
+In the send buffer packets wait for neighbours that do not answer ARP.
 """
+_BOOKED_BYTES = 2048
+"""More than the kernel books of a buffer for a small packet (768 to 1280 bytes)."""
 _PACKET_BYTES = 2048
 _ANCILLARY_BYTES = 512
 _AT_ONCE = 512
@@ -76,7 +88,6 @@ class IcmpSocket:
         self._sock = sock
         self._sendto = sock.sendto
         self._errors: list[Arrival] = []
-        self._view = memoryview(bytearray(_PACKET_BYTES))
         sock.settimeout(0)
         sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         _enlarge(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF)
@@ -88,6 +99,8 @@ class IcmpSocket:
         else:
             sock.setsockopt(*_RECVERR[family], 1)
             self.ident = _bind_ident(sock)
+        self.room = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // _BOOKED_BYTES
+        """Packets that the receive buffer holds for certain."""
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -120,20 +133,19 @@ class IcmpSocket:
 
     def receive(self) -> Iterator[Arrival]:
         """Yield, without waiting, what came in with this socket's identifier."""
-        family, ident, view = self.family, self.ident, self._view
-        raw_ipv4 = family == packet.IPV4 and self.kind is Kind.RAW
-        recvmsg_into, buffers = self._sock.recvmsg_into, [view]
+        family, ident, recvmsg = self.family, self.ident, self._sock.recvmsg
+        has_ip_header = family == packet.IPV4 and self.kind is Kind.RAW
         # The kernel stamps by the wall clock, which may be set between the sending and the arrival.
         clock_offset = time.time_ns() - time.monotonic_ns()
         for _ in range(_AT_ONCE):
             try:
-                size, ancillary, _, address = recvmsg_into(buffers, _ANCILLARY_BYTES)
+                data, ancillary, _, address = recvmsg(_PACKET_BYTES, _ANCILLARY_BYTES)
             except BlockingIOError:
                 break
             except OSError:  # an ICMP error waits in the error queue
                 continue
-            message = view[:size]
-            answer = packet.parse(family, packet.strip_ipv4(message) if raw_ipv4 else message)
+            start = packet.ipv4_header_length(data) if has_ip_header else 0
+            answer = packet.parse(family, data, start)
             if answer is not None and answer.ident == ident:
                 yield answer, address, _arrival(ancillary, clock_offset)
         if self.kind is Kind.DATAGRAM:
@@ -156,7 +168,7 @@ class IcmpSocket:
             fetched = True
             if not self._reports_loss(ancillary):
                 continue
-            error = packet.parse_request(self.family, memoryview(data), destination=address[0])
+            error = packet.parse_request(self.family, data, destination=address[0])
             if error is not None and error.ident == self.ident:
                 self._errors.append((error, address, time.monotonic_ns()))
         return fetched
@@ -192,11 +204,7 @@ def open_socket(family: Family) -> IcmpSocket:
             sock.close()
             refusals.append(error)
     if all(isinstance(error, PermissionError) for error in refusals):
-        raise SocketPermissionError(
-            f"this user may not open ICMP sockets: permit it with "
-            f"`setcap cap_net_raw+ep {os.path.realpath(sys.executable)}` or with "
-            f"`sysctl -w net.ipv4.ping_group_range='{os.getegid()} {os.getegid()}'`"
-        )
+        raise permission_error()
     raise ProbeError(f"no {_NAME[family]} socket can be opened: {refusals[0].strerror}")
 
 
@@ -214,6 +222,26 @@ def check_permission() -> Kind:
     """
     with open_socket(4) as sock:
         return sock.kind
+
+
+def permission_error() -> SocketPermissionError:
+    """Say what would permit this user to open ICMP sockets."""
+    return SocketPermissionError(
+        "this user may not open ICMP sockets: permit it with "
+        f"`setcap cap_net_raw+ep {os.path.realpath(sys.executable)}` or with "
+        f"`sysctl -w net.ipv4.ping_group_range='{os.getegid()} {os.getegid()}'`"
+    )
+
+
+def socket_address(ip: str) -> SocketAddress | None:
+    """Return an IPv4 or IPv6 address exactly as recvmsg will name it; None if it is none."""
+    try:
+        if ":" in ip:
+            return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, ip)), 0, 0, 0
+        socket.inet_pton(socket.AF_INET, ip)  # takes one text only for each address
+    except (OSError, ValueError):  # ValueError: a null character
+        return None
+    return ip, 0
 
 
 def _arrival(ancillary: list[tuple[int, int, bytes]], clock_offset: int) -> int:

@@ -2,19 +2,22 @@
 
 import contextlib
 import errno
+import io
 import logging
-import secrets
+import os
 import selectors
-import socket
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Collection
+
+import msgspec
 
 from fping_exporter.errors import ProbeError
 from fping_exporter.model import Family, Outcome, Sweep, Target
 from fping_exporter.probe import packet
 from fping_exporter.probe.pacing import Pacer
-from fping_exporter.probe.sockets import IcmpSocket, Opener, SocketAddress, open_local
+from fping_exporter.probe.sockets import IcmpSocket, Opener, SocketAddress, open_local, socket_address
 
 __all__ = ["SweepProber"]
 
@@ -24,6 +27,7 @@ _COOKIE_BYTES = 16
 _SHORTAGES = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
 """The machine has no room for a packet just now; the target has nothing to do with it."""
 _CANNOT_BE_ASKED = Outcome(sent=0, received=0, rtt=None, unreachable=True)
+_LISTEN_EVERY = 0.1
 _SHORTAGE_PAUSE = 0.005
 _SHORTAGE_PATIENCE = 5.0
 """Seconds without a single packet sent, after which a round goes on without the rest.
@@ -69,7 +73,7 @@ class SweepProber:
         conversation = _Conversation(pacer=self._pacer, timeout=self._timeout)
         with conversation:
             asks = self._prepare(targets, conversation)
-            distinct = list({id(ask): ask for ask in asks.values() if ask}.values())
+            distinct = conversation.asks()
             self._ask(distinct, conversation)
         outcomes = {target: ask.outcome() if ask else _CANNOT_BE_ASKED for target, ask in asks.items()}
         return Sweep(
@@ -90,12 +94,12 @@ class SweepProber:
         """
         lanes: dict[tuple[str, Family], _Lane | ProbeError] = {}
         asks: dict[Target, _Ask | None] = dict.fromkeys(targets)
+        cookies = io.BytesIO(os.urandom(_COOKIE_BYTES * len(asks)))
         for target in asks:
-            family: Family = 6 if ":" in target.ip else 4
-            address = _address(target.ip, family)
+            address = socket_address(target.ip)
             if address is None:
                 continue
-            key = target.vantage, family
+            key: tuple[str, Family] = target.vantage, 6 if ":" in target.ip else 4
             if key not in lanes:
                 try:
                     lanes[key] = conversation.open(self._opener, *key)
@@ -103,7 +107,7 @@ class SweepProber:
                     lanes[key] = error
             lane = lanes[key]
             if isinstance(lane, _Lane):
-                asks[target] = lane.ask(address)
+                asks[target] = lane.ask(address, cookies.read(_COOKIE_BYTES))
         refusals = [lane for lane in lanes.values() if isinstance(lane, ProbeError)]
         if len(refusals) == len(lanes) > 0:
             raise refusals[0]
@@ -135,36 +139,22 @@ class _Lane:
         self.sock = sock
         self.asked: dict[SocketAddress, _Ask] = {}
 
-    def ask(self, address: SocketAddress) -> "_Ask":
-        if address not in self.asked:
-            self.asked[address] = _Ask(address, self)
-        return self.asked[address]
+    def ask(self, address: SocketAddress, cookie: bytes) -> "_Ask":
+        return self.asked.setdefault(address, _Ask(address, self.sock, cookie))
 
 
-class _Ask:
+class _Ask(msgspec.Struct, gc=False):
     """What was sent to one target and came back. Bit n of a mask stands for the packet of sequence n."""
 
-    __slots__ = (
-        "address",
-        "answered",
-        "cookie",
-        "lane",
-        "rtt",
-        "sent_at",
-        "settled",
-        "target",
-        "unreachable",
-    )
-
-    def __init__(self, address: SocketAddress, lane: _Lane) -> None:
-        self.address = address
-        self.lane = lane
-        self.cookie = secrets.token_bytes(_COOKIE_BYTES)
-        self.sent_at: list[int] = []
-        self.answered = 0
-        self.settled = 0
-        self.rtt: int | None = None
-        self.unreachable = False
+    address: SocketAddress
+    sock: IcmpSocket
+    cookie: bytes
+    sent_at: list[int] = []
+    """Of each packet, by the monotonic clock, in nanoseconds."""
+    answered: int = 0
+    settled: int = 0
+    rtt: int | None = None
+    unreachable: bool = False
 
     def outcome(self) -> Outcome:
         return Outcome(
@@ -184,6 +174,8 @@ class _Conversation:
         self._timeout = timeout
         self._selector = selectors.DefaultSelector()
         self._sockets = contextlib.ExitStack()
+        self._lanes: list[_Lane] = []
+        self._room = sys.maxsize
         self._pending: list[tuple[_Ask, int]] = []
         """Packets with their sequence, in the order of sending; the last is the last to expire."""
 
@@ -195,33 +187,49 @@ class _Conversation:
 
     def open(self, opener: Opener, vantage: str, family: Family) -> _Lane:
         lane = _Lane(self._sockets.enter_context(opener(vantage, family)))
+        self._lanes.append(lane)
         self._selector.register(lane.sock, selectors.EVENT_READ, lane)
+        self._room = min(self._room, lane.sock.room)
         return lane
 
+    def asks(self) -> list[_Ask]:
+        return [ask for lane in self._lanes for ask in lane.asked.values()]
+
     def send(self, asks: list[_Ask]) -> None:
-        """Send each a packet, as fast as the pacer allows, and take in what comes meanwhile."""
+        """Send each a packet, as fast as the pacer allows.
+
+        Replies are taken in when the receive buffers could run full, or every _LISTEN_EVERY
+        seconds: the rest is read while there is nothing to do but wait, its arrival stamped.
+        """
         waiting = deque(asks)
-        progress_at = time.monotonic()
+        progress_at = listened_at = time.monotonic()
+        unheard = 0
         while waiting:
-            size = min(len(waiting), self._pacer.batch)
+            size = min(len(waiting), self._pacer.batch, self._room)
             if delay := self._pacer.reserve(size):
                 time.sleep(delay)
-            if self._send_batch(waiting, size):
-                progress_at = time.monotonic()
-                self._receive(0)
+            complete = self._send_batch(waiting, size)
+            now = time.monotonic()
+            unheard += size
+            if complete:
+                progress_at = now
+            elif now - progress_at > _SHORTAGE_PATIENCE:
+                _log.warning("no buffers for %d packets: not sent", len(waiting))
+                return
             else:
-                if time.monotonic() - progress_at > _SHORTAGE_PATIENCE:
-                    _log.warning("no buffers for %d packets: not sent", len(waiting))
-                    return
-                self.receive_until(time.monotonic() + _SHORTAGE_PAUSE)
+                self.receive_until(now + _SHORTAGE_PAUSE)
+            if unheard + self._pacer.batch > self._room or now - listened_at > _LISTEN_EVERY:
+                self._receive(0)
+                unheard, listened_at = 0, now
 
     def _send_batch(self, waiting: deque[_Ask], size: int) -> bool:
         """Send `size` packets; return False, and requeue the next, as soon as there is a shortage."""
+        echo_request, monotonic_ns, pending = packet.echo_request, time.monotonic_ns, self._pending
         for _ in range(size):
             ask = waiting.popleft()
-            sock, sequence = ask.lane.sock, len(ask.sent_at)
-            data = packet.echo_request(sock.family, ident=sock.ident, sequence=sequence, payload=ask.cookie)
-            sent_at = time.monotonic_ns()
+            sock, sequence = ask.sock, len(ask.sent_at)
+            data = echo_request(sock.family, sock.ident, sequence, ask.cookie)
+            sent_at = monotonic_ns()
             try:
                 sock.send(data, ask.address)
             except OSError as error:
@@ -231,7 +239,7 @@ class _Conversation:
                 ask.unreachable = True
                 continue
             ask.sent_at.append(sent_at)
-            self._pending.append((ask, sequence))
+            pending.append((ask, sequence))
         return True
 
     def wait(self) -> None:
@@ -287,8 +295,8 @@ def _take_reply(lane: _Lane, reply: packet.EchoReply, address: SocketAddress, ar
 
 def _take_error(lane: _Lane, error: packet.EchoError) -> str | None:
     """Book an ICMP error; return why it does not count if it does not."""
-    address = _address(error.destination, lane.sock.family)
-    ask = None if address is None else lane.asked.get(address)
+    address = socket_address(error.destination)
+    ask = lane.asked.get(address) if address else None
     # Errors of IPv4 need to quote only the header of ICMP: then there is no cookie to compare.
     quoted = error.payload[:_COOKIE_BYTES]
     if ask is None or error.sequence >= len(ask.sent_at) or quoted != ask.cookie[: len(quoted)]:
@@ -296,13 +304,3 @@ def _take_error(lane: _Lane, error: packet.EchoError) -> str | None:
     ask.settled |= 1 << error.sequence
     ask.unreachable = True
     return None
-
-
-def _address(ip: str, family: Family) -> SocketAddress | None:
-    """Return the address exactly as recvmsg will name it; None if it is none."""
-    address_family = socket.AF_INET if family == packet.IPV4 else socket.AF_INET6
-    try:
-        canonical = socket.inet_ntop(address_family, socket.inet_pton(address_family, ip))
-    except (OSError, ValueError):  # ValueError: a null character
-        return None
-    return (canonical, 0) if family == packet.IPV4 else (canonical, 0, 0, 0)
