@@ -18,7 +18,7 @@ from msgspec import Meta
 from fping_exporter.duration import Duration
 from fping_exporter.errors import ConfigError
 
-__all__ = ["Cache", "Config", "Instances", "Probe", "Rule", "load", "parse"]
+__all__ = ["Cache", "Config", "Instances", "OsFping", "Probe", "Rule", "load", "parse"]
 
 Patterns = str | tuple[str, ...]
 """One glob or several, of which any may match."""
@@ -110,6 +110,27 @@ class Cache(_Section, frozen=True):
                 raise ValueError(message)
 
 
+class OsFping(_Section, frozen=True):
+    """The API that Nova called os-fping."""
+
+    auth: Literal["keystone", "none"] = "keystone"
+    """Whether callers bring a token of Keystone; if not, everybody sees everything."""
+    rate_limit: str = "12/hour"
+    """Requests of one user over a moving window, or ``unlimited``."""
+
+    def __post_init__(self) -> None:
+        """Refuse limits of another form."""
+        if not _RATE_LIMIT.fullmatch(self.rate_limit):
+            message = (
+                "rate_limit: expected a number of requests per second, minute, hour or day such as 12/hour, "
+                f'or unlimited, got "{self.rate_limit}"'
+            )
+            raise ValueError(message)
+
+
+_RATE_LIMIT = re.compile(r"[1-9][0-9]{0,5}/(second|minute|hour|day)|unlimited")
+
+
 class Config(_Section, frozen=True):
     """All of it."""
 
@@ -123,6 +144,7 @@ class Config(_Section, frozen=True):
     instances: Instances = Instances()
     probe: Probe = Probe()
     cache: Cache = Cache()
+    os_fping: OsFping = OsFping()
 
 
 def load(path: Path) -> Config:

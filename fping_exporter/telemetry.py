@@ -59,6 +59,12 @@ class Telemetry:
             ["service", "code"],
             registry=registry,
         )
+        self._os_fping_requests = Counter(
+            "fping_exporter_os_fping_requests",
+            "Answers of this exporter's os-fping API, by HTTP status.",
+            ["code"],
+            registry=registry,
+        )
         self._reload_successful = Gauge(
             "fping_exporter_config_last_reload_successful",
             "1 if the configuration was last read with success.",
@@ -69,6 +75,10 @@ class Telemetry:
             "Unix time at which the configuration was last read with success.",
             registry=registry,
         )
+
+    def observe_os_fping(self, code: int) -> None:
+        """Count one answer of the os-fping API."""
+        self._os_fping_requests.labels(str(code)).inc()
 
     def observe_inventory(self, inventory: Inventory) -> None:
         """Record a complete list of instances."""
