@@ -1,0 +1,297 @@
+"""The lab as tests see it: Nova's word, the truth behind each address, and hands to change both."""
+
+import contextlib
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from keystoneauth1.identity import v3
+from keystoneauth1.session import Session
+
+__all__ = ["Addr", "Fate", "Lab", "Server", "Service", "Truth"]
+
+STATE = Path("/var/tmp/openstack-lab")  # noqa: S108, where the lab's own scripts keep it
+SCRIPTS = Path(__file__).parents[1] / "lab"
+SERVERS = 60
+
+
+class Fate(StrEnum):
+    """What happens to an echo request to an address."""
+
+    ALIVE = "alive"
+    ABSENT = "absent"
+    """Nobody has the address."""
+    SILENT = "silent"
+    """Somebody has it, and drops what is sent to it."""
+
+
+class Service(StrEnum):
+    """A service that a test may take away, by its name in the lab."""
+
+    KEYSTONE = "keystone"
+    NEUTRON = "neutron-server"
+    NOVA = "nova-api"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """What Nova says of a server."""
+
+    id: str
+    project_id: str
+    name: str
+    status: str
+    hypervisor: str
+    zone: str
+    addresses: tuple[str, ...]
+
+    @property
+    def active(self) -> bool:
+        return self.status == "ACTIVE"
+
+
+@dataclass(frozen=True)
+class Addr:
+    """An address as it was built."""
+
+    ip: str
+    fate: Fate
+    server_id: str
+    network_id: str
+    network_kind: str
+    """``shared``, ``external`` (a floating address) or ``tenant``."""
+    host: str
+    """The host of nova-compute that its server is on."""
+
+    @property
+    def from_root(self) -> Fate:
+        """What happens to an echo request from the root namespace, which no tenant network is joined to."""
+        return Fate.ABSENT if self.network_kind == "tenant" else self.fate
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What the exporter in the root namespace is to say of a server."""
+
+    alive: bool
+    reason: str | None
+
+
+class Lab:
+    """A lab that is up. All waits are for Nova's own answer, and end with a failure."""
+
+    clouds = STATE / "clouds.yaml"
+
+    @classmethod
+    def running(cls) -> "Lab":
+        """Return the lab, raised and filled where it is not, and every guest as it was at first."""
+        if not (STATE / "vms.tsv").exists() or "stopped" in _run("svc.sh", "status"):
+            _run("up.sh")
+            _run("seed.py", str(SERVERS), "--ipv6", "--floating", "2")
+        _run("vms.py", "up")
+        lab = cls()
+        for addr in lab.addrs():
+            _assert_stays_here(addr.ip)
+        return lab
+
+    # --------------------------------------------------------- Nova's word
+    def call(
+        self, service: str, method: str, path: str, body: object = None, *, cloud: str = "admin"
+    ) -> dict[str, Any]:
+        """Ask a service, by its type in the catalog, as a user of clouds.yaml; an error status raises."""
+        response = _session(cloud).request(
+            path,
+            method,
+            json=body,
+            endpoint_filter={"service_type": service},
+            headers={"OpenStack-API-Version": "compute 2.79"} if service == "compute" else {},
+        )
+        answer: dict[str, Any] = response.json() if response.content else {}
+        return answer
+
+    def project_id(self, cloud: str) -> str:
+        """Return the project that a user of clouds.yaml belongs to."""
+        return str(_session(cloud).get_project_id())
+
+    def servers(self, *, cloud: str = "admin") -> dict[str, Server]:
+        """Return Nova's servers by id: an admin's of all projects, a member's of its own."""
+        query = "?all_tenants=1" if cloud == "admin" else ""
+        listed = self.call("compute", "GET", f"/servers/detail{query}", cloud=cloud)["servers"]
+        return {entry["id"]: _server(entry) for entry in listed}
+
+    def server(self, name: str) -> Server:
+        """Return the server of that name."""
+        (found,) = (server for server in self.servers().values() if server.name == name)
+        return found
+
+    def hypervisors(self) -> dict[str, bool]:
+        """Return whether nova-compute is up, by the name of the hypervisor."""
+        services = self.call("compute", "GET", "/os-services?binary=nova-compute")["services"]
+        up = {service["host"]: service["state"] == "up" for service in services}
+        listed = self.call("compute", "GET", "/os-hypervisors/detail")["hypervisors"]
+        return {entry["hypervisor_hostname"]: up[entry["service"]["host"]] for entry in listed}
+
+    def project_names(self) -> dict[str, str]:
+        """Return the names of Keystone's projects by id."""
+        listed = self.call("identity", "GET", "/projects")["projects"]
+        return {project["id"]: project["name"] for project in listed}
+
+    # ----------------------------------------------------------- the truth
+    def addrs(self) -> list[Addr]:
+        """Return every address that a server was built with."""
+        kinds: dict[str, str] = {}
+        found = []
+        for line in (STATE / "vms.tsv").read_text(encoding="utf-8").splitlines():
+            kind, *fields = line.split("\t")
+            if kind == "net":
+                kinds[fields[0]] = fields[2]
+            else:
+                network, ip, fate, server, _name, _project, _status, _mac, host, *_ = fields
+                found.append(Addr(ip, Fate(fate), server, network, kinds[network], host))
+        return found
+
+    def truth(self, servers: Mapping[str, Server]) -> dict[str, Truth]:
+        """Return what an exporter in the root namespace is to say of each server, by id."""
+        fates = defaultdict(set)
+        for addr in self.addrs():
+            fates[addr.server_id].add(addr.from_root)
+        return {server.id: _judge(server, fates[server.id]) for server in servers.values()}
+
+    # --------------------------------------------------------------- hands
+    def set_fate(self, fate: Fate, *who: str) -> None:
+        """Change what happens to echo requests to these addresses or servers (ids or names)."""
+        _run("vms.py", "set", fate, *who)
+
+    def follow(self) -> None:
+        """Build the addresses of new servers, take those of deleted ones away."""
+        _run("vms.py", "refresh")
+
+    def create(self, name: str, *, cloud: str = "alpha", network: str | None = "lab-shared") -> Server:
+        """Boot a server, alive as soon as it is ACTIVE; without a network it has no address."""
+        nets = self.call("network", "GET", f"/v2.0/networks?name={network}")["networks"]
+        body = {
+            "name": name,
+            "imageRef": self.call("image", "GET", "/v2/images?name=lab-image")["images"][0]["id"],
+            "flavorRef": next(
+                flavor["id"]
+                for flavor in self.call("compute", "GET", "/flavors")["flavors"]
+                if flavor["name"] == "lab.tiny"
+            ),
+            "networks": [{"uuid": nets[0]["id"]}] if network else "none",
+        }
+        created = self.call("compute", "POST", "/servers", {"server": body}, cloud=cloud)["server"]
+        server = self._wait_for_status(created["id"], "ACTIVE")
+        self.follow()
+        if network:
+            self.set_fate(Fate.ALIVE, server.id)
+        return server
+
+    def delete(self, server_id: str) -> None:
+        """Delete a server and wait until Nova no longer lists it; its addresses answer no more."""
+        self.call("compute", "DELETE", f"/servers/{server_id}")
+        _wait(lambda: server_id not in self.servers())
+        self.follow()
+
+    def stop(self, server_id: str) -> None:
+        """Stop a server, wait until Nova says SHUTOFF, and let its addresses be silent."""
+        self.call("compute", "POST", f"/servers/{server_id}/action", {"os-stop": None})
+        self._wait_for_status(server_id, "SHUTOFF")
+        self.set_fate(Fate.SILENT, server_id)
+
+    def start(self, server_id: str) -> None:
+        """Start a server, wait until Nova says ACTIVE, and let its addresses answer."""
+        self.call("compute", "POST", f"/servers/{server_id}/action", {"os-start": None})
+        self._wait_for_status(server_id, "ACTIVE")
+        self.set_fate(Fate.ALIVE, server_id)
+
+    @contextlib.contextmanager
+    def without(self, service: Service) -> Iterator[None]:
+        """Do without a service: nobody listens on its port."""
+        try:
+            _run("svc.sh", "stop", service)
+            yield
+        finally:
+            _run("svc.sh", "start", service)
+
+    @contextlib.contextmanager
+    def hanging(self, service: Service) -> Iterator[None]:
+        """Let a service accept requests and answer none."""
+        try:
+            _run("svc.sh", "pause", service)
+            yield
+        finally:
+            _run("svc.sh", "resume", service)
+
+    @contextlib.contextmanager
+    def forced_down(self, host: str) -> Iterator[None]:
+        """Tell Nova that the nova-compute of a host is down."""
+        listed = self.call("compute", "GET", f"/os-services?binary=nova-compute&host={host}")
+        path = f"/os-services/{listed['services'][0]['id']}"
+        self.call("compute", "PUT", path, {"forced_down": True})
+        try:
+            yield
+        finally:
+            self.call("compute", "PUT", path, {"forced_down": False})
+
+    def _wait_for_status(self, server_id: str, status: str) -> Server:
+        _wait(lambda: self.servers()[server_id].status in (status, "ERROR"))
+        server = self.servers()[server_id]
+        assert server.status == status
+        return server
+
+
+def _run(script: str, *arguments: str) -> str:
+    done = subprocess.run([SCRIPTS / script, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{script} {arguments}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@cache
+def _session(cloud: str) -> Session:
+    clouds = yaml.safe_load(Lab.clouds.read_text(encoding="utf-8"))["clouds"]
+    return Session(auth=v3.Password(**clouds[cloud]["auth"]), timeout=60)
+
+
+def _server(entry: Mapping[str, Any]) -> Server:
+    return Server(
+        id=entry["id"],
+        project_id=entry["tenant_id"],
+        name=entry["name"],
+        status=entry["status"],
+        hypervisor=entry.get("OS-EXT-SRV-ATTR:hypervisor_hostname") or "",
+        zone=entry["OS-EXT-AZ:availability_zone"],
+        addresses=tuple(address["addr"] for net in entry["addresses"].values() for address in net),
+    )
+
+
+def _judge(server: Server, fates: set[Fate]) -> Truth:
+    if Fate.ALIVE in fates:
+        return Truth(alive=True, reason=None)
+    if not server.active:
+        reason = "not_active"
+    elif not server.addresses:
+        reason = "no_address"
+    else:
+        reason = "unreachable" if fates == {Fate.ABSENT} else "no_reply"
+    return Truth(alive=False, reason=reason)
+
+
+def _assert_stays_here(ip: str) -> None:
+    """No packet to a server may leave the machine, whatever else is wrong."""
+    route = subprocess.run(["ip", "route", "get", ip], capture_output=True, text=True, check=False)
+    here = route.returncode or any(link in route.stdout for link in (" dev lab-root ", " dev lab-pub "))
+    assert here, f"{ip} would leave the machine: {route.stdout}"
+
+
+def _wait(condition: Any, *, timeout: float = 60) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "Nova did not do it"
+        time.sleep(0.3)
