@@ -1,6 +1,8 @@
 """What the commands do."""
 
 import argparse
+import contextlib
+import ctypes
 import logging
 import signal
 import threading
@@ -62,6 +64,7 @@ def _run(
     args: argparse.Namespace, settings: Config, *, cloud: Cloud, telemetry: Telemetry, greeting: str = ""
 ) -> int:
     """Serve until SIGTERM or SIGINT."""
+    _give_memory_back()
     logger.info("starting", extra={"version": __version__, "sockets": check_permission()})
     monitor = Monitor(Parts(settings, cloud.inventory, make_prober(settings.probe)), telemetry=telemetry)
     app = create_app(monitor, telemetry=telemetry, telemetry_path=args.telemetry_path)
@@ -84,6 +87,20 @@ def _run(
     stopped.wait()
     server.stop(_LAST_REQUESTS_SECONDS)
     return 0
+
+
+def _give_memory_back() -> None:
+    """Have glibc return blocks to the system, from 64 KiB on, when they are freed.
+
+    Left alone, it raises that threshold to the size of the first page of servers that it sees
+    freed, and keeps the holes of pages and texts from then on: 25 MiB at 10,000 instances.
+    """
+    with contextlib.suppress(AttributeError):  # musl has neither the function nor the habit
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 64 * 1024)
+
+
+_M_MMAP_THRESHOLD = -3
+"""From glibc's malloc.h."""
 
 
 def list(args: argparse.Namespace, settings: Config) -> int:  # noqa: A001, commands are named as users call them

@@ -216,6 +216,7 @@ class Exposition:
         """Return the families called `names` (None: all) of the snapshot, perhaps gzipped."""
         with self._lock:
             if self._snapshot is not snapshot:
+                self._texts = {}  # what is old need not be in memory beside what is new
                 self._texts = {
                     family.name: (text := family.render(), gzip.compress(text, _LEVEL, mtime=0))
                     for family in families(snapshot)

@@ -1,6 +1,6 @@
 """The values that flow one way through the house: inventory, targets, sweep, snapshot.
 
-All are frozen. Times named ``*_at`` are Unix timestamps in seconds; durations and
+All are frozen, and none is part of a cycle, so the many are kept from the garbage collector (gc=False). Times named ``*_at`` are Unix timestamps in seconds; durations and
 round trips are in seconds.
 """
 
@@ -50,7 +50,7 @@ class Address(msgspec.Struct, frozen=True, gc=False):
     """Nova's name for the network. Names are not unique."""
 
 
-class Instance(msgspec.Struct, frozen=True, kw_only=True):
+class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One server of Nova. What the credentials may not see is empty."""
 
     id: str
@@ -149,7 +149,7 @@ class Reason(StrEnum):
     NO_REPLY = "no_reply"
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Nova's word on an instance beside the ping's."""
 
     instance: Instance
