@@ -9,16 +9,19 @@ import threading
 from types import FrameType
 
 from fping_exporter import __version__, report
+from fping_exporter.callers import Anyone
 from fping_exporter.cloud import Cloud
 from fping_exporter.config import Config
 from fping_exporter.demo import Demo
 from fping_exporter.judge import take_snapshot
 from fping_exporter.monitor import Monitor, Parts
+from fping_exporter.on_demand import OnDemand
 from fping_exporter.probe import check_permission, make_prober
 from fping_exporter.selection import select
 from fping_exporter.telemetry import Telemetry
 from fping_exporter.web import create_app
 from fping_exporter.web.listen import parse_listen_address
+from fping_exporter.web.os_fping import Desk, check_exposure
 from fping_exporter.web.server import Server
 
 __all__ = ["demo", "list", "serve"]
@@ -66,9 +69,16 @@ def _run(
     """Serve until SIGTERM or SIGINT."""
     _give_memory_back()
     logger.info("starting", extra={"version": __version__, "sockets": check_permission()})
-    monitor = Monitor(Parts(settings, cloud.inventory, make_prober(settings.probe)), telemetry=telemetry)
-    app = create_app(monitor, telemetry=telemetry, telemetry_path=args.telemetry_path)
     listen = [parse_listen_address(text) for text in args.listen or [args.default_listen]]
+    check_exposure(settings.os_fping, listen)
+    prober = make_prober(settings.probe)
+    monitor = Monitor(Parts(settings, cloud.inventory, prober), telemetry=telemetry)
+    desk = Desk(
+        settings.os_fping,
+        callers=Anyone(monitor) if settings.os_fping.auth == "none" else cloud.callers(),
+        on_demand=OnDemand(prober=prober, fresh=lambda: monitor.fresh, max_age=settings.cache.sweep),
+    )
+    app = create_app(monitor, telemetry=telemetry, telemetry_path=args.telemetry_path, desk=lambda: desk)
     server = Server(app, listen=listen)
     stopped = threading.Event()
 

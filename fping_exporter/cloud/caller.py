@@ -61,7 +61,7 @@ class Callers:
                 if len(self._known) >= _CACHE_SIZE:
                     del self._known[next(iter(self._known))]  # the oldest
                 self._known[key] = known
-        return Caller(known.user_id, known.project_id, _Servers(self._compute, token))
+        return Caller(known, compute=self._compute, token=token)
 
     def _validate(self, token: str) -> "_Known":
         try:
@@ -84,19 +84,13 @@ class Callers:
         )
 
 
-class Caller(NamedTuple):
-    """Who asks, and what they may see."""
+class Caller:
+    """Who asks, and what Nova shows to them."""
 
-    user_id: str
-    project_id: str | None
-    """None where the token is not of a project."""
-    cloud: "_Servers"
-
-
-class _Servers:
-    """The servers that Nova shows to the owner of a token."""
-
-    def __init__(self, compute: Client, token: str) -> None:
+    def __init__(self, known: "_Known", *, compute: Client, token: str) -> None:
+        """Ask Nova with the token."""
+        self.user_id = known.user_id
+        self.project_id = known.project_id
         self._compute = compute
         self._token = token
 
@@ -127,6 +121,7 @@ class _Known(NamedTuple):
 
     user_id: str
     project_id: str | None
+    """None where the token is not of a project."""
     until: float
 
 

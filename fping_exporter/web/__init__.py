@@ -1,20 +1,28 @@
 """The faces of a snapshot on HTTP: one Flask blueprint each."""
 
+from collections.abc import Callable
+
 from flask import Flask, Response
 
 from fping_exporter.monitor import Monitor
 from fping_exporter.telemetry import Telemetry
-from fping_exporter.web import lifecycle, metrics, status
+from fping_exporter.web import lifecycle, metrics, os_fping, status
 
 __all__ = ["create_app"]
 
 
-def create_app(monitor: Monitor, *, telemetry: Telemetry, telemetry_path: str) -> Flask:
-    """Put the faces together; `telemetry_path` is where the metrics are, ``/metrics`` as a rule."""
+def create_app(
+    monitor: Monitor, *, telemetry: Telemetry, telemetry_path: str, desk: Callable[[], os_fping.Desk]
+) -> Flask:
+    """Put the faces together; `telemetry_path` is where the metrics are, ``/metrics`` as a rule.
+
+    `desk` returns what answers a request of the os-fping API; it may be another one each time.
+    """
     app = Flask(__name__, static_folder=None)
     app.register_blueprint(metrics.blueprint(monitor, telemetry=telemetry, path=telemetry_path))
     app.register_blueprint(status.blueprint(monitor, telemetry_path=telemetry_path))
     app.register_blueprint(lifecycle.blueprint(monitor))
+    app.register_blueprint(os_fping.blueprint(desk, telemetry=telemetry))
     app.after_request(_harden)
     return app
 
