@@ -43,7 +43,7 @@ class HttpServer(ThreadingHTTPServer):
 
     def start(self) -> None:
         """Answer from now on."""
-        threading.Thread(target=self.serve_forever, name="stand-in", daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), name="stand-in", daemon=True).start()
 
     def stop(self) -> None:
         """Answer no more."""

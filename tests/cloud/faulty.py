@@ -1,0 +1,98 @@
+"""The stand-in of a cloud, made to fail as real ones do."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from fping_exporter.cloud import Cloud
+from fping_exporter.config import Config
+from fping_exporter.demo.http import Answer, Request
+from fping_exporter.demo.standin import Node, Server, Standin, User
+from fping_exporter.model import Address, AddressKind, Project
+
+__all__ = ["ADMIN", "ALPHA", "BETA", "MEMBER", "SERVERS", "FaultyCloud", "Listed", "make_servers"]
+
+SERVERS = "/compute/v2.1/servers/detail"
+TOKENS = "/identity/v3/auth/tokens"
+
+ALPHA = Project("a" * 32, "alpha", "default")
+BETA = Project("b" * 32, "beta", "default")
+_ADMIN_PROJECT = Project("c" * 32, "admin", "default")
+ADMIN = User("root", "secret-of-root", _ADMIN_PROJECT, "admin")
+MEMBER = User("joe", "secret-of-joe", ALPHA, "member")
+
+Fault = Callable[[Request], Answer | None]
+
+
+class FaultyCloud(Standin):
+    """Two projects, two hypervisors, as many servers as a test puts in; it keeps what it was asked."""
+
+    def __init__(self, *servers: Server) -> None:
+        super().__init__(
+            servers=servers,
+            projects=[_ADMIN_PROJECT, ALPHA, BETA],
+            nodes=[Node("kvm-1.example", "kvm-1"), Node("kvm-2.example", "kvm-2", up=False)],
+            users=[ADMIN, MEMBER],
+        )
+        self.requests: list[Request] = []
+        self._faults: dict[str, Iterator[Answer | Fault | None]] = {}
+
+    def fail(self, path: str, *faults: Answer | Fault | None) -> None:
+        """Answer the next requests for `path` with `faults`, one each; None: as if nothing were wrong."""
+        self._faults[path] = iter(faults)
+
+    def answer(self, request: Request) -> Answer:
+        self.requests.append(request)
+        fault = next(self._faults.get(request.path.rstrip("/"), iter(())), None)
+        answer = fault(request) if callable(fault) else fault
+        return answer or super().answer(request)
+
+    def asked(self, path: str) -> list[Request]:
+        return [request for request in self.requests if request.path == path]
+
+    def rewrite(self, path: str, change: Callable[[Any], Any]) -> None:
+        """Let `change` alter every JSON body that `path` is answered with, until it is failed otherwise."""
+
+        def changed(request: Request) -> Answer:
+            answer = Standin.answer(self, request)
+            body = change(msgspec.json.decode(msgspec.json.encode(answer.body)))
+            return answer._replace(body=body)
+
+        self._faults[path] = iter(lambda: changed, None)
+
+
+class Listed(NamedTuple):
+    """A Cloud on a stand-in, and what it reports meanwhile."""
+
+    cloud: Cloud
+    slept: list[float]
+    observed: Counter[tuple[str, int]]
+
+
+def connect(standin: Standin, user: User = ADMIN, **settings: Any) -> Listed:
+    slept: list[float] = []
+    observed: Counter[tuple[str, int]] = Counter()
+    cloud = Cloud(
+        Config(**settings),
+        region=standin.region(user),
+        sleep=slept.append,
+        observe=lambda service, code: observed.update([(service, code)]),
+    )
+    return Listed(cloud, slept, observed)
+
+
+def make_servers(count: int, *, project: Project = ALPHA, **changes: Any) -> list[Server]:
+    return [
+        Server(
+            id=f"{project.name}-{number:04}",
+            name=f"vm-{number}",
+            project_id=project.id,
+            node="kvm-1.example",
+            addresses=(Address(f"127.1.0.{number}", 4, AddressKind.FIXED, "net"),),
+            created=f"2026-01-01T00:{number // 60:02}:{number % 60:02}Z",
+            **changes,
+        )
+        for number in range(count)
+    ]
