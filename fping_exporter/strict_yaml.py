@@ -1,0 +1,124 @@
+"""YAML into typed values, strictly: what is wrong is told in one line, with its place and what is right."""
+
+import difflib
+import json
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+import yaml
+
+from fping_exporter.errors import ConfigError
+
+__all__ = ["Section", "parse", "read"]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Part of a configuration: read strictly, unchangeable."""
+
+
+_S = TypeVar("_S", bound=Section)
+
+
+def read(path: Path) -> str:
+    """Return the text of the file at `path`; raise ConfigError when it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise ConfigError(f"{path}: cannot be read: {reason}") from None
+
+
+def parse(text: str, kind: type[_S], *, source: str) -> _S:
+    """Read a `kind`; `source` names the text in the ConfigError that it raises when it is bad.
+
+    A type that msgspec does not know is read by its class method ``parse``, which raises ValueError.
+    """
+    try:
+        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506, it is a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise ConfigError(f"{source}{place}: {error.problem or error.context}") from None
+    except (yaml.YAMLError, ValueError) as error:  # control characters; 2026-13-01
+        raise ConfigError(f"{source}: {' '.join(str(error).split())}") from None
+    try:
+        return msgspec.convert({} if data is None else data, kind, strict=True, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{source}: {_explain(str(error), kind)}") from None
+
+
+def _decode(kind: Any, value: object) -> object:  # noqa: ANN401, any type with a method parse
+    return kind.parse(value)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002, the base's signature
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark
+                )
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_PLACE = re.compile(r"(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>[^`]*)`)?", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>.*)`", re.DOTALL)
+_CHOICE = re.compile(r"Invalid enum value (?P<got>.*)", re.DOTALL)
+_KIND = re.compile(r"Expected `(?P<expected>[^`]*)`(?P<bound>.*?)(?:, got `(?P<got>[^`]*)`)?", re.DOTALL)
+_KINDS = {
+    "array": "a list",
+    "bool": "true or false",
+    "date": "a date",
+    "datetime": "a time",
+    "float": "a number",
+    "int": "a whole number",
+    "null": "nothing",
+    "object": "a mapping",
+    "str": "text",
+}
+
+
+def _explain(message: str, root: type[Section]) -> str:
+    """Say what msgspec found in the words of someone who writes YAML."""
+    found = _PLACE.fullmatch(message)
+    assert found  # noqa: S101, the pattern matches any text
+    what, path = found["what"], (found["path"] or "").lstrip(".")
+    where = f"{path}: " if path else ""
+    if unknown := _UNKNOWN.fullmatch(what):
+        known = list(_type_at(path, root).__struct_encode_fields__)
+        near = difflib.get_close_matches(unknown["key"], known, n=1, cutoff=0.5)
+        hint = f'did you mean "{near[0]}"?' if near else "known are " + ", ".join(known)
+        return f"{path + '.' if path else ''}{unknown['key']}: unknown key; {hint}"
+    if choice := _CHOICE.fullmatch(what):
+        allowed = " or ".join(json.dumps(value) for value in get_args(_type_at(path, root)))
+        return f"{where}expected {allowed}, got {choice['got'].replace(chr(39), chr(34))}"
+    if kind := _KIND.fullmatch(what):
+        # What may be null may also be left out, which is what one would do.
+        expected = [_KINDS.get(name, name) for name in kind["expected"].split(" | ") if name != "null"]
+        got = f", got {_KINDS.get(kind['got'], kind['got'])}" if kind["got"] else ""
+        every = " as every key" if found["key"] else ""
+        quote = "; put it in quotes if it is text" if "text" in expected and kind["got"] in _SCALARS else ""
+        return f"{where}expected {' or '.join(expected)}{every}{kind['bound']}{got}{quote}"
+    return where + what
+
+
+_SCALARS = {"int", "float", "bool", "date", "datetime"}
+
+
+def _type_at(path: str, root: type[Section]) -> Any:  # noqa: ANN401, types have no common type
+    """Return the type of what stands at `path`, such as ``instances.include[0]``, or in a list there."""
+    kind: Any = root
+    for name in re.sub(r"\[[^]]*\]", "", path).split(".") if path else ():
+        fields = dict(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
+        kind = get_type_hints(kind)[fields[name]]
+        while get_origin(kind) not in (None, Literal):
+            kind = get_args(kind)[0]
+    return kind
