@@ -19,6 +19,7 @@ def create_app(
     `desk` returns what answers a request of the os-fping API; it may be another one each time.
     """
     app = Flask(__name__, static_folder=None)
+    app.url_map.merge_slashes = False  # a path with a slash too many is another path, not a redirect
     app.register_blueprint(metrics.blueprint(monitor, telemetry=telemetry, path=telemetry_path))
     app.register_blueprint(status.blueprint(monitor, telemetry_path=telemetry_path))
     app.register_blueprint(lifecycle.blueprint(monitor))

@@ -1,0 +1,36 @@
+"""Fixtures: the two clouds, and an exporter for each."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.lab import Lab
+from tests.os_fping.exporter import Api, serving
+from tests.os_fping.worlds import LabWorld, Recorder, StandinWorld, World
+
+
+@pytest.fixture
+def standin() -> Iterator[Recorder]:
+    """A stand-in that a test may change."""
+    with Recorder() as standin:
+        yield standin
+
+
+@pytest.fixture(scope="package", params=["standin", pytest.param("lab", marks=pytest.mark.lab)])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """A cloud that stays as it is."""
+    if request.param == "lab":
+        if os.geteuid() != 0:
+            pytest.fail("the tests marked lab need root")
+        yield LabWorld(Lab.running())
+        return
+    with Recorder() as standin:
+        yield StandinWorld(standin)
+
+
+@pytest.fixture(scope="package")
+def api(world: World) -> Iterator[Api]:
+    """An exporter of that cloud, which has no limit on requests."""
+    with serving(world.region(), prober=world.prober) as api:
+        yield api

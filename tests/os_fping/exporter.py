@@ -1,0 +1,104 @@
+"""An exporter whose os-fping API is asked over HTTP, as clients do."""
+
+import contextlib
+import http.client
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from openstack.config.cloud_region import CloudRegion
+
+from fping_exporter import config
+from fping_exporter.callers import Anyone
+from fping_exporter.cloud import Cloud
+from fping_exporter.monitor import Monitor, Parts
+from fping_exporter.on_demand import OnDemand
+from fping_exporter.probe import Prober
+from fping_exporter.telemetry import Telemetry
+from fping_exporter.web import create_app
+from fping_exporter.web.listen import TcpAddress
+from fping_exporter.web.os_fping import Desk
+from fping_exporter.web.server import Server
+
+__all__ = ["Api", "Reply", "serving"]
+
+
+class Reply(NamedTuple):
+    """An answer of the API."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: Any
+    """What the JSON says; None where there is none."""
+
+    def fault(self) -> tuple[int, str, str]:
+        """Return status, name and message of a fault in Nova's form."""
+        [(name, content)] = self.body.items()
+        assert content["code"] == self.status
+        return self.status, name, content["message"]
+
+
+class Api:
+    """What a test asks."""
+
+    def __init__(self, server: Server, monitor: Monitor, telemetry: Telemetry) -> None:
+        address = server.addresses[0]
+        assert isinstance(address, TcpAddress)
+        self.host, self.port = address
+        self.monitor = monitor
+        self.telemetry = telemetry
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    def get(self, path: str, token: str | None = None, *, method: str = "GET", **headers: str) -> Reply:
+        """Ask for `path`, sent as it is; in the names of `headers` underscores are hyphens."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token is not None:
+            given["X-Auth-Token"] = token
+        with contextlib.closing(connection):
+            connection.request(method, path, headers=given)
+            response = connection.getresponse()
+            content = response.read()
+        in_json = response.headers["Content-Type"] == "application/json" and content
+        return Reply(response.status, response.headers, json.loads(content) if in_json else None)
+
+    def answers(self, code: int) -> float:
+        """Return how many answers with that status are counted."""
+        name = "fping_exporter_os_fping_requests_total"
+        return self.telemetry.registry.get_sample_value(name, {"code": str(code)}) or 0
+
+
+def may_ping() -> None:
+    """Stand for a process that may."""
+
+
+@contextlib.contextmanager
+def serving(
+    region: CloudRegion,
+    *,
+    prober: Prober,
+    check: Callable[[], object] = may_ping,
+    settings: Mapping[str, Any] | None = None,
+) -> Iterator[Api]:
+    """Serve the exporter on loopback; `settings` are those of the section ``os_fping``."""
+    configured = config.Config(os_fping=config.OsFping(**{"rate_limit": "unlimited", **(settings or {})}))
+    telemetry = Telemetry()
+    cloud = Cloud(configured, region=region)
+    monitor = Monitor(Parts(configured, cloud.inventory, prober), telemetry=telemetry)
+    desk = Desk(
+        configured.os_fping,
+        callers=Anyone(monitor) if configured.os_fping.auth == "none" else cloud.callers(),
+        on_demand=OnDemand(
+            prober=prober, fresh=lambda: monitor.fresh, max_age=configured.cache.sweep, check=check
+        ),
+    )
+    app = create_app(monitor, telemetry=telemetry, telemetry_path="/metrics", desk=lambda: desk)
+    server = Server(app, listen=[TcpAddress("127.0.0.1", 0)])
+    server.start()
+    try:
+        yield Api(server, monitor, telemetry)
+    finally:
+        server.stop(5)
