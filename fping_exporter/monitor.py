@@ -46,6 +46,11 @@ class Monitor:
         self._sweeping = _SingleFlight("sweep", self._refresh_snapshot)
 
     @property
+    def settings(self) -> config.Config:
+        """The configuration in use."""
+        return self._parts.settings
+
+    @property
     def latest(self) -> Snapshot | None:
         """The newest complete snapshot, however old; asking for it refreshes nothing."""
         return self._shot.snapshot if self._shot else None
@@ -116,10 +121,10 @@ class Monitor:
         try:
             yield
         except FpingExporterError as error:
-            part.failed()
+            part.failed(str(error))
             log.error("%s failed: %s", what, error)  # noqa: TRY400, the line says it all
         except Exception:
-            part.failed()
+            part.failed("a bug, of which the log has more")
             log.exception("%s failed, which is a bug", what)
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from fping_exporter.model import Snapshot, Verdict
 
-__all__ = ["as_json", "as_table", "silent"]
+__all__ = ["as_json", "as_table", "printable", "silent"]
 
 _COLUMNS = ("ID", "NAME", "PROJECT", "STATUS", "ALIVE", "REASON", "BEST RTT", "HYPERVISOR")
 
@@ -29,13 +29,13 @@ def _row(snapshot: Snapshot, verdict: Verdict) -> tuple[str, ...]:
     instance = verdict.instance
     return (
         instance.id,
-        _printable(instance.name),
-        _printable(_project(snapshot, verdict)),
+        printable(instance.name),
+        printable(_project(snapshot, verdict)),
         instance.status,
         "yes" if verdict.alive else "no",
         verdict.reason or "-",
         f"{verdict.rtt * 1000:.3f} ms" if verdict.rtt is not None else "-",
-        _printable(instance.hypervisor) or "-",
+        printable(instance.hypervisor) or "-",
     )
 
 
@@ -67,6 +67,6 @@ def _project(snapshot: Snapshot, verdict: Verdict) -> str:
     return project.name if project else verdict.instance.project_id
 
 
-def _printable(text: str) -> str:
-    """Names are their owners' to choose: none may steer the operator's terminal."""
+def printable(text: str) -> str:
+    """Names are their owners' to choose: none may steer the operator's terminal, or hide in a page."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

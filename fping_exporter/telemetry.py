@@ -127,6 +127,8 @@ class Part:
         self._size = Gauge(
             f"{prefix}_{unit}", f"How many {unit} the newest complete {what} had.", registry=registry
         )
+        self.error: str | None = None
+        """Why the last run failed, in one line; None if it did not."""
 
     def succeeded(self, *, started_at: float, duration: float, size: int) -> None:
         """Record a completed run; `started_at` in Unix seconds, `duration` in seconds."""
@@ -134,7 +136,9 @@ class Part:
         self._timestamp.set(started_at)
         self._duration.set(duration)
         self._size.set(size)
+        self.error = None
 
-    def failed(self) -> None:
+    def failed(self, error: str) -> None:
         """Record a failed run; what is known of the last complete one stays."""
         self._success.set(0)
+        self.error = error
