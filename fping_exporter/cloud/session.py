@@ -117,10 +117,11 @@ class Session:
         while True:
             try:
                 return call()
-            except ka.ClientException as error:
+            except ka.ClientException as raised:
+                error = _unwrapped(raised)
                 wait = _wait(error, next(backoffs, None))
                 if wait is None:
-                    raise _ours(error) from error
+                    raise _ours(error) from raised
                 logger.warning("%s; asking again in %.1f s", _ours(error), wait)
                 self._sleep(wait)
             except _UNREADABLE as error:
@@ -238,6 +239,16 @@ def _region(config: Config) -> CloudRegion:
         raise ConfigError(f"clouds.yaml{place}: {error.problem or error.context}") from None
     except (SDKException, ka.ClientException, OSError, *_UNREADABLE) as error:
         raise ConfigError(f"the configuration of OpenStack: {_one_line(error)}") from error
+
+
+def _unwrapped(error: ka.ClientException) -> ka.ClientException:
+    """Return what failed when keystoneauth looked for the versions of Keystone, or `error` itself."""
+    inner: BaseException | None = error
+    while inner:
+        if isinstance(inner, ka.HttpError | ka.ConnectionError):
+            return inner
+        inner = inner.__cause__ or inner.__context__
+    return error
 
 
 def _wait(error: ka.ClientException, backoff: float | None) -> float | None:

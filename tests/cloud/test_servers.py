@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fping_exporter.cloud.servers import list_servers
@@ -295,7 +295,7 @@ JSON = st.recursive(
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=9),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
-    max_leaves=6,
+    max_leaves=4,
 )
 SERVER = st.fixed_dictionaries(
     {},
@@ -317,6 +317,7 @@ SERVER = st.fixed_dictionaries(
 )
 
 
+@settings(max_examples=30)
 @given(st.lists(SERVER | JSON, max_size=4))
 def test_no_json_is_so_odd_that_it_costs_more_than_itself(odd: list[object]) -> None:
     found = listed(*odd, {**PLAIN, "id": "good", "addresses": {"net": [{"addr": "10.0.0.9"}]}})
