@@ -110,6 +110,7 @@ class Network:
                 side.sysctl(
                     ipv4__icmp_ratelimit="0",
                     ipv4__icmp_msgs_per_sec="1000000",
+                    ipv4__icmp_msgs_burst="1000000",
                     ipv6__icmp__ratelimit="0",
                     ipv4__ping_group_range="0 2147483647",
                 )

@@ -1,6 +1,8 @@
 """The engine `multiping`: icmplib's, one socket for each packet in flight."""
 
 import asyncio
+import contextlib
+import threading
 import time
 from collections.abc import Collection
 
@@ -17,7 +19,7 @@ __all__ = ["MultipingProber"]
 _DATAGRAM_TASKS = 500
 """Each holds a file descriptor, of which a process has 1024 by default."""
 _RAW_TASKS = 50
-"""Each raw socket receives the replies to all of them: with more, their buffers overflow."""
+"""Each raw socket receives the replies to all of them: with more, they drown. One sweep at a time."""
 
 _NOT_SENT = Outcome(sent=0, received=0, rtt=None, unreachable=True)
 
@@ -36,6 +38,7 @@ class MultipingProber:
         self._count = count
         self._retries = retries
         self._pacer = pacer
+        self._raw = threading.Lock()
 
     def probe(self, targets: Collection[Target]) -> Sweep:
         """Ask every target, each once a round, as Prober says. Safe to call from several threads."""
@@ -48,7 +51,9 @@ class MultipingProber:
         answers: dict[str, Outcome] = {}
         if addresses:
             distinct = list(dict.fromkeys(addresses.values()))
-            answers = asyncio.run(self._rounds(distinct, privileged=_privileged()))
+            privileged = _privileged()
+            with self._raw if privileged else contextlib.nullcontext():
+                answers = asyncio.run(self._rounds(distinct, privileged=privileged))
         return Sweep(
             outcomes={
                 target: answers[addresses[target]] if target in addresses else _NOT_SENT for target in targets

@@ -1,0 +1,277 @@
+"""What only the sweep promises: its sockets, what it does without room, and without rights."""
+
+import contextlib
+import errno
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from fping_exporter import config
+from fping_exporter.duration import Duration
+from fping_exporter.errors import ProbeError, SocketPermissionError
+from fping_exporter.model import LOCAL, Family, Sweep, Target
+from fping_exporter.probe import check_permission, make_prober
+from fping_exporter.probe.multiping import MultipingProber
+from fping_exporter.probe.pacing import Pacer
+from fping_exporter.probe.sockets import (
+    IcmpSocket,
+    Kind,
+    Opener,
+    SocketAddress,
+    open_local,
+    open_socket,
+    socket_address,
+)
+from fping_exporter.probe.sweep import SweepProber
+from tests.netns import Network
+from tests.probe.engines import targets
+
+ROOT = Path(__file__).parents[2]
+LOOPBACK = [f"127.0.{number // 250}.{number % 250 + 1}" for number in range(600)]
+
+
+@pytest.fixture
+def _icmp() -> None:
+    try:
+        check_permission()
+    except SocketPermissionError as error:
+        if "CI" in os.environ:
+            raise
+        pytest.skip(str(error))
+
+
+def probe(ips: list[str], *, opener: Opener = open_local, timeout: float = 0.3, retries: int = 0) -> Sweep:
+    pacer = Pacer(rate=1_000_000)
+    prober = SweepProber(timeout=timeout, count=1, retries=retries, pacer=pacer, opener=opener)
+    return prober.probe(targets(ips))
+
+
+def open_descriptors() -> list[str]:
+    return sorted(entry.name for entry in Path("/proc/self/fd").iterdir())
+
+
+class Cramped(IcmpSocket):
+    """A socket that runs out of room, as a full queue or neighbour table does."""
+
+    def __init__(self, *, refusals: float, number: int) -> None:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        super().__init__(sock, family=4, kind=Kind.RAW)
+        self.refusals = refusals
+        self.number = number
+
+    def send(self, data: bytes, address: SocketAddress) -> None:
+        if self.refusals > 0:
+            self.refusals -= 1
+            raise OSError(self.number, os.strerror(self.number))
+        super().send(data, address)
+
+
+@pytest.mark.usefixtures("_icmp")
+@pytest.mark.parametrize("number", [errno.ENOBUFS, errno.EAGAIN, errno.ENOMEM])
+def test_want_of_room_delays_and_loses_nobody(number: int) -> None:
+    sweep = probe(LOOPBACK, opener=lambda _vantage, _family: Cramped(refusals=20, number=number))
+    assert (sweep.sent, sweep.received) == (len(LOOPBACK), len(LOOPBACK))
+
+
+@pytest.mark.usefixtures("_icmp")
+def test_a_refusal_that_is_about_the_target_is_not_waited_for() -> None:
+    sweep = probe(LOOPBACK, opener=lambda _vantage, _family: Cramped(refusals=3, number=errno.EHOSTUNREACH))
+    dead = [target.ip for target, outcome in sweep.outcomes.items() if not outcome.alive]
+    assert dead == LOOPBACK[:3]
+    assert all(sweep.outcomes[Target(LOCAL, ip)].unreachable for ip in dead)
+
+
+@pytest.mark.netns  # slow
+@pytest.mark.usefixtures("network")
+def test_lasting_want_of_room_ends_the_sweep() -> None:
+    sweep = probe(
+        LOOPBACK, opener=lambda _vantage, _family: Cramped(refusals=float("inf"), number=errno.ENOBUFS)
+    )
+    assert 5 < sweep.duration < 6
+    assert sweep.sent == 0
+    assert not any(outcome.unreachable for outcome in sweep.outcomes.values())
+
+
+@pytest.mark.usefixtures("_icmp")
+def test_a_reply_that_seems_to_come_before_its_request_took_no_time() -> None:
+    class Hasty(IcmpSocket):
+        def receive(self):  # type: ignore[no-untyped-def] # noqa: ANN202, the base's
+            for answer, address, _ in super().receive():
+                yield answer, address, 0
+
+    def opener(_vantage: str, _family: Family) -> IcmpSocket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        return Hasty(sock, family=4, kind=Kind.RAW)
+
+    assert [outcome.rtt for outcome in probe(["127.0.0.1"], opener=opener).outcomes.values()] == [0]
+
+
+@pytest.mark.usefixtures("_icmp")
+def test_both_families_on_loopback() -> None:
+    sweep = probe([*LOOPBACK, "::1"])
+    assert (sweep.sent, sweep.received, sweep.rejected) == (601, 601, {})
+
+
+@pytest.mark.usefixtures("_icmp")
+@pytest.mark.parametrize("fault", [None, ProbeError("none"), RuntimeError("a defect")])
+def test_sockets_are_closed_whatever_happens(fault: Exception | None) -> None:
+    def opener(vantage: str, family: Family) -> IcmpSocket:
+        if family == 6 and fault:
+            raise fault
+        return open_local(vantage, family)
+
+    before = open_descriptors()
+    with contextlib.suppress(RuntimeError):
+        probe(["127.0.0.1", "::1"], opener=opener)
+    assert open_descriptors() == before
+
+
+@pytest.mark.usefixtures("_icmp")
+def test_a_family_that_cannot_be_opened_costs_its_targets_and_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def opener(vantage: str, family: Family) -> IcmpSocket:
+        if family == 6:
+            raise ProbeError("no ICMPv6 socket can be opened: Address family not supported")
+        return open_local(vantage, family)
+
+    prober = SweepProber(timeout=0.3, count=1, retries=0, pacer=Pacer(rate=1000), opener=opener)
+    for _ in range(2):
+        sweep = prober.probe(targets(["127.0.0.1", "::1"]))
+        assert [outcome.alive for outcome in sweep.outcomes.values()] == [True, False]
+        assert sweep.outcomes[Target(LOCAL, "::1")].unreachable
+    assert [record.message for record in caplog.records] == [
+        "part of the targets cannot be asked: no ICMPv6 socket can be opened: Address family not supported"
+    ]
+    with pytest.raises(ProbeError, match="no ICMPv6 socket"):
+        prober.probe(targets(["::1"]))
+
+
+def test_an_unknown_vantage_is_an_error_when_there_is_nothing_else_to_ask() -> None:
+    prober = SweepProber(timeout=0.3, count=1, retries=0, pacer=Pacer(rate=1000))
+    with pytest.raises(ProbeError, match="no way to probe from tenant"):
+        prober.probe([Target("tenant", "127.0.0.1")])
+
+
+def test_the_configuration_chooses_the_engine() -> None:
+    assert isinstance(make_prober(config.Probe(timeout=Duration(1))), SweepProber)
+    assert isinstance(make_prober(config.Probe(engine="multiping")), MultipingProber)
+
+
+@pytest.mark.parametrize(
+    ("ip", "address"),
+    [
+        ("192.0.2.1", ("192.0.2.1", 0)),
+        ("2001:DB8:0:0::1", ("2001:db8::1", 0, 0, 0)),
+        ("192.0.2.01", None),
+        ("fe80::1%eth0", None),
+        ("", None),
+        ("\0", None),
+    ],
+)
+def test_an_address_is_named_as_recvmsg_names_it(ip: str, address: SocketAddress | None) -> None:
+    assert socket_address(ip) == address
+
+
+@pytest.mark.netns
+def test_other_programs_pings_never_reach_a_raw_socket(network: Network) -> None:
+    with network.near.entered(), open_socket(4) as ipv4, open_socket(6) as ipv6:
+        assert ipv4.kind is ipv6.kind is Kind.RAW
+        for ip in ("10.64.0.1", "fd64::1", "198.51.100.1"):
+            subprocess.run(["fping", "-r0", ip], check=False, capture_output=True)
+        assert select.select([ipv4, ipv6], [], [], 0.1) == ([], [], [])
+
+
+@pytest.mark.netns
+def test_other_pingers_at_work_do_not_disturb_a_sweep(network: Network) -> None:
+    ips = [f"10.64.{number // 250}.{number % 250 + 1}" for number in range(3000)]
+    done = threading.Event()
+
+    def noise() -> None:
+        while not done.is_set():
+            subprocess.run(["fping", "-q", "-i0", "-r0", *ips[:1500]], check=False, capture_output=True)
+
+    with network.near.entered():
+        thread = threading.Thread(target=noise)
+        thread.start()
+        try:
+            for _ in range(3):
+                sweep = probe(ips, timeout=1)
+                assert (sweep.sent, sweep.received, sweep.rejected) == (3000, 3000, {})
+        finally:
+            done.set()
+            thread.join()
+
+
+def as_nobody(network: Network, code: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run Python code in the near namespace as a user without any right but those in `options`."""
+    return network.near.run(
+        "env",
+        f"PYTHONPATH={ROOT}",
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        *(options or ("--bounding-set=-all", "--inh-caps=-all")),
+        sys.executable,
+        "-c",
+        code,
+        check=False,
+    )
+
+
+@pytest.mark.netns
+def test_without_rights_one_line_names_both_remedies(network: Network) -> None:
+    network.near.sysctl(ipv4__ping_group_range="1 0")
+    code = "from fping_exporter.probe import check_permission; check_permission()"
+    assert as_nobody(network, code).stderr.splitlines()[-1] == (
+        "fping_exporter.errors.SocketPermissionError: this user may not open ICMP sockets: permit it with "
+        f"`setcap cap_net_raw+ep {os.path.realpath(sys.executable)}` or with "
+        "`sysctl -w net.ipv4.ping_group_range='65534 65534'`"
+    )
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize("kind", Kind)
+def test_a_plain_user_with_the_right_sweeps_as_well(network: Network, kind: Kind) -> None:
+    """Without CAP_NET_ADMIN the buffers are small: 5,000 replies do not fit in."""
+    allowed, options = "1 0", ["--inh-caps=-all,+net_raw", "--ambient-caps=-all,+net_raw"]
+    if kind is Kind.DATAGRAM:
+        allowed, options = "65534 65534", []
+    network.near.sysctl(ipv4__ping_group_range=allowed)
+    code = """
+import json
+from fping_exporter.config import Probe
+from fping_exporter.model import LOCAL, Target
+from fping_exporter.probe import check_permission, make_prober
+ips = [f"10.64.{number // 250}.{number % 250 + 1}" for number in range(5000)]
+sweep = make_prober(Probe(rate=1_000_000, retries=0)).probe([Target(LOCAL, ip) for ip in ips])
+print(json.dumps([check_permission(), sweep.sent, sweep.received, sweep.duration]))
+"""
+    done = as_nobody(network, code, *options)
+    assert done.stdout, done.stderr
+    used, sent, received, duration = json.loads(done.stdout)
+    assert (used, sent, received) == (kind, 5000, 5000)
+    assert duration < 0.9
+
+
+@pytest.mark.netns
+def test_hosts_that_are_not_there_hold_nobody_up(network: Network) -> None:
+    """Packets for them wait in the send buffer until ARP gives up."""
+    network.near.sysctl(ipv4__neigh__veth0__retrans_time_ms="100")
+    absent = [f"10.63.0.{number}" for number in range(10, 250)]
+    start = time.monotonic()
+    with network.near.entered():
+        sweep = probe([*absent, "10.63.0.2", "10.64.0.1"], timeout=1)
+    alive = [target.ip for target, outcome in sweep.outcomes.items() if outcome.alive]
+    assert alive == ["10.63.0.2", "10.64.0.1"]
+    assert sum(outcome.unreachable for outcome in sweep.outcomes.values()) == len(absent)
+    assert time.monotonic() - start < 1
