@@ -4,7 +4,7 @@ import contextlib
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -20,6 +20,8 @@ __all__ = ["Addr", "Fate", "Lab", "Server", "Service", "Truth"]
 STATE = Path("/var/tmp/openstack-lab")  # noqa: S108, where the lab's own scripts keep it
 SCRIPTS = Path(__file__).parents[1] / "lab"
 SERVERS = 60
+OWN = "test-"
+"""What the names of the servers begin with that tests create."""
 
 
 class Fate(StrEnum):
@@ -95,8 +97,12 @@ class Lab:
         if not (STATE / "vms.tsv").exists() or "stopped" in _run("svc.sh", "status"):
             _run("up.sh")
             _run("seed.py", str(SERVERS), "--ipv6", "--floating", "2")
-        _run("vms.py", "up")
         lab = cls()
+        for server in lab.servers().values():
+            if server.name.startswith(OWN):  # left by a run that was broken off
+                lab.call("compute", "DELETE", f"/servers/{server.id}")
+        _wait(lambda: not any(server.name.startswith(OWN) for server in lab.servers().values()))
+        _run("vms.py", "up")
         for addr in lab.addrs():
             _assert_stays_here(addr.ip)
         return lab
@@ -174,10 +180,10 @@ class Lab:
         _run("vms.py", "refresh")
 
     def create(self, name: str, *, cloud: str = "alpha", network: str | None = "lab-shared") -> Server:
-        """Boot a server, alive as soon as it is ACTIVE; without a network it has no address."""
+        """Boot the server ``test-<name>``, which answers once it is ACTIVE; without a network it cannot."""
         nets = self.call("network", "GET", f"/v2.0/networks?name={network}")["networks"]
         body = {
-            "name": name,
+            "name": OWN + name,
             "imageRef": self.call("image", "GET", "/v2/images?name=lab-image")["images"][0]["id"],
             "flavorRef": next(
                 flavor["id"]
@@ -290,7 +296,7 @@ def _assert_stays_here(ip: str) -> None:
     assert here, f"{ip} would leave the machine: {route.stdout}"
 
 
-def _wait(condition: Any, *, timeout: float = 60) -> None:
+def _wait(condition: Callable[[], bool], *, timeout: float = 60) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, "Nova did not do it"
