@@ -19,8 +19,6 @@ from fping_exporter.model import Instance
 
 __all__ = ["Caller", "Callers"]
 
-_CACHE_SECONDS = 60.0
-_CACHE_SIZE = 10_000
 _KEYSTONE_SECONDS = 10.0
 _NOVA_SECONDS = 30.0
 """How long a caller waits for a service to say anything; for a page of servers Nova needs a while."""
@@ -34,12 +32,17 @@ class Callers:
 
     A token is validated by itself, as Keystone permits to everyone, and its servers are listed
     with it: the session's own credentials only tell where the services are. Who a token
-    belongs to is remembered for 60 s at most, never past the token's end, under a hash that
-    means nothing outside this process.
+    belongs to is remembered for a minute at most, never past the token's end, under a hash
+    that means nothing outside this process.
     """
 
-    def __init__(self, session: Session) -> None:
-        """Ask the services that `session` finds in its catalog."""
+    def __init__(self, session: Session, *, believed_seconds: float = 60.0, remembered: int = 10_000) -> None:
+        """Ask the services that `session` finds in its catalog.
+
+        A validated token is believed for so many seconds, and so many of them are remembered.
+        """
+        self._believed_seconds = believed_seconds
+        self._remembered = remembered
         self.keystone_url = session.keystone_url
         self._identity = session.client("identity")
         self._compute = session.client("compute")
@@ -58,7 +61,7 @@ class Callers:
             known = self._validate(token)
             with self._lock:
                 self._known.pop(key, None)
-                if len(self._known) >= _CACHE_SIZE:
+                if len(self._known) >= self._remembered:
                     del self._known[next(iter(self._known))]  # the oldest
                 self._known[key] = known
         return Caller(known, compute=self._compute, token=token)
@@ -80,7 +83,7 @@ class Callers:
         return _Known(
             user_id=found.user.id,
             project_id=found.project.id if found.project else None,
-            until=time.monotonic() + min(left, _CACHE_SECONDS),
+            until=time.monotonic() + min(left, self._believed_seconds),
         )
 
 

@@ -34,3 +34,15 @@ def api(world: World) -> Iterator[Api]:
     """An exporter of that cloud, which has no limit on requests."""
     with serving(world.region(), prober=world.prober) as api:
         yield api
+
+
+@pytest.fixture(scope="package")
+def alpha(world: World) -> str:
+    """A token of a member's."""
+    return world.token("alpha")
+
+
+@pytest.fixture(scope="package")
+def admin(world: World) -> str:
+    """A token of an admin's."""
+    return world.token("admin")

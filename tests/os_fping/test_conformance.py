@@ -25,16 +25,6 @@ def listed(reply: Reply) -> dict[str, Entry]:
 
 
 @pytest.fixture(scope="module")
-def alpha(world: World) -> str:
-    return world.token("alpha")
-
-
-@pytest.fixture(scope="module")
-def admin(world: World) -> str:
-    return world.token("admin")
-
-
-@pytest.fixture(scope="module")
 def one(world: World) -> Entry:
     """A server of alpha's that is alive."""
     return next(server for server in world.servers("alpha").values() if server["alive"])
@@ -57,7 +47,6 @@ def test_roots(api: Api, world: World, alpha: str, one: Entry, root: str) -> Non
         "/os-fping/a/b",
         "/os-fping/a%2Fb",
         "/os-fping//a",
-        "/os-fping.json",
         "/v2.1",
         "/v2.1/",
         "/v2.1/servers",
@@ -73,7 +62,7 @@ def test_nothing_else_is_routed(api: Api, alpha: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/v3/os-fping", "/v2.0/os-fping", "/V2/os-fping", "//os-fping", "/nova/v2/os-fping"]
+    "path", ["/v3/os-fping", "/v2.0/os-fping", "/V2/os-fping", "/os-fping.json", "/nova/v2/os-fping"]
 )
 def test_elsewhere_nobody_speaks_nova(api: Api, alpha: str, path: str) -> None:
     reply = api.get(path, alpha)

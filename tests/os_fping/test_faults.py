@@ -1,0 +1,177 @@
+"""What goes wrong around the API: too many requests, no ping, no Keystone, no Nova, a bug."""
+
+import logging
+import time
+from collections.abc import Collection, Iterator
+
+import pytest
+
+from fping_exporter.errors import ProbeError, SocketPermissionError
+from fping_exporter.model import Sweep, Target
+from tests.integration.lab import Service
+from tests.os_fping.exporter import Api, serving
+from tests.os_fping.worlds import Guests, LabWorld, Recorder, StandinWorld, World, uuid
+
+NO_KEYSTONE = (503, "serviceUnavailable", "Keystone cannot be asked at the moment. Please try again later.")
+NO_NOVA = (503, "serviceUnavailable", "Nova cannot be asked at the moment. Please try again later.")
+NO_PING = (503, "serviceUnavailable", "This server cannot ping at the moment: its log says why.")
+
+
+def no_permission() -> None:
+    raise SocketPermissionError("no ICMP socket may be opened")
+
+
+class Broken(Guests):
+    """A prober with a fault."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def probe(self, targets: Collection[Target]) -> Sweep:  # noqa: ARG002, it never gets to them
+        raise self.error
+
+
+@pytest.fixture
+def small(standin: Recorder) -> StandinWorld:
+    """A cloud of this test's own."""
+    return StandinWorld(standin)
+
+
+@pytest.fixture
+def limited(small: StandinWorld) -> Iterator[Api]:
+    with serving(small.region(), prober=small.prober, settings={"rate_limit": "3/minute"}) as api:
+        yield api
+
+
+# ---------------------------------------------------------------- rate limit
+
+
+def test_too_many_requests(small: StandinWorld, limited: Api) -> None:
+    token = small.token("alpha")
+    for _ in range(3):
+        assert limited.get("/os-fping", token).status == 200
+    for path in ("/os-fping", "/v2/os-fping/x"):
+        reply = limited.get(path, token)
+        assert reply.fault() == (
+            429,
+            "overLimit",
+            "This request was rate-limited: 3 per 1 minute are allowed.",
+        )
+        assert 50 <= int(reply.headers["Retry-After"]) <= 60
+        assert reply.body["overLimit"]["retryAfter"] == reply.headers["Retry-After"]
+    assert limited.answers(429) == 2
+
+
+def test_the_limit_is_each_users_whatever_the_token(small: StandinWorld, limited: Api) -> None:
+    for _ in range(3):
+        assert limited.get("/os-fping", small.token("alpha")).status == 200
+    assert limited.get("/os-fping", small.token("alpha")).status == 429
+    assert limited.get("/os-fping", small.token("beta")).status == 200
+
+
+def test_every_request_of_a_known_user_counts(small: StandinWorld, limited: Api) -> None:
+    token = small.token("alpha")
+    for path, status in (("/os-fping/x", 404), ("/os-fping?all_tenants", 403), ("/v2/p/os-fping", 400)):
+        assert limited.get("/os-fping", "wrong").status == 401
+        assert limited.get("/os-fping", token, method="DELETE").status == 405
+        assert limited.get(path, token).status == status
+    assert limited.get("/os-fping", token).status == 429
+
+
+def test_the_window_moves(small: StandinWorld) -> None:
+    token = small.token("alpha")
+    with serving(small.region(), prober=small.prober, settings={"rate_limit": "2/second"}) as api:
+        begun = time.monotonic()
+        assert [api.get("/os-fping", token).status for _ in range(3)] == [200, 200, 429]
+        assert api.get("/os-fping", token).headers["Retry-After"] == "1"
+        time.sleep(max(0, begun + 1.2 - time.monotonic()))
+        assert api.get("/os-fping", token).status == 200
+
+
+# ----------------------------------------------------------- the right to ping
+
+
+def test_the_order_of_errors(small: StandinWorld) -> None:
+    token = small.token("alpha")
+    with serving(small.region(), prober=small.prober, check=no_permission) as api:
+        assert api.get("/os-fping", "wrong").status == 401
+        assert api.get("/v2/p/os-fping", token).status == 400
+        assert api.get("/os-fping?all_tenants=1", token).status == 403
+        for path in ("/os-fping", f"/os-fping/{uuid(1)}", f"/os-fping/{uuid(9)}", "/os-fping/x"):
+            assert api.get(path, token).fault() == NO_PING
+    with serving(small.region(), prober=Broken(ProbeError("no more sockets"))) as api:
+        assert api.get(f"/os-fping/{uuid(9)}", token).status == 404
+        assert api.get(f"/os-fping/{uuid(1)}", token).fault() == NO_PING
+        assert api.get("/os-fping?include=x", token).status == 200
+
+
+def test_a_bug_tells_nothing(small: StandinWorld, caplog: pytest.LogCaptureFixture) -> None:
+    token = small.token("alpha")
+    with serving(small.region(), prober=Broken(ZeroDivisionError("secret"))) as api:
+        reply = api.get("/v2.1/os-fping", token)
+        assert reply.fault() == (500, "computeFault", "Unexpected API Error.")
+        assert reply.headers["OpenStack-API-Version"] == "compute 2.1"
+        assert api.answers(500) == 1
+    assert "which is a bug" in caplog.text
+    assert token not in caplog.text
+
+
+# ------------------------------------------------------- OpenStack is not there
+
+
+def test_without_keystone(small: StandinWorld) -> None:
+    known, new = small.token("alpha"), small.token("alpha")
+    with serving(small.region(), prober=small.prober) as api:
+        assert api.get("/os-fping", known).status == 200
+        small.standin.away = {"identity"}
+        begun = time.monotonic()
+        assert api.get("/os-fping", new).fault() == NO_KEYSTONE
+        assert time.monotonic() - begun < 1  # asked once
+        assert api.get("/os-fping", known).status == 200  # for a minute
+
+
+def test_without_keystone_from_the_start(small: StandinWorld) -> None:
+    token = small.token("alpha")
+    small.standin.away = {"identity"}
+    with serving(small.region(), prober=small.prober) as api:
+        assert api.get("/os-fping", token).fault() == NO_KEYSTONE
+        assert api.get("/os-fping").status == 401
+
+
+def test_without_nova(small: StandinWorld, caplog: pytest.LogCaptureFixture) -> None:
+    token = small.token("alpha")
+    small.standin.away = {"compute"}
+    with serving(small.region(), prober=small.prober) as api:
+        begun = time.monotonic()
+        assert api.get("/os-fping", token).fault() == NO_NOVA
+        assert api.get(f"/os-fping/{uuid(1)}", token).fault() == NO_NOVA
+        assert time.monotonic() - begun < 1
+    assert "HTTP 503" in caplog.text
+    assert token not in caplog.text
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    ("service", "fault"), [(Service.KEYSTONE, NO_KEYSTONE), (Service.NOVA, NO_NOVA)], ids=str
+)
+def test_without_a_real_one(world: World, service: Service, fault: tuple[int, str, str]) -> None:
+    assert isinstance(world, LabWorld)
+    token, other = world.token("alpha"), world.token("alpha")
+    with serving(world.region(), prober=world.prober) as api:
+        assert api.get("/os-fping", token).status == 200
+        with world.lab.without(service):
+            begun = time.monotonic()
+            assert api.get("/os-fping", other).fault() == fault
+            assert time.monotonic() - begun < 10
+        assert api.get("/os-fping", other).status == 200
+
+
+def test_nothing_secret_is_logged(small: StandinWorld, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    token = small.token("alpha")
+    caplog.clear()
+    with serving(small.region(), prober=small.prober) as api:
+        assert api.get("/os-fping", token).status == 200
+        assert api.get("/os-fping?all_tenants", token).status == 403
+    assert token not in caplog.text
