@@ -19,9 +19,10 @@ def create_app(
     `desk` returns what answers a request of the os-fping API; it may be another one each time.
     """
     app = Flask(__name__, static_folder=None)
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.url_map.merge_slashes = False  # a path with a slash too many is another path, not a redirect
     app.register_blueprint(metrics.blueprint(monitor, telemetry=telemetry, path=telemetry_path))
-    app.register_blueprint(status.blueprint(monitor, telemetry_path=telemetry_path))
+    app.register_blueprint(status.blueprint(monitor, telemetry=telemetry, telemetry_path=telemetry_path))
     app.register_blueprint(lifecycle.blueprint(monitor))
     app.register_blueprint(os_fping.blueprint(desk, telemetry=telemetry))
     app.after_request(_harden)
@@ -30,6 +31,12 @@ def create_app(
 
 def _harden(response: Response) -> Response:
     """Names from Nova are untrusted text: nothing in a page may run or be guessed to be a page."""
-    response.headers.setdefault("Content-Security-Policy", "default-src 'self'; frame-ancestors 'none'")
+    response.headers.setdefault("Content-Security-Policy", _POLICY)
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     return response
+
+
+_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
