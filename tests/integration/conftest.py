@@ -1,4 +1,4 @@
-"""Fixtures: the lab, an exporter of it, a Prometheus of that."""
+"""Fixtures: the lab, an exporter of it, the old client."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.exporter import Exporter, write_config
 from tests.integration.lab import Lab
+from tests.integration.novaclient import Novaclient
 
 Start = Callable[..., Exporter]
 
@@ -19,6 +20,13 @@ def lab() -> Lab:
     if os.geteuid() != 0:
         pytest.fail("the tests marked lab need root")
     return Lab.running()
+
+
+@pytest.fixture(scope="session")
+def novaclient(lab: Lab, pytestconfig: pytest.Config) -> Novaclient:
+    """The last client with ``fping``, installed once for all runs."""
+    assert pytestconfig.cache
+    return Novaclient(pytestconfig.cache.mkdir("novaclient"), clouds=lab.clouds)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The lab as tests see it: Nova's word, the truth behind each address, and hands to change both."""
 
 import contextlib
+import os
 import subprocess
 import time
 from collections import defaultdict
@@ -17,7 +18,7 @@ from keystoneauth1.session import Session
 
 __all__ = ["Addr", "Fate", "Lab", "Server", "Service", "Truth"]
 
-STATE = Path("/var/tmp/openstack-lab")  # noqa: S108, where the lab's own scripts keep it
+STATE = Path(os.environ.get("OPENSTACK_LAB_DIR", "/var/tmp/openstack-lab"))  # noqa: S108, as its scripts have it
 SCRIPTS = Path(__file__).parents[1] / "lab"
 SERVERS = 60
 OWN = "test-"
