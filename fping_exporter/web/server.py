@@ -125,7 +125,7 @@ class Server:
             connection.interrupt(socket.SHUT_RDWR)
             connection.hang_up()
 
-    def _serve(self, connection: "Connection") -> None:
+    def _serve(self, connection: Connection) -> None:
         try:
             if self._tls and (context := self._tls()):
                 connection.encrypt(context)
