@@ -13,8 +13,10 @@ Format = Literal["logfmt", "json"]
 LEVELS: tuple[Level, ...] = ("debug", "info", "warn", "error")
 FORMATS: tuple[Format, ...] = ("logfmt", "json")
 
-_CHATTY = ("keystoneauth", "openstack", "stevedore", "urllib3", "werkzeug")
+_CHATTY = ("openstack", "stevedore", "urllib3", "werkzeug")
 """Libraries of which only warnings are of use to an operator."""
+_INDISCREET = "keystoneauth"
+"""Warns with the whole URL of Keystone, which may have a password in it; our own error says as much without."""
 
 
 def set_up(*, level: Level, style: Format) -> None:
@@ -45,3 +47,4 @@ def set_up(*, level: Level, style: Format) -> None:
     root.setLevel(level.upper())
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger(_INDISCREET).setLevel(logging.ERROR)
