@@ -9,7 +9,10 @@ loopback alone, and is stopped by the process that was started.
 import contextlib
 import email
 import email.policy
+import json
 import re
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
@@ -19,7 +22,7 @@ import yaml
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from tests.integration.process import Process, free_port
+from tests.integration.process import Process, eventually, free_port
 
 __all__ = ["SPEED", "Mail", "Sink", "alerting", "quicken"]
 
@@ -63,6 +66,10 @@ class Sink:
         """Start empty."""
         self.mails: list[Mail] = []
 
+    def __str__(self) -> str:
+        """Show all mails in full, for an assertion's message."""
+        return "\n".join(str(mail.message) for mail in self.mails)
+
     def to(self, address: str) -> list[Mail]:
         """Return what came for `address` so far, the oldest first."""
         return [mail for mail in self.mails if address in mail.recipients]
@@ -77,14 +84,21 @@ class Sink:
 
 @contextlib.contextmanager
 def alerting(directory: Path, *, target: str) -> Iterator[Sink]:
-    """Scrape `target` (HOST:PORT) every second, judge, alert, and yield where the mail arrives."""
+    """Scrape `target` (HOST:PORT) every second, judge, alert, and yield where the mail arrives.
+
+    Prometheus takes five seconds to find its first target, which on this clock is an exporter
+    gone for five minutes. So Alertmanager is started when that is over.
+    """
     sink = Sink()
     mail = Controller(sink, hostname="127.0.0.1", port=free_port())
     mail.start()
+    alertmanager = f"127.0.0.1:{free_port()}"
     try:
         with (
-            _alertmanager(directory / "alertmanager", smarthost=f"127.0.0.1:{mail.port}") as address,
-            _prometheus(directory / "prometheus", target=target, alertmanager=address),
+            _prometheus(directory / "prometheus", target=target, alertmanager=alertmanager),
+            _alertmanager(
+                directory / "alertmanager", address=alertmanager, smarthost=f"127.0.0.1:{mail.port}"
+            ),
         ):
             yield sink
     finally:
@@ -92,14 +106,13 @@ def alerting(directory: Path, *, target: str) -> Iterator[Sink]:
 
 
 @contextlib.contextmanager
-def _alertmanager(directory: Path, *, smarthost: str) -> Iterator[str]:
+def _alertmanager(directory: Path, *, address: str, smarthost: str) -> Iterator[None]:
     shipped = ROOT / "deploy" / "alertmanager"
     directory.mkdir()
     config = yaml.safe_load(quicken((shipped / "alertmanager.yml").read_text(encoding="utf-8")))
     config["global"]["smtp_smarthost"] = smarthost
     config["templates"] = [str(shipped / pattern) for pattern in config["templates"]]
     (directory / "alertmanager.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    address = f"127.0.0.1:{free_port()}"
     with Process(
         [
             "/usr/bin/prometheus-alertmanager",
@@ -111,7 +124,7 @@ def _alertmanager(directory: Path, *, smarthost: str) -> Iterator[str]:
         log=directory / "log",
     ) as process:
         process.wait_for("Listening on")
-        yield address
+        yield
 
 
 @contextlib.contextmanager
@@ -126,16 +139,24 @@ def _prometheus(directory: Path, *, target: str, alertmanager: str) -> Iterator[
     (directory / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     for name in config["rule_files"]:
         (directory / name).write_text(quicken((shipped / name).read_text(encoding="utf-8")), encoding="utf-8")
+    address = f"127.0.0.1:{free_port()}"
     with Process(
         [
             "/usr/bin/prometheus",
             f"--config.file={directory / 'prometheus.yml'}",
             f"--storage.tsdb.path={directory / 'data'}",
-            f"--web.listen-address=127.0.0.1:{free_port()}",
+            f"--web.listen-address={address}",
             "--query.lookback-delta=5s",
             "--rules.alert.resend-delay=1s",
         ],
         log=directory / "log",
     ) as process:
         process.wait_for("Server is ready to receive web requests")
+        eventually(lambda: _assert_calm(address))
         yield
+
+
+def _assert_calm(address: str) -> None:
+    query = urllib.parse.urlencode({"query": 'up == 1 unless on () ALERTS{alertstate="firing"}'})
+    with urllib.request.urlopen(f"http://{address}/api/v1/query?{query}", timeout=10) as response:
+        assert json.load(response)["data"]["result"]
