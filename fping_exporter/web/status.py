@@ -118,13 +118,23 @@ def _notices(monitor: Monitor, telemetry: Telemetry) -> Iterator[_Notice]:
         )
     for part_name, had in snapshot.inventory.parts.items():
         if not had:
-            yield _Notice("note", f"The cloud did not let us list its {part_name}; the log says why.")
+            yield _Notice("note", f"{part_name.replace('_', ' ')}: could not be listed, the log says why.")
+
+
+class _Answers(NamedTuple):
+    """How many answer, are silent, or could not be asked."""
+
+    alive: int
+    silent: int
+    unasked: int
 
 
 class _Summary(NamedTuple):
-    """The counts at the top; a pair is of those that answer and those that are silent."""
+    """The counts at the top."""
 
-    matrix: dict[str, tuple[int, int]]
+    total: _Answers
+    active: _Answers
+    matrix: dict[str, _Answers]
     """By Nova's status, the most frequent first."""
     reasons: list[tuple[Reason, int]]
     """Why ACTIVE instances are silent, the most frequent first."""
@@ -133,27 +143,24 @@ class _Summary(NamedTuple):
     projects: list[tuple[str, int]]
     """Whose the most of these are, by id."""
 
-    @property
-    def active(self) -> tuple[int, int]:
-        return self.matrix.get("ACTIVE", (0, 0))
-
-    @property
-    def total(self) -> tuple[int, int]:
-        return sum(alive for alive, _ in self.matrix.values()), sum(off for _, off in self.matrix.values())
-
 
 _MOST = 5
 
 
 def _summarize(snapshot: Snapshot) -> _Summary:
-    counts = Counter((v.instance.status, v.alive) for v in snapshot.verdicts)
-    statuses = Counter(v.instance.status for v in snapshot.verdicts)
-    silent = [v for v in snapshot.verdicts if v.reason and v.instance.active]
+    counts: Counter[tuple[str, bool | None]] = Counter(
+        (v.instance.status, v.alive) for v in snapshot.verdicts
+    )
+    matrix = {
+        status: _Answers(counts[status, True], counts[status, False], counts[status, None])
+        for status, _ in Counter(v.instance.status for v in snapshot.verdicts).most_common()
+    }
+    silent = [v for v in snapshot.verdicts if v.instance.active and v.alive is False]
     hypervisors = Counter(v.instance.hypervisor for v in silent if v.instance.hypervisor)
     return _Summary(
-        matrix={
-            status: (counts[status, True], counts[status, False]) for status, _ in statuses.most_common()
-        },
+        total=_Answers(*map(sum, zip(*matrix.values(), strict=True))) if matrix else _Answers(0, 0, 0),
+        active=matrix.get("ACTIVE", _Answers(0, 0, 0)),
+        matrix=matrix,
         reasons=Counter(v.reason for v in silent if v.reason).most_common(),
         hypervisors=hypervisors.most_common(_MOST),
         projects=Counter(v.instance.project_id for v in silent).most_common(_MOST),
@@ -177,17 +184,16 @@ def _choices(snapshot: Snapshot) -> dict[str, tuple[str, list[tuple[str, str]]]]
         "status": ("Nova", [(status, status) for status in sorted({i.status for i in instances})]),
         "ping": (
             "Ping",
-            [("alive", "answers"), ("silent", "silent"), *((reason, _words(reason)) for reason in Reason)],
+            [
+                *(("alive", "answers"), ("silent", "silent"), ("unasked", "not asked")),
+                *((reason, reason.replace("_", " ")) for reason in Reason),
+            ],
         ),
         "hypervisor": (
             "Hypervisor",
             [(name, name) for name in sorted({i.hypervisor for i in instances if i.hypervisor})],
         ),
     }
-
-
-def _words(reason: Reason) -> str:
-    return f"silent: {reason.replace('_', ' ')}"
 
 
 def _asked(snapshot: Snapshot, verdict: Verdict) -> Iterator[tuple[Address, Target, Outcome | None]]:

@@ -24,7 +24,7 @@ class Query(NamedTuple):
     """Id or name."""
     status: str = ""
     ping: str = ""
-    """``alive``, ``silent``, or a reason of silence."""
+    """``alive``, ``silent``, ``unasked``, or a reason of silence."""
     hypervisor: str = ""
     sort: str = ""
     """One of SORTS, after a ``-`` in descending order; empty: what needs attention first."""
@@ -88,7 +88,9 @@ def find(snapshot: Snapshot, query: Query) -> list[Verdict]:
 
 
 def _answers(verdict: Verdict) -> tuple[str, ...]:
-    return ("alive",) if verdict.reason is None else ("silent", verdict.reason)
+    if verdict.reason is None:
+        return ("alive",)
+    return ("unasked" if verdict.alive is None else "silent", verdict.reason)
 
 
 def _project(snapshot: Snapshot, verdict: Verdict) -> tuple[str, str]:
@@ -139,6 +141,6 @@ def _name(verdict: Verdict) -> str:
 
 def _attention(verdict: Verdict) -> tuple[int, float]:
     """Silent though ACTIVE first, of these the one last heard of first; then answering though not ACTIVE."""
-    if verdict.instance.active and not verdict.alive:
+    if verdict.instance.active and verdict.alive is False:
         return 0, -(verdict.last_reply_at or 0)
-    return (2, 0) if verdict.instance.active == verdict.alive else (1, 0)
+    return (1, 0) if verdict.alive and not verdict.instance.active else (2, 0)
