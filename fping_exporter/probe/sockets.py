@@ -60,8 +60,9 @@ _BOOKED_BYTES = 2048
 """More than the kernel books of a buffer for a small packet (768 to 1280 bytes)."""
 _PACKET_BYTES = 2048
 _ANCILLARY_BYTES = 512
-_AT_ONCE = 512
-"""Packets read before the caller's turn: a flood may not keep it from its clock."""
+_AT_ONCE = 1 << 16
+"""Packets read before the caller's turn: more than a buffer holds, and yet a flood has its end."""
+_SEND_TRIES = 8
 _FAMILY: dict[Family, socket.AddressFamily] = {4: socket.AF_INET, 6: socket.AF_INET6}
 _PROTOCOL: dict[Family, int] = {4: socket.IPPROTO_ICMP, 6: socket.IPPROTO_ICMPV6}
 _NAME: dict[Family, str] = {4: "ICMP", 6: "ICMPv6"}
@@ -121,7 +122,7 @@ class IcmpSocket:
         except OSError:
             # A datagram socket reports an ICMP error about an earlier packet on the next call,
             # whomever that is for. Only with an empty error queue is it this packet's own.
-            for _ in range(_AT_ONCE):
+            for _ in range(_SEND_TRIES):
                 if not self._fetch_errors():
                     raise
                 try:

@@ -14,7 +14,7 @@ from collections.abc import Collection
 import msgspec
 
 from fping_exporter.errors import ProbeError
-from fping_exporter.model import Family, Outcome, Sweep, Target
+from fping_exporter.model import LOCAL, Family, Outcome, Sweep, Target
 from fping_exporter.probe import packet
 from fping_exporter.probe.pacing import Pacer
 from fping_exporter.probe.sockets import IcmpSocket, Opener, SocketAddress, open_local, socket_address
@@ -53,7 +53,8 @@ class SweepProber:
     - A target that the kernel will not send to is unreachable, and so is one whose address is none, or
       has a scope (``fe80::1%eth0``), which means nothing beyond one host. Out of buffers, the round
       goes on with the others and comes back.
-    - A vantage or family for which no socket can be opened costs only its own targets.
+    - A vantage or family for which no socket can be opened costs only its own targets; nothing is
+      sent to them.
     """
 
     def __init__(
@@ -108,10 +109,12 @@ class SweepProber:
             lane = lanes[key]
             if isinstance(lane, _Lane):
                 asks[target] = lane.ask(address, cookies.read(_COOKIE_BYTES))
-        refusals = [lane for lane in lanes.values() if isinstance(lane, ProbeError)]
-        if len(refusals) == len(lanes) > 0:
-            raise refusals[0]
-        for refusal in refusals:
+        refusals = {key: lane for key, lane in lanes.items() if isinstance(lane, ProbeError)}
+        if len(refusals) == len(lanes):
+            for (vantage, _), refusal in refusals.items():
+                if vantage == LOCAL:  # another may come and go
+                    raise refusal
+        for refusal in refusals.values():
             if str(refusal) not in self._told:
                 self._told.add(str(refusal))
                 _log.warning("part of the targets cannot be asked: %s", refusal)
@@ -176,6 +179,8 @@ class _Conversation:
         self._sockets = contextlib.ExitStack()
         self._lanes: list[_Lane] = []
         self._room = sys.maxsize
+        self._unheard = 0
+        """Packets sent since the sockets were last read."""
         self._pending: list[tuple[_Ask, int]] = []
         """Packets with their sequence, in the order of sending; the last is the last to expire."""
 
@@ -203,29 +208,28 @@ class _Conversation:
         """
         waiting = deque(asks)
         progress_at = listened_at = time.monotonic()
-        unheard = 0
         while waiting:
             size = min(len(waiting), self._pacer.batch, self._room)
             if delay := self._pacer.reserve(size):
                 time.sleep(delay)
-            complete = self._send_batch(waiting, size)
+            done = self._send_batch(waiting, size)
+            self._unheard += done
             now = time.monotonic()
-            unheard += size
-            if complete:
+            if done:
                 progress_at = now
-            elif now - progress_at > _SHORTAGE_PATIENCE:
-                _log.warning("no buffers for %d packets: not sent", len(waiting))
-                return
-            else:
+            if done < size:
+                if now - progress_at > _SHORTAGE_PATIENCE:
+                    _log.warning("no buffers for %d packets: not sent", len(waiting))
+                    return
                 self.receive_until(now + _SHORTAGE_PAUSE)
-            if unheard + self._pacer.batch > self._room or now - listened_at > _LISTEN_EVERY:
+            if self._unheard + size > self._room or now - listened_at > _LISTEN_EVERY:
                 self._receive(0)
-                unheard, listened_at = 0, now
+                listened_at = now
 
-    def _send_batch(self, waiting: deque[_Ask], size: int) -> bool:
-        """Send `size` packets; return False, and requeue the next, as soon as there is a shortage."""
+    def _send_batch(self, waiting: deque[_Ask], size: int) -> int:
+        """Send up to `size` packets; return how many it was until there was a shortage."""
         echo_request, monotonic_ns, pending = packet.echo_request, time.monotonic_ns, self._pending
-        for _ in range(size):
+        for done in range(size):
             ask = waiting.popleft()
             sock, sequence = ask.sock, len(ask.sent_at)
             data = echo_request(sock.family, sock.ident, sequence, ask.cookie)
@@ -235,12 +239,12 @@ class _Conversation:
             except OSError as error:
                 if error.errno in _SHORTAGES:
                     waiting.append(ask)
-                    return False
+                    return done
                 ask.unreachable = True
                 continue
             ask.sent_at.append(sent_at)
             pending.append((ask, sequence))
-        return True
+        return size
 
     def wait(self) -> None:
         """Take in replies until every packet was answered or has had its time."""
@@ -260,6 +264,8 @@ class _Conversation:
             self._receive(left)
 
     def _receive(self, timeout: float) -> None:
+        """Read all that is there, after up to `timeout` seconds if there is nothing."""
+        self._unheard = 0
         for key, _ in self._selector.select(timeout):
             lane: _Lane = key.data
             for answer, address, arrived in lane.sock.receive():

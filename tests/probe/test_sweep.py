@@ -48,9 +48,9 @@ def _icmp() -> None:
         pytest.skip(str(error))
 
 
-def probe(ips: list[str], *, opener: Opener = open_local, timeout: float = 0.3, retries: int = 0) -> Sweep:
+def probe(ips: list[str], *, opener: Opener = open_local, timeout: float = 0.3, count: int = 1) -> Sweep:
     pacer = Pacer(rate=1_000_000)
-    prober = SweepProber(timeout=timeout, count=1, retries=retries, pacer=pacer, opener=opener)
+    prober = SweepProber(timeout=timeout, count=count, retries=0, pacer=pacer, opener=opener)
     return prober.probe(targets(ips))
 
 
@@ -275,7 +275,15 @@ def test_replies_that_do_not_fit_the_receive_buffer_are_not_lost(network: Networ
 
     ips = [f"10.64.{number // 250}.{number % 250 + 1}" for number in range(5000)]
     with network.near.entered():
-        sweep = probe(ips, opener=opener)
+        sweep = probe(ips, opener=opener, count=3, timeout=0.05)
+    assert (sweep.sent, sweep.received) == (15_000, 15_000)
+
+
+@pytest.mark.netns
+def test_replies_that_came_in_time_count_however_late_they_are_read(network: Network) -> None:
+    ips = [f"10.64.{number // 250}.{number % 250 + 1}" for number in range(5000)]
+    with network.near.entered():
+        sweep = probe(ips, timeout=0.005)
     assert (sweep.sent, sweep.received) == (5000, 5000)
 
 
