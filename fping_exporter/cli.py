@@ -33,7 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"unknown: {' '.join(unknown)} (commands, which go first, are {', '.join(COMMANDS)})")
     try:
-        settings = Config() if command == "demo" else _settings(args.config_file)
+        settings = Config()
+        if command != "demo":
+            if args.config_file is None and _DEFAULT_FILE.exists():
+                args.config_file = _DEFAULT_FILE
+            settings = config.load(args.config_file) if args.config_file else settings
         if command == "serve" and args.config_check:
             print("The configuration is right.")
             return 0
@@ -106,6 +110,12 @@ def make_parser(command: str) -> argparse.ArgumentParser:
             metavar="PATH",
             help="Where the metrics are. [/metrics]",
         )
+        flag(
+            "--web.enable-lifecycle",
+            dest="enable_lifecycle",
+            action="store_true",
+            help="Let POST /-/reload read the configuration again, as SIGHUP does, and POST /-/quit end it.",
+        )
         parser.set_defaults(default_listen=listen)
     flag(
         "--log.level", dest="log_level", choices=log.LEVELS, default="info", help="Least level to log. [info]"
@@ -141,9 +151,3 @@ def _path(text: str) -> str:
     if not text.startswith("/") or text == "/" or set(text) & set("<>?# "):
         raise argparse.ArgumentTypeError(f"expected a path such as /metrics, got {text!r}")
     return text
-
-
-def _settings(file: Path | None) -> Config:
-    if file is None and _DEFAULT_FILE.exists():
-        file = _DEFAULT_FILE
-    return config.load(file) if file else Config()

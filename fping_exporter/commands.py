@@ -5,23 +5,25 @@ import contextlib
 import ctypes
 import logging
 import signal
-import threading
+from collections.abc import Callable
+from queue import SimpleQueue
 from types import FrameType
 
-from fping_exporter import __version__, report
-from fping_exporter.callers import Anyone
+from fping_exporter import __version__, config, report
 from fping_exporter.cloud import Cloud
+from fping_exporter.cloud.session import Observe
 from fping_exporter.config import Config
 from fping_exporter.demo import Demo
+from fping_exporter.errors import FpingExporterError
 from fping_exporter.judge import take_snapshot
-from fping_exporter.monitor import Monitor, Parts
-from fping_exporter.on_demand import OnDemand
 from fping_exporter.probe import check_permission, make_prober
 from fping_exporter.selection import select
+from fping_exporter.service import Service
 from fping_exporter.telemetry import Telemetry
 from fping_exporter.web import create_app
+from fping_exporter.web.lifecycle import Controls
 from fping_exporter.web.listen import parse_listen_address
-from fping_exporter.web.os_fping import Desk, check_exposure
+from fping_exporter.web.os_fping import check_exposure
 from fping_exporter.web.server import Server
 
 __all__ = ["demo", "list", "serve"]
@@ -37,18 +39,25 @@ _LAST_REQUESTS_SECONDS = 10.0
 
 def serve(args: argparse.Namespace, settings: Config) -> int:
     """Serve the metrics of the configured cloud until SIGTERM or SIGINT."""
-    telemetry = Telemetry()
-    telemetry.observe_reload(success=True)
-    return _run(args, settings, cloud=Cloud(settings, observe=telemetry.observe_request), telemetry=telemetry)
+    return _run(
+        args,
+        settings,
+        read=lambda: config.load(args.config_file) if args.config_file else Config(),
+        connect=lambda settings, observe: Cloud(settings, observe=observe),
+    )
 
 
 def demo(args: argparse.Namespace, settings: Config) -> int:
     """Serve the metrics of an embedded cloud until SIGTERM or SIGINT."""
     check_permission()
-    telemetry = Telemetry()
     with Demo(instances=args.instances) as stand_in:
-        cloud = Cloud(settings, region=stand_in.region(), observe=telemetry.observe_request)
-        return _run(args, settings, cloud=cloud, telemetry=telemetry, greeting=_GREETING)
+        return _run(
+            args,
+            settings,
+            read=lambda: settings,
+            connect=lambda settings, observe: Cloud(settings, observe=observe, region=stand_in.region()),
+            greeting=_GREETING,
+        )
 
 
 _GREETING = """\
@@ -64,37 +73,51 @@ ping's; instance_silent has the reason. End this with Ctrl-C.
 
 
 def _run(
-    args: argparse.Namespace, settings: Config, *, cloud: Cloud, telemetry: Telemetry, greeting: str = ""
+    args: argparse.Namespace,
+    settings: Config,
+    *,
+    read: Callable[[], Config],
+    connect: Callable[[Config, Observe], Cloud],
+    greeting: str = "",
 ) -> int:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT; read the configuration again at SIGHUP."""
     _give_memory_back()
     logger.info("starting", extra={"version": __version__, "sockets": check_permission()})
     listen = [parse_listen_address(text) for text in args.listen or [args.default_listen]]
-    check_exposure(settings.os_fping, listen)
-    prober = make_prober(settings.probe)
-    monitor = Monitor(Parts(settings, cloud.inventory, prober), telemetry=telemetry)
-    desk = Desk(
-        settings.os_fping,
-        callers=Anyone(monitor) if settings.os_fping.auth == "none" else cloud.callers(),
-        on_demand=OnDemand(prober=prober, fresh=lambda: monitor.fresh, max_age=settings.cache.sweep),
+    telemetry = Telemetry()
+    service = Service(
+        settings,
+        read=read,
+        check=lambda settings: check_exposure(settings.os_fping, listen),
+        connect=lambda settings: connect(settings, telemetry.observe_request),
+        telemetry=telemetry,
     )
-    app = create_app(monitor, telemetry=telemetry, telemetry_path=args.telemetry_path, desk=lambda: desk)
+    signals: SimpleQueue[signal.Signals] = SimpleQueue()
+
+    def receive(number: int, _frame: FrameType | None) -> None:
+        signals.put(signal.Signals(number))  # which is safe wherever the signal came in between
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, receive)
+    controls = Controls(reload=service.reload, quit=lambda: signals.put(signal.SIGTERM))
+    app = create_app(
+        service.monitor,
+        telemetry=telemetry,
+        telemetry_path=args.telemetry_path,
+        desk=lambda: service.desk,
+        controls=controls if args.enable_lifecycle else None,
+    )
     server = Server(app, listen=listen)
-    stopped = threading.Event()
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        logger.info("stopping", extra={"signal": signal.Signals(number).name})
-        stopped.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    monitor.warm_up()
+    service.monitor.warm_up()
     server.start()
     for address in server.addresses:
         logger.info("listening", extra={"address": str(address)})
     if greeting:
         print(greeting.format(address=server.addresses[0]), flush=True)
-    stopped.wait()
+    while (received := signals.get()) is signal.SIGHUP:
+        with contextlib.suppress(FpingExporterError):  # the log has it
+            service.reload()
+    logger.info("stopping", extra={"signal": received.name})
     server.stop(_LAST_REQUESTS_SECONDS)
     return 0
 
@@ -117,7 +140,12 @@ def list(args: argparse.Namespace, settings: Config) -> int:  # noqa: A001, comm
     """Ping the instances once and print what answered."""
     check_permission()
     inventory = select(Cloud(settings).inventory(), settings.instances)
-    snapshot = take_snapshot(inventory, prober=make_prober(settings.probe), probe=settings.probe)
+    snapshot = take_snapshot(
+        inventory,
+        prober=make_prober(settings.probe),
+        probe=settings.probe,
+        instances=settings.instances,
+    )
     silent = report.silent(snapshot.verdicts)
     shown = silent if args.silent else snapshot.verdicts
     print(report.as_json(snapshot, shown) if args.json else report.as_table(snapshot, shown))

@@ -12,7 +12,7 @@ import yaml
 
 from fping_exporter.errors import ConfigError
 
-__all__ = ["Section", "parse", "read"]
+__all__ = ["Section", "dump", "parse", "read"]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,6 +52,24 @@ def parse(text: str, kind: type[_S], *, source: str) -> _S:
 
 def _decode(kind: Any, value: object) -> object:  # noqa: ANN401, any type with a method parse
     return kind.parse(value)
+
+
+def dump(section: Section) -> str:
+    """Write a configuration, with its defaults, as :func:`parse` reads it."""
+    return yaml.safe_dump(_plain(section), sort_keys=False, allow_unicode=True)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, msgspec.Struct):
+        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return value if type(value) in _YAML else str(value)
+
+
+_YAML = {str, int, float, bool, type(None)}
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -6,24 +6,31 @@ from flask import Flask, Response
 
 from fping_exporter.monitor import Monitor
 from fping_exporter.telemetry import Telemetry
-from fping_exporter.web import lifecycle, metrics, os_fping, status
+from fping_exporter.web import lifecycle, metrics, os_fping, sd, status
 
 __all__ = ["create_app"]
 
 
 def create_app(
-    monitor: Monitor, *, telemetry: Telemetry, telemetry_path: str, desk: Callable[[], os_fping.Desk]
+    monitor: Monitor,
+    *,
+    telemetry: Telemetry,
+    telemetry_path: str,
+    desk: Callable[[], os_fping.Desk],
+    controls: lifecycle.Controls | None = None,
 ) -> Flask:
     """Put the faces together; `telemetry_path` is where the metrics are, ``/metrics`` as a rule.
 
     `desk` returns what answers a request of the os-fping API; it may be another one each time.
+    `controls` are what may be done over HTTP, None for nothing.
     """
     app = Flask(__name__, static_folder=None)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.url_map.merge_slashes = False  # a path with a slash too many is another path, not a redirect
     app.register_blueprint(metrics.blueprint(monitor, telemetry=telemetry, path=telemetry_path))
     app.register_blueprint(status.blueprint(monitor, telemetry=telemetry, telemetry_path=telemetry_path))
-    app.register_blueprint(lifecycle.blueprint(monitor))
+    app.register_blueprint(lifecycle.blueprint(monitor, controls=controls))
+    app.register_blueprint(sd.blueprint(monitor))
     app.register_blueprint(os_fping.blueprint(desk, telemetry=telemetry))
     app.after_request(_harden)
     return app

@@ -139,6 +139,9 @@ def test_the_front_page_has_the_numbers_of_the_last_sweep() -> None:
     assert "No sweep is complete yet" in client.get("/").text
     client.get("/metrics")
     page = client.get("/")
-    assert "2 instances, 2 ACTIVE, 2 alive" in page.text
+    assert (
+        '<dt>ACTIVE and answering</dt><dd><a href="/?status=ACTIVE&amp;ping=alive#instances">2</a></dd>'
+        in page.text
+    )
     assert page.headers["X-Content-Type-Options"] == "nosniff"
-    assert page.headers["Content-Security-Policy"].startswith("default-src 'self'")
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self'")

@@ -1,0 +1,83 @@
+"""A running exporter: what its configuration decides, until another one takes over."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from fping_exporter.callers import Anyone
+from fping_exporter.cloud import Cloud
+from fping_exporter.config import Config
+from fping_exporter.errors import ConfigError, FpingExporterError
+from fping_exporter.monitor import Monitor, Parts
+from fping_exporter.on_demand import OnDemand
+from fping_exporter.probe import make_prober
+from fping_exporter.telemetry import Telemetry
+from fping_exporter.web.os_fping import Desk
+
+__all__ = ["Service"]
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """The monitor and the os-fping desk, under one configuration at a time.
+
+    `check` raises ConfigError where the command line does not go with a configuration,
+    and `connect` where it names no cloud.
+    """
+
+    def __init__(
+        self,
+        settings: Config,
+        *,
+        read: Callable[[], Config],
+        check: Callable[[Config], None],
+        connect: Callable[[Config], Cloud],
+        telemetry: Telemetry,
+    ) -> None:
+        """Begin with `settings`; what comes after them is what `read` returns. Nothing is sent yet."""
+        self._read, self._check, self._connect = read, check, connect
+        self._telemetry = telemetry
+        self._reloading = threading.Lock()
+        parts, cloud = self._build(settings)
+        self.monitor = Monitor(parts, telemetry=telemetry)
+        self.desk = self._open(parts, cloud)
+        """Another one after each reload."""
+        telemetry.observe_reload(success=True)
+
+    def reload(self) -> None:
+        """Read the configuration again, and let it take over if nothing is wrong with it.
+
+        The last snapshot stays in use until the next sweep. A configuration that is wrong is
+        refused whole: it is logged, the old one goes on, and the error is raised.
+        """
+        with self._reloading:
+            try:
+                parts, cloud = self._build(self._read())
+            except FpingExporterError as error:
+                self._telemetry.observe_reload(success=False)
+                log.error("the configuration stays as it was: %s", error)  # noqa: TRY400, the line says it all
+                raise
+            except Exception as error:
+                self._telemetry.observe_reload(success=False)
+                log.exception("the configuration stays as it was, because of a bug")
+                raise ConfigError("a bug, of which the log has more") from error
+            self.monitor.reconfigure(parts)
+            self.desk = self._open(parts, cloud)
+            self._telemetry.observe_reload(success=True)
+            log.info("the configuration was read again")
+
+    def _build(self, settings: Config) -> tuple[Parts, Cloud]:
+        self._check(settings)
+        cloud = self._connect(settings)
+        return Parts(settings, cloud.inventory, make_prober(settings.probe)), cloud
+
+    def _open(self, parts: Parts, cloud: Cloud) -> Desk:
+        settings, monitor = parts.settings, self.monitor
+        return Desk(
+            settings.os_fping,
+            callers=Anyone(monitor) if settings.os_fping.auth == "none" else cloud.callers(),
+            on_demand=OnDemand(
+                prober=parts.prober, fresh=lambda: monitor.fresh, max_age=settings.cache.sweep
+            ),
+        )

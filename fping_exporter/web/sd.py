@@ -1,0 +1,140 @@
+"""``/sd``: the instances as targets for Prometheus's http_sd, under the labels of its openstack_sd.
+
+Sources: https://prometheus.io/docs/prometheus/latest/http_sd/ and the role ``instance`` of
+Prometheus's discovery/openstack/instance.go.
+"""
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+from flask import Blueprint, Response, abort, request
+from werkzeug.datastructures import MultiDict
+
+from fping_exporter.model import Address, AddressKind, Instance, Snapshot
+from fping_exporter.monitor import Monitor
+from fping_exporter.web.table import project_name
+
+__all__ = ["Selection", "blueprint", "parse", "target_groups"]
+
+_PATIENCE = 10.0
+"""Seconds to wait for a sweep; Prometheus waits for as long as its refresh interval, a minute by default."""
+_PREFIX = "__meta_openstack_"
+
+
+def blueprint(monitor: Monitor) -> Blueprint:
+    """Serve the targets.
+
+    Where there is no snapshot young enough, the answer is an error: Prometheus then goes on with the
+    targets that it has.
+    """
+    bp = Blueprint("sd", __name__)
+
+    @bp.get("/sd")
+    def targets() -> Response:
+        try:
+            selection = parse(request.args)
+        except ValueError as error:
+            abort(_error(str(error), status=400))
+        snapshot = monitor.snapshot(timeout=_PATIENCE)
+        if snapshot is None:
+            abort(_error("there are no results young enough", status=503))
+        body = msgspec.json.encode(list(target_groups(snapshot, selection)))
+        return Response(body, content_type="application/json")
+
+    return bp
+
+
+def _error(text: str, *, status: int) -> Response:
+    return Response(f"{text}\n", status=status, content_type="text/plain; charset=utf-8")
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """Which instances are wanted, and at which port."""
+
+    port: int = 80
+    """The default is openstack_sd's."""
+    alive: bool | None = None
+    projects: frozenset[str] = frozenset()
+    """Names or ids; none: all."""
+
+
+def parse(args: MultiDict[str, str]) -> Selection:
+    """Read a query string's parameters; raise ValueError with what would be right."""
+    for name, values in args.lists():
+        if name not in _PARAMETERS:
+            message = f"{name!r}: unknown parameter; known are {', '.join(_PARAMETERS)}"
+            raise ValueError(message)
+        if len(values) > 1 and name != "project":
+            message = f"{name}: given {len(values)} times"
+            raise ValueError(message)
+        if not values[-1]:
+            message = f"{name}: empty"
+            raise ValueError(message)
+    port, alive = args.get("port", "80"), args.get("alive")
+    if not re.fullmatch("[0-9]{1,5}", port, re.ASCII) or not 1 <= int(port) <= _LAST_PORT:
+        message = f"port: expected a number from 1 to {_LAST_PORT}, got {port!r}"
+        raise ValueError(message)
+    if alive not in {None, "0", "1"}:
+        message = f"alive: expected 1 or 0, got {alive!r}"
+        raise ValueError(message)
+    return Selection(
+        port=int(port),
+        alive=None if alive is None else alive == "1",
+        projects=frozenset(args.getlist("project")),
+    )
+
+
+_PARAMETERS = ("port", "alive", "project")
+_LAST_PORT = 65_535
+
+
+def target_groups(snapshot: Snapshot, selection: Selection) -> Iterator[dict[str, object]]:
+    """Yield a group for every fixed address, as openstack_sd has a target for each.
+
+    A floating address is the label ``public_ip`` of the fixed one that it leads to, where Nova's answer
+    tells which that is. What Nova was not asked for is left out: flavor, image and user.
+    """
+    for verdict in snapshot.verdicts:
+        instance = verdict.instance
+        if selection.alive not in {None, verdict.alive}:
+            continue
+        project = {instance.project_id, project_name(snapshot, instance.project_id)}
+        if selection.projects and not selection.projects & project:
+            continue
+        common = _labels(instance)
+        for address in instance.addresses:
+            if address.kind is AddressKind.FIXED:
+                host = f"[{address.ip}]" if address.family == _IPV6 else address.ip
+                labels = common | {
+                    f"{_PREFIX}address_pool": address.network,
+                    f"{_PREFIX}private_ip": address.ip,
+                }
+                if public := _public(instance, address):
+                    labels[f"{_PREFIX}public_ip"] = public
+                yield {"targets": [f"{host}:{selection.port}"], "labels": labels}
+
+
+_IPV6 = 6
+
+
+def _labels(instance: Instance) -> dict[str, str]:
+    return {
+        f"{_PREFIX}instance_id": instance.id,
+        f"{_PREFIX}instance_name": instance.name,
+        f"{_PREFIX}instance_status": instance.status,
+        f"{_PREFIX}project_id": instance.project_id,
+    } | {
+        f"{_PREFIX}tag_{re.sub('[^a-zA-Z0-9_]', '_', key)}": value for key, value in instance.metadata.items()
+    }
+
+
+def _public(instance: Instance, fixed: Address) -> str | None:
+    """Return the floating address that leads to this fixed one.
+
+    Nova lists it under the same network, but not for which address of it: with several IPv4 addresses
+    in one network there is no telling.
+    """
+    beside = [a for a in instance.addresses if a.network == fixed.network and a.family == fixed.family]
+    floating = [a.ip for a in beside if a.kind is AddressKind.FLOATING]
+    return floating[0] if floating and len(beside) - len(floating) == 1 else None
