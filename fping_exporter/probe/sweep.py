@@ -109,16 +109,18 @@ class SweepProber:
             lane = lanes[key]
             if isinstance(lane, _Lane):
                 asks[target] = lane.ask(address, cookies.read(_COOKIE_BYTES))
-        refusals = {key: lane for key, lane in lanes.items() if isinstance(lane, ProbeError)}
-        if len(refusals) == len(lanes):
+        self._tell({key: lane for key, lane in lanes.items() if isinstance(lane, ProbeError)}, len(lanes))
+        return asks
+
+    def _tell(self, refusals: dict[tuple[str, Family], ProbeError], lanes: int) -> None:
+        """Log each refusal once; raise that of this machine's own vantage if no lane is left."""
+        if len(refusals) == lanes:
             for (vantage, _), refusal in refusals.items():
                 if vantage == LOCAL:  # another may come and go
                     raise refusal
-        for refusal in refusals.values():
-            if str(refusal) not in self._told:
-                self._told.add(str(refusal))
-                _log.warning("part of the targets cannot be asked: %s", refusal)
-        return asks
+        for text in {str(refusal) for refusal in refusals.values()} - self._told:
+            self._told.add(text)
+            _log.warning("part of the targets cannot be asked: %s", text)
 
     def _ask(self, asks: list["_Ask"], conversation: "_Conversation") -> None:
         for number in range(self._count):
