@@ -16,7 +16,7 @@ FORMATS: tuple[Format, ...] = ("logfmt", "json")
 _CHATTY = ("openstack", "stevedore", "urllib3", "werkzeug")
 """Libraries of which only warnings are of use to an operator."""
 _INDISCREET = "keystoneauth"
-"""Warns with the whole URL of Keystone, which may have a password in it; our own error says as much without."""
+"""Warns with the whole URL of Keystone, which may hold a password; our own error says as much without it."""
 
 
 def set_up(*, level: Level, style: Format) -> None:
