@@ -1,0 +1,38 @@
+"""What a test wants to know of a query, without a parser: which metrics it reads, and how it runs."""
+
+import re
+from collections.abc import Mapping
+
+__all__ = ["concrete", "metrics"]
+
+_KEYWORDS = {
+    "and",
+    "or",
+    "unless",
+    "by",
+    "on",
+    "bool",
+    "offset",
+    "group_left",
+    "group_right",
+    "without",
+    "ignoring",
+}
+
+
+def metrics(expr: str) -> set[str]:
+    """Return the names of the metrics that the query selects.
+
+    What is left after strings, matchers, ranges, and lists of labels have gone, is not a
+    keyword, and is not followed by a parenthesis.
+    """
+    expr = re.sub(r'"(?:[^"\\]|\\.)*"', "", expr)
+    expr = re.sub(r"\{[^}]*\}|\[[^]]*\]", "", expr)
+    expr = re.sub(r"\b(?:by|on|group_left|group_right|without|ignoring)\s*\([^)]*\)", " ", expr)
+    words = re.findall(r"(?<![\w:.])[a-zA-Z_:][\w:]*(?!\s*\(|[\w:])", expr)
+    return {word for word in words if word not in _KEYWORDS}
+
+
+def concrete(expr: str, variables: Mapping[str, str]) -> str:
+    """Put values in place of Grafana's variables; raises KeyError for one that has none."""
+    return re.sub(r"\$([a-z_]\w*)", lambda found: variables[found[1]], expr)

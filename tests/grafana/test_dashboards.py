@@ -1,0 +1,169 @@
+"""The dashboards: current, well-formed, complete for a reader, and reading only what there is."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from grafana.__main__ import DASHBOARDS, render
+from tests.grafana import contract
+from tests.grafana.promql import concrete, metrics
+
+ROOT = Path(__file__).parents[2]
+RULES = ROOT / "deploy" / "prometheus" / "fping-exporter.rules.yml"
+TEXTS = render()
+VARIABLES = {
+    "job": "fping-exporter",
+    "project": "p",
+    "hypervisor": "c1",
+    "id": "a",
+    "exporter": "x1",
+    "__rate_interval": "4m",
+    "__range": "6h",
+}
+
+
+def load(name: str) -> Any:
+    return json.loads(TEXTS[name])
+
+
+def panels(name: str) -> list[Any]:
+    return [panel for panel in load(name)["panels"] if panel["type"] != "row"]
+
+
+def variables(name: str) -> dict[str, Any]:
+    return {variable["name"]: variable for variable in load(name)["templating"]["list"]}
+
+
+def queries(name: str) -> Iterator[str]:
+    for panel in panels(name):
+        for target in panel["targets"]:
+            yield target["expr"]
+    for variable in variables(name).values():
+        if variable["type"] == "query":
+            query = variable["query"]["query"]
+            found = re.fullmatch(r"(?:query_result|label_values)\((.*?)(?:, \w+)?\)", query, re.DOTALL)
+            assert found, query
+            yield found[1]
+
+
+def rules() -> list[Any]:
+    groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def test_the_files_are_what_the_code_writes() -> None:
+    """If not: python -m grafana."""
+    assert {path.name: path.read_text(encoding="utf-8") for path in DASHBOARDS.iterdir()} == TEXTS
+
+
+@pytest.mark.parametrize("name", TEXTS)
+class TestDashboard:
+    def test_has_the_name_of_its_uid(self, name: str) -> None:
+        assert load(name)["uid"] + ".json" == name
+
+    def test_is_in_the_schema_of_grafana(self, name: str) -> None:
+        """Every field is one that the SDK's types, made from Grafana's schema, know."""
+        again = json.loads(json.dumps(Dashboard.from_json(load(name)), cls=JSONEncoder))
+        assert again == load(name)
+
+    def test_explains_every_panel(self, name: str) -> None:
+        for panel in panels(name):
+            assert panel["title"]
+            assert panel["description"].endswith("."), panel["title"]
+
+    def test_gives_every_number_a_unit(self, name: str) -> None:
+        for panel in panels(name):
+            if panel["type"] == "state-timeline":
+                assert panel["fieldConfig"]["defaults"]["mappings"], panel["title"]
+            elif panel["type"] == "table":
+                columns = set(panel["transformations"][1]["options"]["renameByName"].values())
+                with_unit = {
+                    override["matcher"]["options"]
+                    for override in panel["fieldConfig"]["overrides"]
+                    if any(each["id"] == "unit" for each in override["properties"])
+                }
+                assert with_unit == columns, panel["title"]
+            else:
+                assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+
+    def test_lays_its_panels_side_by_side(self, name: str) -> None:
+        places = [panel["gridPos"] for panel in load(name)["panels"]]
+        for place in places:
+            assert place["x"] + place["w"] <= 24
+        for one, other in combinations(places, 2):
+            assert (
+                one["x"] + one["w"] <= other["x"]
+                or other["x"] + other["w"] <= one["x"]
+                or one["y"] + one["h"] <= other["y"]
+                or other["y"] + other["h"] <= one["y"]
+            ), (one, other)
+
+    def test_asks_the_chosen_data_source(self, name: str) -> None:
+        assert variables(name)["datasource"]["query"] == "prometheus"
+        for panel in panels(name):
+            for asking in [panel, *panel["targets"]]:
+                assert asking["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+
+    def test_lets_the_reader_choose_what_it_uses(self, name: str) -> None:
+        used = {found for query in queries(name) for found in re.findall(r"\$([a-z_]\w*)", query)}
+        assert {each for each in used if not each.startswith("__")} <= set(variables(name))
+
+    def test_leads_only_to_dashboards_and_variables_that_exist(self, name: str) -> None:
+        for uid, parameters in re.findall(r'"url": "/d/([\w-]+)\?([^"]*)"', TEXTS[name]):
+            there = variables(f"{uid}.json")
+            assert set(re.findall(r"var-(\w+)=", parameters)) <= set(there)
+            assert set(re.findall(r"\$\{(\w+):queryparam\}", parameters)) <= set(variables(name)) & set(there)
+
+    def test_reads_only_metrics_that_are_exported(self, name: str) -> None:
+        for query in queries(name):
+            read = metrics(query)
+            assert read
+            assert read <= contract.names(), query
+
+    def test_asks_what_prometheus_understands(self, name: str, tmp_path: Path) -> None:
+        path = tmp_path / "queries.yml"
+        recorded = [
+            {"record": f"query:{index}", "expr": concrete(query, VARIABLES)}
+            for index, query in enumerate(queries(name))
+        ]
+        path.write_text(yaml.safe_dump({"groups": [{"name": "q", "rules": recorded}]}), encoding="utf-8")
+        done = subprocess.run(
+            ["promtool", "check", "rules", path], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_rules_read_only_metrics_that_are_exported_or_recorded_before() -> None:
+    there = contract.names()
+    for rule in rules():
+        if "record" in rule:
+            there.add(rule["record"])
+        assert metrics(rule["expr"]) <= there, rule
+
+
+@pytest.mark.parametrize(
+    ("query", "read"),
+    [
+        ("up", {"up"}),
+        ('sum by (job) (rate(a_total{x="}b", y=~"[c]"}[5m] offset 1m)) > 0.5e3', {"a_total"}),
+        ("a:b:c and on (id) d unless e * on (id) group_left (name) f", {"a:b:c", "d", "e", "f"}),
+        ('label_replace(a, "b", "$1", "c", "(.*)") or vector(0)', {"a"}),
+        ("time() - a{} > bool 3 == 1", {"a"}),
+    ],
+)
+def test_metrics_of_a_query(query: str, read: set[str]) -> None:
+    assert metrics(query) == read
+
+
+def test_grafana_finds_them() -> None:
+    for path in (ROOT / "grafana" / "provisioning").rglob("*.yml"):
+        assert yaml.safe_load(path.read_text(encoding="utf-8"))["apiVersion"] == 1
