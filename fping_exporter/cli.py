@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 args.config_file = _DEFAULT_FILE
             settings = config.load(args.config_file) if args.config_file else settings
         if command == "serve" and args.config_check:
+            if args.web_config_file:
+                importlib.import_module("fping_exporter.web.web_config").WebConfig(args.web_config_file)
             print("The configuration is right.")
             return 0
         log.set_up(level=args.log_level, style=args.log_format)
@@ -101,6 +103,13 @@ def make_parser(command: str) -> argparse.ArgumentParser:
             action="append",
             metavar="ADDRESS",
             help=f"Where to listen: HOST:PORT, :PORT, [IPV6]:PORT or unix:PATH; repeatable. [{listen}]",
+        )
+        flag(
+            "--web.config.file",
+            dest="web_config_file",
+            type=Path,
+            metavar="FILE",
+            help="TLS, passwords and headers, as the Prometheus exporter-toolkit has them. [none]",
         )
         flag(
             "--web.telemetry-path",

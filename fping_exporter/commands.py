@@ -6,7 +6,7 @@ import ctypes
 import logging
 import signal
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import FrameType
 
 from fping_exporter import __version__, config, report
@@ -16,15 +16,18 @@ from fping_exporter.config import Config
 from fping_exporter.demo import Demo
 from fping_exporter.errors import FpingExporterError
 from fping_exporter.judge import take_snapshot
+from fping_exporter.notify import notify, watchdog_interval
 from fping_exporter.probe import check_permission, make_prober
 from fping_exporter.selection import select
 from fping_exporter.service import Service
 from fping_exporter.telemetry import Telemetry
 from fping_exporter.web import create_app
+from fping_exporter.web.guard import Guard
 from fping_exporter.web.lifecycle import Controls
 from fping_exporter.web.listen import parse_listen_address
-from fping_exporter.web.os_fping import check_exposure
+from fping_exporter.web.os_fping import check_exposure, is_os_fping
 from fping_exporter.web.server import Server
+from fping_exporter.web.web_config import WebConfig
 
 __all__ = ["demo", "list", "serve"]
 
@@ -107,19 +110,43 @@ def _run(
         desk=lambda: service.desk,
         controls=controls if args.enable_lifecycle else None,
     )
-    server = Server(app, listen=listen)
+    web = WebConfig(args.web_config_file) if args.web_config_file else None
+    server = Server(
+        Guard(app, settings=web.settings, is_open=_is_open) if web else app,
+        listen=listen,
+        tls=web.tls if web else None,
+    )
     service.monitor.warm_up()
     server.start()
     for address in server.addresses:
         logger.info("listening", extra={"address": str(address)})
     if greeting:
         print(greeting.format(address=server.addresses[0]), flush=True)
-    while (received := signals.get()) is signal.SIGHUP:
+    notify("READY=1")
+    while _next_signal(signals, server):
         with contextlib.suppress(FpingExporterError):  # the log has it
             service.reload()
-    logger.info("stopping", extra={"signal": received.name})
+    notify("STOPPING=1")
     server.stop(_LAST_REQUESTS_SECONDS)
     return 0
+
+
+def _next_signal(signals: SimpleQueue[signal.Signals], server: Server) -> bool:
+    """Wait for a signal, with signs of life for systemd meanwhile; return whether it was SIGHUP."""
+    while True:
+        try:
+            received = signals.get(timeout=watchdog_interval())
+        except Empty:
+            if server.alive:
+                notify("WATCHDOG=1")
+            continue
+        logger.info("reloading" if received is signal.SIGHUP else "stopping", extra={"signal": received.name})
+        return received is signal.SIGHUP
+
+
+def _is_open(path: str) -> bool:
+    """Whether a path is for everyone, passwords or not: os-fping asks for tokens of its own."""
+    return path == "/-/healthy" or is_os_fping(path)
 
 
 def _give_memory_back() -> None:

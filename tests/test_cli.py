@@ -1,5 +1,6 @@
 """The command line, run as a user runs it: a process of its own, against the demo's cloud."""
 
+import base64
 import json
 import os
 import re
@@ -7,16 +8,20 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import bcrypt
 import pytest
 
 from fping_exporter import __version__
 from fping_exporter.cli import COMMANDS, main, make_parser
 from fping_exporter.demo import Demo
+from fping_exporter.web.os_fping import is_os_fping
 
 SECONDS = 20
 
@@ -228,3 +233,95 @@ def test_a_user_who_may_not_ping_is_told_both_remedies(tmp_path: Path) -> None:
     [line] = done.stderr.splitlines()
     assert "setcap cap_net_raw" in line
     assert "net.ipv4.ping_group_range" in line
+
+
+def status_of(url: str, *, password: str = "") -> int:
+    headers = {"Authorization": "Basic " + base64.b64encode(f"prometheus:{password}".encode()).decode()}
+    request = urllib.request.Request(url, headers=headers if password else {})  # noqa: S310, loopback
+    try:
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310, loopback
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_passwords_guard_everything_but_health_and_os_fping(cloud: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "web.yml"
+    hashed = bcrypt.hashpw(b"open sesame", bcrypt.gensalt(4)).decode()
+    file.write_text(f"basic_auth_users: {{prometheus: {hashed}}}")
+    assert run("--config.check", f"--web.config.file={file}", cwd=tmp_path).returncode == 0
+    with serving(f"--web.config.file={file}", cwd=tmp_path, env=cloud) as (_, url):
+        assert status_of(f"{url}/metrics") == 401
+        assert status_of(f"{url}/metrics", password="open sesame") == 200
+        assert status_of(f"{url}/metrics", password="wrong") == 401
+        assert status_of(f"{url}/os-fping/../metrics") == 401
+        assert status_of(f"{url}/-/healthy") == 200
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            fetch(f"{url}/v2.1/os-fping")
+        with refused.value:
+            assert refused.value.headers["WWW-Authenticate"].startswith("Keystone")
+
+
+def test_a_wrong_web_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "web.yml"
+    file.write_text("tls_server_confg: {}")
+    done = run("--config.check", f"--web.config.file={file}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert 'tls_server_confg: unknown key; did you mean "tls_server_config"?' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/os-fping", True),
+        ("/v2/os-fping/1", True),
+        ("/v2.1/5fa0/os-fping", True),
+        ("/v2.1/5fa0/os-fping/1", True),
+        ("/metrics", False),
+        ("/os-fping/../metrics", False),
+        ("/os-fping/1/2", False),
+        ("/v3/os-fping", False),
+        ("/v2.1/5fa0/metrics", False),
+        ("/os-fping\n", False),
+    ],
+)
+def test_the_paths_that_ask_for_tokens(path: str, expected: bool) -> None:  # noqa: FBT001, a parameter of the test
+    assert is_os_fping(path) is expected
+
+
+def test_systemd_is_kept_informed(cloud: dict[str, str], tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(SECONDS)
+        told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "100000"}
+        with serving(cwd=tmp_path, env=cloud | told) as (process, _):
+            assert manager.recv(64) == b"READY=1"
+            assert manager.recv(64) == b"WATCHDOG=1"
+            process.send_signal(signal.SIGTERM)
+            while (state := manager.recv(64)) == b"WATCHDOG=1":
+                pass
+            assert state == b"STOPPING=1"
+
+
+def test_sighup_takes_a_good_configuration_and_refuses_a_bad_one(
+    cloud: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "fping-exporter.yml"
+    file.write_text("cache: {sweep: 1ms}")
+    with serving(cwd=tmp_path, env=cloud) as (process, url):
+        assert len(re.findall(r"(?m)^instance_alive{", fetch(f"{url}/metrics"))) == 4
+        file.write_text("cache: {sweep: 1ms}\ninstances: {include: [{name: selenium-1}]}")
+        process.send_signal(signal.SIGHUP)
+        eventually(lambda: len(re.findall(r"(?m)^instance_alive{", fetch(f"{url}/metrics"))) == 1)
+        file.write_text("x: 1")
+        process.send_signal(signal.SIGHUP)
+        eventually(lambda: "fping_exporter_config_last_reload_successful 0.0" in fetch(f"{url}/metrics"))
+        assert len(re.findall(r"(?m)^instance_alive{", fetch(f"{url}/metrics"))) == 1
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -6,6 +6,7 @@ Sources: nova/api/openstack/compute/fping.py as of Nova 13 to 17, and novaclient
 import ipaddress
 import logging
 import math
+import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from http import HTTPStatus
@@ -34,7 +35,7 @@ from fping_exporter.web import nova
 from fping_exporter.web.listen import ListenAddress, UnixAddress
 from fping_exporter.web.nova import Fault
 
-__all__ = ["Desk", "blueprint", "check_exposure"]
+__all__ = ["Desk", "blueprint", "check_exposure", "is_os_fping"]
 
 _ROOTS = ("", "/v2", "/v2/<project_id>", "/v2.1", "/v2.1/<project_id>")
 _SEGMENTS = ("os-fping", "v2", "v2.1")
@@ -134,6 +135,14 @@ class Desk:
             "The request you have made requires authentication.",
             {"WWW-Authenticate": f'Keystone uri="{uri}"'},
         )
+
+
+def is_os_fping(path: str) -> bool:
+    """Whether a request for `path` is answered by this API, which asks for tokens instead of passwords."""
+    return bool(_PATH.fullmatch(path))
+
+
+_PATH = re.compile(r"(/v2(\.1)?(/[^/]+)?)?/os-fping(/[^/]+)?")
 
 
 def blueprint(desk: Callable[[], Desk], *, telemetry: Telemetry) -> Blueprint:

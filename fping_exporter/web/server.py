@@ -72,6 +72,11 @@ class Server:
         """Accept connections from now on, in a thread of the server's own."""
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether connections are accepted."""
+        return self._thread.is_alive()
+
     def stop(self, timeout: float) -> bool:
         """Accept no more and let running requests finish, for `timeout` seconds at most.
 
