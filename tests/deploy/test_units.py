@@ -1,0 +1,76 @@
+"""The unit, the container, compose and Kubernetes files, by the tools made for each."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+UNIT = DEPLOY / "systemd" / "fping-exporter.service"
+MOST_EXPOSURE = 2.0
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.e2e
+def test_the_unit_is_confined() -> None:
+    told = run("systemd-analyze", "security", "--offline=true", UNIT)
+    found = re.search(r"Overall exposure level for \S+: ([\d.]+)", told)
+    assert found
+    assert float(found[1]) <= MOST_EXPOSURE
+
+
+@pytest.mark.e2e
+def test_the_unit_is_right(tmp_path: Path) -> None:
+    # verify looks for the program, which is not installed here.
+    text = UNIT.read_text()
+    text = re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", text)
+    unit = tmp_path / "fping-exporter.service"
+    unit.write_text(text)
+    drop_in = tmp_path / "fping-exporter.service.d" / "namespaces.conf"
+    assert run("systemd-analyze", "verify", unit) == ""
+    drop_in.parent.mkdir()
+    drop_in.write_text((DEPLOY / "systemd" / "namespaces.conf").read_text())
+    assert run("systemd-analyze", "verify", unit) == ""
+
+
+def test_the_kubernetes_manifests_are_valid() -> None:
+    files = sorted((DEPLOY / "kubernetes").glob("*.yml"))
+    assert files
+    run(Path(sys.executable).with_name("kubernetes-validate"), "--strict", *files)
+
+
+def test_the_compose_file_is_valid() -> None:
+    schema = "--builtin-schema=vendor.compose-spec"
+    run(Path(sys.executable).with_name("check-jsonschema"), schema, DEPLOY / "compose" / "compose.yml")
+
+
+def test_what_the_compose_file_mounts_is_there() -> None:
+    compose = yaml.safe_load((DEPLOY / "compose" / "compose.yml").read_text())
+    mounts = [volume for service in compose["services"].values() for volume in service["volumes"]]
+    paths = [DEPLOY / "compose" / mount.split(":")[0] for mount in mounts if mount.startswith(".")]
+    assert paths
+    assert [str(path) for path in paths if not path.exists()] == []
+
+
+def test_images_are_pinned() -> None:
+    compose = (DEPLOY / "compose" / "compose.yml").read_text()
+    container = (DEPLOY / "container" / "Containerfile").read_text()
+    images = re.findall(r"(?m)^\s*image: (\S+)", compose) + re.findall(r"(?m)^FROM (\S+)", container)
+    assert images
+    assert [image for image in images if not re.search(r":v?\d+\.\d+\.\d+", image)] == []
+
+
+def test_the_container_runs_as_nobody() -> None:
+    container = (DEPLOY / "container" / "Containerfile").read_text()
+    assert re.search(r"(?m)^USER 65534:65534$", container)
+    copied = re.findall(r"(?m)^COPY (?!--from)(.+) \S+$", container)
+    assert all((ROOT / name).exists() for names in copied for name in names.split())
