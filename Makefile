@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-SLOW := netns or lab or e2e or browser
+SLOW := netns or lab or e2e or browser or fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-netns test-e2e test-lab check format bench lab-up lab-down lock apt
+.PHONY: help demo test test-netns test-e2e test-lab test-fuzz check format bench lab-up lab-down lock apt
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test-e2e: $(VENV)/.dev ## Run the tests with a real Prometheus and Alertmanager 
 test-lab: $(VENV)/.dev lab-up ## Run the tests against a real OpenStack on loopback (root, Debian 12)
 	$(BIN)/pytest -q -m lab
 	$(MAKE) --no-print-directory lab-down
+
+test-fuzz: $(VENV)/.dev ## Make up ten thousand requests to os-fping
+	$(BIN)/pytest -q -m fuzz
 
 lab-up: ## Raise that OpenStack, with 60 servers (root, Debian 12)
 	tests/lab/up.sh
