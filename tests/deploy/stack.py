@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 from aiosmtpd.controller import Controller
@@ -24,7 +24,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from tests.integration.process import Process, eventually, free_port
 
-__all__ = ["SPEED", "Mail", "Sink", "alerting", "quicken"]
+__all__ = ["SPEED", "Mail", "Sink", "alerting", "prometheus", "query", "quicken"]
 
 ROOT = Path(__file__).parents[2]
 SPEED = 60
@@ -95,7 +95,7 @@ def alerting(directory: Path, *, target: str) -> Iterator[Sink]:
     alertmanager = f"127.0.0.1:{free_port()}"
     try:
         with (
-            _prometheus(directory / "prometheus", target=target, alertmanager=alertmanager),
+            prometheus(directory / "prometheus", target=target, alertmanager=alertmanager),
             _alertmanager(
                 directory / "alertmanager", address=alertmanager, smarthost=f"127.0.0.1:{mail.port}"
             ),
@@ -128,7 +128,11 @@ def _alertmanager(directory: Path, *, address: str, smarthost: str) -> Iterator[
 
 
 @contextlib.contextmanager
-def _prometheus(directory: Path, *, target: str, alertmanager: str) -> Iterator[None]:
+def prometheus(directory: Path, *, target: str, alertmanager: str) -> Iterator[str]:
+    """Scrape `target` (HOST:PORT) every second by the shipped rules; yield the HOST:PORT to query.
+
+    It has scraped once by then, and no alert is firing.
+    """
     shipped = ROOT / "deploy" / "prometheus"
     directory.mkdir()
     config = yaml.safe_load((shipped / "prometheus.yml").read_text(encoding="utf-8"))
@@ -153,10 +157,17 @@ def _prometheus(directory: Path, *, target: str, alertmanager: str) -> Iterator[
     ) as process:
         process.wait_for("Server is ready to receive web requests")
         eventually(lambda: _assert_calm(address))
-        yield
+        yield address
+
+
+def query(address: str, expr: str) -> list[dict[str, Any]]:
+    """Ask the Prometheus at `address` for the instant vector of now; a wrong query raises HTTPError."""
+    url = f"http://{address}/api/v1/query?{urllib.parse.urlencode({'query': expr})}"
+    with urllib.request.urlopen(url, timeout=10) as response:
+        answer: dict[str, Any] = json.load(response)
+    result: list[dict[str, Any]] = answer["data"]["result"]
+    return result
 
 
 def _assert_calm(address: str) -> None:
-    query = urllib.parse.urlencode({"query": 'up == 1 unless on () ALERTS{alertstate="firing"}'})
-    with urllib.request.urlopen(f"http://{address}/api/v1/query?{query}", timeout=10) as response:
-        assert json.load(response)["data"]["result"]
+    assert query(address, 'up == 1 unless on () ALERTS{alertstate="firing"}')

@@ -164,6 +164,11 @@ def test_metrics_of_a_query(query: str, read: set[str]) -> None:
     assert metrics(query) == read
 
 
+def test_a_wrong_name_is_noticed() -> None:
+    assert metrics("count(instance_alive == 1) or vector(0)") <= contract.names()
+    assert not metrics("count(instance_alife == 1) or vector(0)") <= contract.names()
+
+
 def test_grafana_finds_them() -> None:
     for path in (ROOT / "grafana" / "provisioning").rglob("*.yml"):
         assert yaml.safe_load(path.read_text(encoding="utf-8"))["apiVersion"] == 1
