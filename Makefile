@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-SLOW := netns or lab or e2e or browser or fuzz
+SLOW := netns or lab or e2e or browser or fuzz or fuzz
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-netns test-e2e test-lab test-fuzz check format bench lab-up lab-down lock apt
@@ -18,20 +18,21 @@ test: $(VENV)/.dev ## Run the tests that need neither root nor a server
 	$(BIN)/pytest -q -m 'not ($(SLOW))'
 
 test-netns: $(VENV)/.dev ## Run the tests that make network namespaces (root; make apt first)
-	$(BIN)/pytest -q -m netns
+	$(BIN)/pytest -q -m 'netns and not lab'
 
-test-e2e: $(VENV)/.dev ## Run the tests with a real Prometheus and Alertmanager (make apt first)
-	$(BIN)/pytest -q -m e2e
+test-e2e: $(VENV)/.dev ## Run the tests with a real Prometheus, Alertmanager and Chromium (make apt first)
+	$(BIN)/pytest -q -m '(e2e or browser) and not lab'
 
-test-lab: $(VENV)/.dev lab-up ## Run the tests against a real OpenStack on loopback (root, Debian 12)
-	$(BIN)/pytest -q -m lab
-	$(MAKE) --no-print-directory lab-down
-
-test-fuzz: $(VENV)/.dev ## Make up ten thousand requests to os-fping
+test-fuzz: $(VENV)/.dev ## Make up ten thousand requests
 	$(BIN)/pytest -q -m fuzz
 
-lab-up: ## Raise that OpenStack, with 60 servers (root, Debian 12)
+test-lab: $(VENV)/.dev ## Run the tests against a real OpenStack on loopback (root, Debian 12; make apt first)
+	tests/lab/ci.sh
+
+lab-up: ## Raise that OpenStack, with 60 servers and guests that answer or not (root, Debian 12)
 	tests/lab/up.sh
+	tests/lab/seed.py 60 --ipv6 --floating 2
+	tests/lab/vms.py up
 
 lab-down: ## Stop it again
 	tests/lab/down.sh
@@ -45,7 +46,7 @@ apt: ## Install what the slower tests need from Debian (root)
 	@printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d
 	@DEBIAN_FRONTEND=noninteractive apt-get install -q=2 --no-install-recommends $(PACKAGES) >/dev/null; \
 		status=$$?; rm -f /usr/sbin/policy-rc.d; exit $$status
-PACKAGES := fping iproute2 nftables prometheus prometheus-alertmanager
+PACKAGES := chromium chromium-driver fping iproute2 nftables prometheus prometheus-alertmanager systemd
 
 check: $(VENV)/.dev ## Lint, check the types and the formatting
 	$(BIN)/ruff check
