@@ -55,7 +55,7 @@ def _decode(kind: Any, value: object) -> object:  # noqa: ANN401, any type with 
 
 
 def dump(section: Section) -> str:
-    """Write a configuration, with its defaults, as :func:`parse` reads it."""
+    """Write a configuration as :func:`parse` reads it, with its defaults but for the keys of list entries."""
     return yaml.safe_dump(_plain(section), sort_keys=False, allow_unicode=True)
 
 
@@ -65,7 +65,12 @@ def _plain(value: object) -> object:
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, tuple):
-        return [_plain(each) for each in value]
+        return [
+            {key: given for key, given in plain.items() if given is not None}
+            if isinstance(plain, dict)
+            else plain
+            for plain in map(_plain, value)
+        ]
     return value if type(value) in _YAML else str(value)
 
 

@@ -1,0 +1,70 @@
+"""The whole application on Flask's test client, over a cloud and answers that a test makes up."""
+
+import time
+from collections.abc import Callable, Collection, Mapping
+
+from flask.testing import FlaskClient
+
+from fping_exporter import config
+from fping_exporter.callers import Anyone
+from fping_exporter.model import Inventory, Outcome, Sweep, Target
+from fping_exporter.monitor import Monitor, Parts
+from fping_exporter.on_demand import OnDemand
+from fping_exporter.telemetry import Telemetry
+from fping_exporter.web import create_app
+from fping_exporter.web.lifecycle import Controls
+from fping_exporter.web.os_fping import Desk
+from tests.build import ALIVE
+
+__all__ = ["Exporter", "Pinger"]
+
+
+class Pinger:
+    """A prober to which everything is alive, but for what a test says."""
+
+    def __init__(self, outcomes: Mapping[str, Outcome], *, age: float = 0) -> None:
+        """Answer so, in sweeps that are `age` seconds old when they end."""
+        self.outcomes = outcomes
+        self.age = age
+        self.sweeps = 0
+
+    def probe(self, targets: Collection[Target]) -> Sweep:
+        self.sweeps += 1
+        return Sweep(
+            outcomes={target: self.outcomes.get(target.ip, ALIVE) for target in targets},
+            sent=len(targets),
+            received=len(targets),
+            started_at=time.time() - self.age,
+            duration=0,
+        )
+
+
+class Exporter:
+    """The faces over a monitor; nothing is swept before a test asks for it."""
+
+    def __init__(
+        self,
+        cloud: Callable[[], Inventory],
+        pinger: Pinger,
+        *,
+        settings: config.Config | None = None,
+        controls: Controls | None = None,
+    ) -> None:
+        """Put it together."""
+        telemetry = Telemetry()
+        self.pinger = pinger
+        self.monitor = Monitor(Parts(settings or config.Config(), cloud, pinger), telemetry=telemetry)
+        on_demand = OnDemand(prober=pinger, fresh=lambda: self.monitor.fresh, max_age=1)
+        desk = Desk(config.OsFping(auth="none"), callers=Anyone(self.monitor), on_demand=on_demand)
+        self.app = create_app(
+            self.monitor,
+            telemetry=telemetry,
+            telemetry_path="/metrics",
+            desk=lambda: desk,
+            controls=controls,
+        )
+        self.client: FlaskClient = self.app.test_client()
+
+    def sweep(self) -> None:
+        """Do what a scrape does."""
+        self.monitor.snapshot(timeout=None)

@@ -1,0 +1,136 @@
+"""``/sd`` on Flask's test client: labels as openstack_sd has them, and what is refused."""
+
+import string
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from werkzeug.datastructures import MultiDict
+
+from fping_exporter.errors import CloudError
+from fping_exporter.model import Inventory, Project
+from fping_exporter.web.sd import parse
+from tests.build import SILENT, address, instance, inventory
+from tests.web.pages import Exporter, Pinger
+
+
+def cloud() -> Inventory:
+    return inventory(
+        instance(
+            "a",
+            address("10.0.0.1"),
+            address("198.51.100.1", kind="floating"),
+            address("2001:db8::1"),
+            name="web-1",
+            project_id="p1",
+            metadata={"role": "web", "Grüße-an": "alle"},
+        ),
+        instance("b", "10.0.0.2", project_id="p2", status="SHUTOFF"),
+        instance("c", project_id="p2"),
+        projects=(Project("p1", "shop", "default"), Project("p2", "lab", "default")),
+    )
+
+
+def asked(query: str = "", *, cloud: Callable[[], Inventory] = cloud) -> list[dict[str, Any]]:
+    answer = Exporter(cloud, Pinger({"10.0.0.2": SILENT})).client.get(f"/sd?{query}")
+    assert answer.status_code == 200
+    assert answer.content_type == "application/json"
+    groups: list[dict[str, Any]] = answer.get_json()
+    return groups
+
+
+def test_the_labels_of_openstack_sd() -> None:
+    common = {
+        "__meta_openstack_instance_id": "a",
+        "__meta_openstack_instance_name": "web-1",
+        "__meta_openstack_instance_status": "ACTIVE",
+        "__meta_openstack_project_id": "p1",
+        "__meta_openstack_tag_role": "web",
+        "__meta_openstack_tag_Gr__e_an": "alle",
+        "__meta_openstack_address_pool": "private",
+    }
+    assert asked("port=9100&project=p1") == [
+        {
+            "targets": ["10.0.0.1:9100"],
+            "labels": common
+            | {
+                "__meta_openstack_private_ip": "10.0.0.1",
+                "__meta_openstack_public_ip": "198.51.100.1",
+            },
+        },
+        {
+            "targets": ["[2001:db8::1]:9100"],
+            "labels": common | {"__meta_openstack_private_ip": "2001:db8::1"},
+        },
+    ]
+
+
+def test_a_floating_address_that_may_lead_to_either_of_two() -> None:
+    def two() -> Inventory:
+        floating = address("198.51.100.1", kind="floating")
+        return inventory(instance("a", "10.0.0.1", "10.0.0.2", floating))
+
+    groups = asked(cloud=two)
+    assert [group["targets"] for group in groups] == [["10.0.0.1:80"], ["10.0.0.2:80"]]
+    assert not any("__meta_openstack_public_ip" in group["labels"] for group in groups)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", [["10.0.0.1:80"], ["[2001:db8::1]:80"], ["10.0.0.2:80"]]),
+        ("alive=1", [["10.0.0.1:80"], ["[2001:db8::1]:80"]]),
+        ("alive=0", [["10.0.0.2:80"]]),
+        ("project=lab", [["10.0.0.2:80"]]),
+        ("project=shop&project=p2&alive=0&port=65535", [["10.0.0.2:65535"]]),
+        ("project=gone", []),
+    ],
+)
+def test_the_selection(query: str, expected: list[list[str]]) -> None:
+    assert [group["targets"] for group in asked(query)] == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("port=0", "port: expected a number from 1 to 65535, got '0'"),
+        ("port=65536", "port: expected a number from 1 to 65535, got '65536'"),
+        ("port=ssh", "port: expected a number from 1 to 65535, got 'ssh'"),
+        ("port=%D9%A8%D9%A0", "port: expected a number from 1 to 65535, got '٨٠'"),
+        ("port=80&port=81", "port: given 2 times"),
+        ("port=", "port: empty"),
+        ("alive=yes", "alive: expected 1 or 0, got 'yes'"),
+        ("project=", "project: empty"),
+        ("projects=a", "'projects': unknown parameter; known are port, alive, project"),
+        ("a%0Ab=1", "'a\\nb': unknown parameter; known are port, alive, project"),
+    ],
+)
+def test_a_bad_query_is_refused_in_one_line(query: str, said: str) -> None:
+    exporter = Exporter(cloud, Pinger({}))
+    answer = exporter.client.get(f"/sd?{query}")
+    assert answer.status_code == 400
+    assert answer.content_type == "text/plain; charset=utf-8"
+    assert answer.text == said + "\n"
+    assert exporter.pinger.sweeps == 0
+
+
+@given(st.lists(st.tuples(st.sampled_from(["port", "alive", "project", "x"]), st.text(string.printable))))
+def test_any_query_is_read_or_refused(pairs: list[tuple[str, str]]) -> None:
+    try:
+        selection = parse(MultiDict(pairs))
+    except ValueError as error:
+        assert "\n" not in str(error)
+    else:
+        assert 1 <= selection.port <= 65535
+        assert {name for name, _ in pairs} <= {"port", "alive", "project"}
+
+
+def test_without_results_prometheus_is_to_keep_what_it_has() -> None:
+    def no_cloud() -> Inventory:
+        raise CloudError("Nova does not answer")
+
+    answer = Exporter(no_cloud, Pinger({})).client.get("/sd")
+    assert answer.status_code == 503
+    assert answer.text == "there are no results young enough\n"
