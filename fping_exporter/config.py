@@ -6,7 +6,7 @@ Defaults live in the types. ``deploy/fping-exporter.yml`` is the commented sampl
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from msgspec import Meta
 
@@ -66,6 +66,12 @@ class Instances(Section, frozen=True):
 
     include: tuple[Rule, ...] = ()
     exclude: tuple[Rule, ...] = ()
+    host: Annotated[str, Meta(min_length=1)] | None = None
+    """Only those on this host of nova-compute; ``self`` is the one that the exporter runs on."""
+
+
+Vantage = Literal["local", "qdhcp", "ovnmeta", "qrouter"]
+"""A kind of place to ping from: the exporter's own namespace, or Neutron's."""
 
 
 class Probe(Section, frozen=True):
@@ -82,6 +88,23 @@ class Probe(Section, frozen=True):
     """Packets a second at most, over all sockets."""
     addresses: Literal["all", "fixed", "floating"] = "all"
     families: Annotated[tuple[Literal[4, 6], ...], Meta(min_length=1)] = (4, 6)
+    vantages: Annotated[tuple[Vantage, ...], Meta(min_length=1)] | Literal["auto"] = ("local",)
+    """Where to ping from; ``auto``: all kinds, as far as this host has them."""
+    local_networks: tuple[str, ...] | None = None
+    """Names or ids of the networks that are reached from ``local``. None: all, but with any other
+    vantage only external ones."""
+    per_address: bool = False
+    """Whether each address has a series of its own."""
+
+    def __post_init__(self) -> None:
+        """Refuse what the engine cannot do."""
+        if self.engine == "multiping" and self.vantages != ("local",):
+            raise ValueError("engine: multiping pings from local only; use sweep, or vantages: [local]")
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of vantages that may be used."""
+        return frozenset(get_args(Vantage) if self.vantages == "auto" else self.vantages)
 
 
 class Cache(Section, frozen=True):

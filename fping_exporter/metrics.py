@@ -75,13 +75,15 @@ def families(snapshot: Snapshot) -> list[Family]:
         instance_silent{id="6ce1",project_id="5fa0",reason="no_reply"} 1.0
         instance_packet_loss_ratio{id="6ce1",project_id="5fa0"} 1.0
         instance_last_reply_timestamp_seconds{id="6ce1",project_id="5fa0"} 1.7954112e+09
+        instance_address_alive{address="192.0.2.7",id="6ce1",...} 0.0
         instance_info{addresses="192.0.2.7",availability_zone="nova",...} 1.0
         project_info{domain_id="default",name="selenium",project_id="5fa0"} 1.0
         project_instances{alive="false",project_id="5fa0",status="ACTIVE"} 1.0
         hypervisor_up{hypervisor="compute-1"} 1.0
         hypervisor_instances{alive="false",hypervisor="compute-1",status="ACTIVE"} 1.0
 
-    and instance_rtt_seconds for those that are alive.
+    and instance_rtt_seconds for those that are alive. instance_address_alive comes with
+    probe.per_address only.
     """
     inventory = snapshot.inventory
     judged = [
@@ -92,7 +94,7 @@ def families(snapshot: Snapshot) -> list[Family]:
         Family(
             "instance_alive",
             "1 if any probed address of the instance answered in the last sweep (cached), else 0.",
-            [(who, verdict.alive) for verdict, who in judged],
+            [(who, verdict.alive) for verdict, who in judged if verdict.alive is not None],
         ),
         Family(
             "instance_hypervisor_active",
@@ -102,7 +104,11 @@ def families(snapshot: Snapshot) -> list[Family]:
         Family(
             "instance_state_mismatch",
             "1 if exactly one of instance_alive and instance_hypervisor_active is 1 (cached), else 0.",
-            [(who, verdict.alive != verdict.instance.active) for verdict, who in judged],
+            [
+                (who, verdict.alive != verdict.instance.active)
+                for verdict, who in judged
+                if verdict.alive is not None
+            ],
         ),
         Family(
             "instance_silent",
@@ -110,7 +116,7 @@ def families(snapshot: Snapshot) -> list[Family]:
             [
                 (labels(**dict(who.pairs), reason=verdict.reason), 1)
                 for verdict, who in judged
-                if verdict.reason is not None
+                if verdict.reason is not None and (verdict.alive is not None or snapshot.alone)
             ],
         ),
         Family(
@@ -127,6 +133,11 @@ def families(snapshot: Snapshot) -> list[Family]:
             "instance_last_reply_timestamp_seconds",
             "Unix time of the last sweep in which the instance answered this exporter, in seconds.",
             [(who, verdict.last_reply_at) for verdict, who in judged if verdict.last_reply_at is not None],
+        ),
+        Family(
+            "instance_address_alive",
+            "1 if the address answered in the last sweep (cached), else 0; with probe.per_address only.",
+            list(_addresses(snapshot)) if snapshot.per_address else [],
         ),
         Family(
             "instance_info",
@@ -194,8 +205,26 @@ def _count(keys: Iterable[Labels]) -> list[tuple[Labels, float]]:
     return sorted(Counter(keys).items())
 
 
-def _word(alive: bool) -> str:  # noqa: FBT001, it is the value itself
-    return "true" if alive else "false"
+def _word(alive: bool | None) -> str:  # noqa: FBT001, it is the value itself
+    return "unknown" if alive is None else "true" if alive else "false"
+
+
+def _addresses(snapshot: Snapshot) -> Iterator[tuple[Labels, float]]:
+    """Yield each address that was asked once, however often Nova lists it."""
+    outcomes = snapshot.sweep.outcomes
+    for verdict in snapshot.verdicts:
+        instance = verdict.instance
+        asked = [(each.address, each.target) for each in verdict.probed if each.target]
+        for network, target in dict.fromkeys((address.network, target) for address, target in asked):
+            if outcomes[target].tells_of(target):
+                who = labels(
+                    id=instance.id,
+                    project_id=instance.project_id,
+                    address=target.ip,
+                    network=network,
+                    vantage=target.vantage,
+                )
+                yield who, outcomes[target].alive
 
 
 class Exposition:

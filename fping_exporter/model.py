@@ -1,7 +1,8 @@
 """The values that flow one way through the house: inventory, targets, sweep, snapshot.
 
-All are frozen, and none is part of a cycle, so the many are kept from the garbage collector (gc=False). Times named ``*_at`` are Unix timestamps in seconds; durations and
-round trips are in seconds.
+All are frozen, and none is part of a cycle, so the many are kept from the garbage collector
+(gc=False). Times named ``*_at`` are Unix timestamps in seconds; durations and round trips are in
+seconds.
 """
 
 from collections.abc import Mapping
@@ -17,12 +18,17 @@ __all__ = [
     "Hypervisor",
     "Instance",
     "Inventory",
+    "Network",
     "Outcome",
+    "Port",
+    "Probed",
     "Project",
     "Reason",
+    "SecurityRule",
     "Snapshot",
     "Sweep",
     "Target",
+    "Topology",
     "Verdict",
 ]
 
@@ -48,6 +54,8 @@ class Address(msgspec.Struct, frozen=True, gc=False):
     kind: AddressKind
     network: str
     """Nova's name for the network. Names are not unique."""
+    mac: str = ""
+    """That of the port which has the address, or to which it is mapped; empty where it is not told."""
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -92,6 +100,56 @@ class Hypervisor(msgspec.Struct, frozen=True, gc=False):
     up: bool
 
 
+class Port(msgspec.Struct, frozen=True, gc=False):
+    """One port of an instance."""
+
+    network_id: str
+    mac: str
+    subnets: Mapping[str, str]
+    """The subnet of each of its fixed addresses."""
+    security_groups: tuple[str, ...] | None
+    """Ids; None where port security is off and everything is let in."""
+
+
+class Network(msgspec.Struct, frozen=True, gc=False):
+    """One network of Neutron."""
+
+    id: str
+    name: str
+    external: bool
+    shared: bool
+
+
+class SecurityRule(msgspec.Struct, frozen=True, gc=False):
+    """A rule of a security group that lets echo requests in: from anywhere, but for what is given."""
+
+    family: Family
+    prefix: str | None = None
+    """CIDR that the sender is to be within."""
+    group: str | None = None
+    """Id of the security group of which the sender's port is to be a member."""
+    address_group: str | None = None
+    """Id of the address group in which the sender is to be."""
+
+
+class Topology(msgspec.Struct, frozen=True, kw_only=True):
+    """What Neutron says of the instances' ports, as far as it was asked and answered."""
+
+    ports: Mapping[str, tuple[Port, ...]] = {}
+    """Of each instance, by its id."""
+    networks: Mapping[str, Network] = {}
+    routers: Mapping[str, tuple[str, ...]] = {}
+    """Ids of the routers with an interface in a subnet, by the subnet's id."""
+    distributed: frozenset[str] = frozenset()
+    """Routers of which every host has its own part."""
+    rules: Mapping[str, tuple[SecurityRule, ...]] = {}
+    """Those of each security group that is known, by its id."""
+    members: Mapping[str, frozenset[str]] = {}
+    """The addresses of the ports in those security groups that rules name; what is not here is not known."""
+    address_groups: Mapping[str, tuple[str, ...]] = {}
+    """The CIDRs of those address groups that rules name; what is not here is not known."""
+
+
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     """What the cloud said at one time."""
 
@@ -99,8 +157,10 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     projects: Mapping[str, Project] = {}
     """By id; only those that the credentials may see."""
     hypervisors: tuple[Hypervisor, ...] = ()
+    topology: Topology = Topology()
     parts: Mapping[str, bool] = {}
-    """Optional parts of the listing (``hypervisors``, ``projects``): whether each was had."""
+    """Optional parts of the listing (``hypervisors``, ``projects``, ``ports``, ``security_groups``):
+    whether each was had."""
     listed_at: float
     duration: float
 
@@ -109,7 +169,21 @@ class Target(NamedTuple):
     """What a packet is sent to. Tenant networks overlap: the vantage is part of the address."""
 
     vantage: str
+    """:data:`LOCAL`, or the name of a network namespace of this host (``qdhcp-<network id>``, ...)."""
     ip: str
+
+    @property
+    def kind(self) -> str:
+        """The vantage without the id: ``local``, ``qdhcp``, ``ovnmeta``, ``qrouter``."""
+        return self.vantage.partition("-")[0]
+
+
+class Probed(msgspec.Struct, frozen=True, gc=False):
+    """An address that the configuration asks for, and how it is asked."""
+
+    address: Address
+    target: Target | None
+    """None where no vantage here reaches it."""
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -127,6 +201,14 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
         """Whether any reply came from the target itself."""
         return self.received > 0
 
+    def tells_of(self, target: Target) -> bool:
+        """Whether this says anything of `target`, whose outcome it is.
+
+        Where nothing could be sent, there was no room for a packet, or the vantage itself is at fault:
+        its namespace is gone or has no route. What ``local`` has no route to is unreachable.
+        """
+        return self.sent > 0 or (self.unreachable and target.vantage == LOCAL)
+
 
 class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     """One round of pings to every target. Every target asked for has an outcome."""
@@ -136,15 +218,19 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     received: int
     rejected: Mapping[str, int] = {}
     """Packets that came in and were not counted as replies, by reason."""
+    overflows: int = 0
+    """How often the kernel's neighbour table was full meanwhile, whoever filled it."""
     started_at: float
     duration: float
 
 
 class Reason(StrEnum):
-    """Why an instance is not alive."""
+    """Why an instance is not alive; of several that fit, the first."""
 
     NOT_ACTIVE = "not_active"
     NO_ADDRESS = "no_address"
+    NO_VANTAGE = "no_vantage"
+    ICMP_BLOCKED = "icmp_blocked"
     UNREACHABLE = "unreachable"
     NO_REPLY = "no_reply"
 
@@ -153,9 +239,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Nova's word on an instance beside the ping's."""
 
     instance: Instance
-    alive: bool
+    alive: bool | None
+    """None where it could not be asked from here."""
     reason: Reason | None
     """Why not alive; None when alive."""
+    probed: tuple[Probed, ...] = ()
     rtt: float | None = None
     """The best round trip over the instance's addresses, in seconds."""
     loss: float | None = None
@@ -170,3 +258,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     inventory: Inventory
     verdicts: tuple[Verdict, ...]
     sweep: Sweep
+    alone: bool = True
+    """Whether no other exporter can be expected to ask what could not be asked from here."""
+    per_address: bool = False
+    """Whether the outcome of each address is wanted as a metric."""

@@ -101,7 +101,11 @@ class Monitor:
         begun = time.monotonic()
         with self._reporting(self._telemetry.sweep, "sweep"):
             snapshot = take_snapshot(
-                known.inventory, prober=parts.prober, probe=parts.settings.probe, previous=self.latest
+                known.inventory,
+                prober=parts.prober,
+                probe=parts.settings.probe,
+                instances=parts.settings.instances,
+                previous=self.latest,
             )
             self._shot = _Shot(snapshot, begun=begun, listed=known.begun)
             self._telemetry.observe_sweep(snapshot.sweep)

@@ -12,8 +12,8 @@ _COLUMNS = ("ID", "NAME", "PROJECT", "STATUS", "ALIVE", "REASON", "BEST RTT", "H
 
 
 def silent(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """Return those that Nova calls ACTIVE and that do not answer."""
-    return [verdict for verdict in verdicts if verdict.instance.active and not verdict.alive]
+    """Return those that Nova calls ACTIVE and that were asked and do not answer."""
+    return [verdict for verdict in verdicts if verdict.instance.active and verdict.alive is False]
 
 
 def as_table(snapshot: Snapshot, verdicts: Sequence[Verdict]) -> str:
@@ -32,7 +32,7 @@ def _row(snapshot: Snapshot, verdict: Verdict) -> tuple[str, ...]:
         printable(instance.name),
         printable(_project(snapshot, verdict)),
         instance.status,
-        "yes" if verdict.alive else "no",
+        "-" if verdict.alive is None else "yes" if verdict.alive else "no",
         verdict.reason or "-",
         f"{verdict.rtt * 1000:.3f} ms" if verdict.rtt is not None else "-",
         printable(instance.hypervisor) or "-",

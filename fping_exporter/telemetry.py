@@ -1,6 +1,7 @@
 """What the exporter says of itself: ``fping_exporter_*`` and its process."""
 
 import platform
+from collections import Counter as Counts
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
@@ -23,6 +24,7 @@ class Telemetry:
     def __init__(self) -> None:
         """Register everything."""
         self.registry = registry = CollectorRegistry()
+        self._kinds: set[str] = set()
         ProcessCollector(registry=registry)
         Gauge(
             "fping_exporter_build_info",
@@ -51,6 +53,29 @@ class Telemetry:
             "fping_exporter_packets_rejected",
             "Packets that came in and were not counted as replies, by reason.",
             ["reason"],
+            registry=registry,
+        )
+        self._vantage_targets = Gauge(
+            "fping_exporter_vantage_targets",
+            "Targets of the newest complete sweep, by the kind of vantage.",
+            ["vantage"],
+            registry=registry,
+        )
+        self._vantages = Gauge(
+            "fping_exporter_vantages",
+            "Vantages that the newest complete sweep had targets for, by kind.",
+            ["vantage"],
+            registry=registry,
+        )
+        self._vantage_up = Gauge(
+            "fping_exporter_vantage_up",
+            "How many of these could send to at least one of their targets, by kind.",
+            ["vantage"],
+            registry=registry,
+        )
+        self._overflows = Counter(
+            "fping_exporter_neighbour_table_overflows",
+            "How often the kernel's neighbour table had no room during a sweep.",
             registry=registry,
         )
         self._requests = Counter(
@@ -95,6 +120,21 @@ class Telemetry:
         self._packets_received.inc(sweep.received)
         for reason, count in sweep.rejected.items():
             self._packets_rejected.labels(reason).inc(count)
+        self._overflows.inc(sweep.overflows)
+        self._observe_vantages(sweep)
+
+    def _observe_vantages(self, sweep: Sweep) -> None:
+        targets = Counts(target.kind for target in sweep.outcomes)
+        there = {target.vantage: target.kind for target in sweep.outcomes}
+        up = {target.vantage: target.kind for target, outcome in sweep.outcomes.items() if outcome.sent}
+        for gauge, counts in (
+            (self._vantage_targets, targets),
+            (self._vantages, Counts(there.values())),
+            (self._vantage_up, Counts(up.values())),
+        ):
+            for kind in self._kinds | counts.keys():  # what is no longer there is 0
+                gauge.labels(kind).set(counts[kind])
+        self._kinds |= targets.keys()
 
     def observe_reload(self, *, success: bool) -> None:
         """Record that the configuration was read."""

@@ -14,14 +14,17 @@ from fping_exporter.model import (
     Project,
     Sweep,
     Target,
+    Topology,
 )
 
 NOW = 1_795_392_000.25
 """Some time in 2026."""
 
 
-def address(ip: str, *, kind: Literal["fixed", "floating"] = "fixed", network: str = "private") -> Address:
-    return Address(ip, 6 if ":" in ip else 4, AddressKind(kind), network)
+def address(
+    ip: str, *, kind: Literal["fixed", "floating"] = "fixed", network: str = "private", mac: str = ""
+) -> Address:
+    return Address(ip, 6 if ":" in ip else 4, AddressKind(kind), network, mac)
 
 
 def instance(id_: str = "a", *addresses: Address | str, **changes: object) -> Instance:
@@ -34,12 +37,16 @@ def instance(id_: str = "a", *addresses: Address | str, **changes: object) -> In
 
 
 def inventory(
-    *instances: Instance, projects: tuple[Project, ...] = (), hypervisors: tuple[Hypervisor, ...] = ()
+    *instances: Instance,
+    projects: tuple[Project, ...] = (),
+    hypervisors: tuple[Hypervisor, ...] = (),
+    topology: Topology = Topology(),  # noqa: B008, it is frozen
 ) -> Inventory:
     return Inventory(
         instances=instances,
         projects={project.id: project for project in projects},
         hypervisors=hypervisors,
+        topology=topology,
         parts={"hypervisors": bool(hypervisors), "projects": bool(projects)},
         listed_at=NOW,
         duration=0.5,
@@ -49,11 +56,16 @@ def inventory(
 ALIVE = Outcome(sent=1, received=1, rtt=0.000_25)
 SILENT = Outcome(sent=1, received=0, rtt=None)
 UNREACHABLE = Outcome(sent=1, received=0, rtt=None, unreachable=True)
+NOT_SENT = Outcome(sent=0, received=0, rtt=None, unreachable=True)
+NO_ROOM = Outcome(sent=0, received=0, rtt=None)
 
 
-def sweep(outcomes: Mapping[str, Outcome]) -> Sweep:
+def sweep(outcomes: Mapping[str, Outcome] | Mapping[Target, Outcome]) -> Sweep:
     return Sweep(
-        outcomes={Target(LOCAL, ip): outcome for ip, outcome in outcomes.items()},
+        outcomes={
+            each if isinstance(each, Target) else Target(LOCAL, each): outcome
+            for each, outcome in outcomes.items()
+        },
         sent=sum(outcome.sent for outcome in outcomes.values()),
         received=sum(outcome.received for outcome in outcomes.values()),
         rejected={"source": 2},

@@ -4,8 +4,32 @@ import pytest
 
 from fping_exporter import config
 from fping_exporter.judge import judge, plan
-from fping_exporter.model import LOCAL, Address, Instance, Outcome, Reason, Snapshot, Target, Verdict
-from tests.build import ALIVE, NOW, SILENT, UNREACHABLE, address, instance, inventory, sweep
+from fping_exporter.model import (
+    LOCAL,
+    Address,
+    Instance,
+    Outcome,
+    Port,
+    Probed,
+    Reason,
+    SecurityRule,
+    Snapshot,
+    Target,
+    Topology,
+    Verdict,
+)
+from tests.build import (
+    ALIVE,
+    NO_ROOM,
+    NOT_SENT,
+    NOW,
+    SILENT,
+    UNREACHABLE,
+    address,
+    instance,
+    inventory,
+    sweep,
+)
 
 
 def snapshot(
@@ -35,7 +59,7 @@ FOUR, SIX, FLOATING = address("10.0.0.1"), address("fd00::1"), address("192.0.2.
 )
 def test_the_plan_takes_what_the_configuration_asks_for(probe: config.Probe, expected: list[Address]) -> None:
     there = inventory(instance("a", FOUR, SIX, FLOATING, status="SHUTOFF"))
-    assert plan(there, probe) == {"a": tuple(Target(LOCAL, each.ip) for each in expected)}
+    assert plan(there, probe) == {"a": tuple(Probed(each, Target(LOCAL, each.ip)) for each in expected)}
 
 
 def test_one_address_that_answers_is_enough() -> None:
@@ -61,6 +85,7 @@ def test_one_address_that_answers_is_enough() -> None:
             Reason.UNREACHABLE,
             None,
         ),
+        (instance("a", FOUR, SIX), [UNREACHABLE, NO_ROOM], Reason.UNREACHABLE, 1),
         (instance("a"), [], Reason.NO_ADDRESS, None),
         (instance("a", status="BUILD"), [], Reason.NOT_ACTIVE, None),
         (instance("a", FOUR, status="SHUTOFF"), [SILENT], Reason.NOT_ACTIVE, 1),
@@ -71,6 +96,78 @@ def test_silence_has_one_reason(
 ) -> None:
     got = verdict(one, **{str(n): outcome for n, outcome in enumerate(outcomes)})
     assert (got.alive, got.reason, got.rtt, got.loss, got.last_reply_at) == (False, reason, None, loss, None)
+
+
+@pytest.mark.parametrize(
+    ("vantage", "outcome", "alive"),
+    [
+        ("local", NOT_SENT, False),
+        ("local", NO_ROOM, None),
+        ("qdhcp-1", NOT_SENT, None),
+        ("qdhcp-1", NO_ROOM, None),
+        ("qdhcp-1", UNREACHABLE, False),
+        (None, None, None),
+    ],
+)
+def test_nothing_is_said_of_what_could_not_be_asked(
+    vantage: str | None, outcome: Outcome | None, *, alive: bool | None
+) -> None:
+    guest = instance("a", FOUR)
+    there = inventory(guest, instance("b", FOUR, status="SHUTOFF"))
+    target = Target(vantage, FOUR.ip) if vantage else None
+    before = snapshot(guest, outcomes={FOUR.ip: ALIVE})
+    got, off = judge(
+        there,
+        targets=dict.fromkeys("ab", (Probed(FOUR, target),)),
+        sweep=sweep({target: outcome} if target and outcome else {}),
+        previous=before,
+    ).verdicts
+    assert got.alive is alive
+    assert got.reason is (Reason.NO_VANTAGE if alive is None else Reason.UNREACHABLE)
+    assert got.last_reply_at == NOW + 1
+    assert (off.alive, off.reason) == (alive, Reason.NOT_ACTIVE)
+
+
+CLOSED, OPEN = ("closed",), ("open",)
+
+
+@pytest.mark.parametrize(
+    ("status", "outcomes", "groups", "reason"),
+    [
+        ("ACTIVE", (SILENT, SILENT), (CLOSED, CLOSED), Reason.ICMP_BLOCKED),
+        ("ACTIVE", (UNREACHABLE, UNREACHABLE), (CLOSED, CLOSED), Reason.ICMP_BLOCKED),
+        ("ACTIVE", (SILENT, SILENT), (CLOSED, OPEN), Reason.NO_REPLY),
+        ("ACTIVE", (UNREACHABLE, UNREACHABLE), (OPEN, OPEN), Reason.UNREACHABLE),
+        ("ACTIVE", (ALIVE, SILENT), (CLOSED, CLOSED), None),
+        ("SHUTOFF", (SILENT, SILENT), (CLOSED, CLOSED), Reason.NOT_ACTIVE),
+        ("ACTIVE", (SILENT, SILENT), (CLOSED, None), Reason.NO_REPLY),
+    ],
+)
+def test_a_filter_is_blamed_only_if_every_port_has_one_and_nothing_answers(
+    status: str,
+    outcomes: tuple[Outcome, ...],
+    groups: tuple[tuple[str, ...] | None, ...],
+    reason: Reason | None,
+) -> None:
+    one, other = address("10.0.0.1", mac="m1"), address("10.0.0.2", mac="m2")
+    ports = (Port("n", "m1", {one.ip: "s"}, groups[0]), Port("n", "m2", {other.ip: "s"}, groups[1]))
+    topology = Topology(ports={"a": ports}, rules={"closed": (), "open": (SecurityRule(4),)})
+    there = inventory(instance("a", one, other, status=status), topology=topology)
+    got = judge(
+        there,
+        targets=plan(there, config.Probe()),
+        sweep=sweep(dict(zip((one.ip, other.ip), outcomes, strict=True))),
+        sources=lambda targets: dict.fromkeys(targets, "10.0.0.250"),
+    )
+    assert got.verdicts[0].reason is reason
+
+
+def test_no_filter_is_blamed_where_it_is_not_known_what_is_sent_from() -> None:
+    one = address("10.0.0.1", mac="m1")
+    topology = Topology(ports={"a": (Port("n", "m1", {one.ip: "s"}, ()),)})
+    there = inventory(instance("a", one), topology=topology)
+    got = judge(there, targets=plan(there, config.Probe()), sweep=sweep({one.ip: SILENT}))
+    assert got.verdicts[0].reason is Reason.NO_REPLY
 
 
 def test_the_last_reply_is_remembered() -> None:

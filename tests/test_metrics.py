@@ -4,6 +4,7 @@ import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,8 +14,8 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from fping_exporter import config
 from fping_exporter.judge import judge, plan
 from fping_exporter.metrics import Exposition, as_metrics, families
-from fping_exporter.model import Hypervisor, Outcome, Project, Snapshot
-from tests.build import SILENT, UNREACHABLE, address, instance, inventory, sweep
+from fping_exporter.model import Hypervisor, Outcome, Port, Probed, Project, Snapshot, Target, Topology
+from tests.build import ALIVE, NO_ROOM, SILENT, UNREACHABLE, address, instance, inventory, sweep
 
 GOLDEN = Path(__file__).parent / "golden" / "instances.prom"
 
@@ -38,8 +39,14 @@ def example() -> Snapshot:
         instance("6ce4-no-address", project_id="77aa"),
         instance("6ce5-off", "10.0.0.8", status="SHUTOFF", task_state="powering-on", project_id="77aa"),
         instance("6ce6-off-and-alive", "10.0.0.9", status="SHUTOFF", project_id="77aa"),
+        instance("6ce7-blocked", address("10.0.0.10", mac="fa:16:3e:00:00:0a"), project_id="77aa"),
+        instance("6ce8-no-vantage", "10.0.0.11", project_id="77aa"),
         projects=(Project("5fa0", "shop", "default"), Project("00", "without instances", "default")),
         hypervisors=(Hypervisor("c1.example.com", up=True), Hypervisor("c2", up=False)),
+        topology=Topology(
+            ports={"6ce7-blocked": (Port("n", "fa:16:3e:00:00:0a", {"10.0.0.10": "s"}, ("none",)),)},
+            rules={"none": ()},
+        ),
     )
     outcomes = {
         "10.0.0.5": SILENT,
@@ -48,8 +55,16 @@ def example() -> Snapshot:
         "fd00::7": UNREACHABLE,
         "10.0.0.8": SILENT,
         "10.0.0.9": Outcome(sent=1, received=1, rtt=12.5),
+        "10.0.0.10": SILENT,
+        "10.0.0.11": NO_ROOM,
     }
-    return judge(there, targets=plan(there, config.Probe()), sweep=sweep(outcomes))
+    snapshot = judge(
+        there,
+        targets=plan(there, config.Probe()),
+        sweep=sweep(outcomes),
+        sources=lambda targets: dict.fromkeys(targets, "10.0.0.2"),
+    )
+    return msgspec.structs.replace(snapshot, per_address=True)
 
 
 class Collector:
@@ -106,6 +121,34 @@ def test_any_name_and_number_is_written_as_prometheus_client_writes_it(
     assert by_us(snapshot) == by_prometheus_client(snapshot)
 
 
+def test_what_another_exporter_is_to_ask_has_no_sample() -> None:
+    here = example()
+    elsewhere = msgspec.structs.replace(here, alone=False, per_address=False)
+    said = {line for line in by_us(here).decode().splitlines() if "6ce8" in line}
+    left = {line for line in by_us(elsewhere).decode().splitlines() if "6ce8" in line}
+    names = {line.partition("{")[0] for line in left}
+    assert names == {"instance_hypervisor_active", "instance_info"}
+    assert said - left == {'instance_silent{id="6ce8-no-vantage",project_id="77aa",reason="no_vantage"} 1.0'}
+    assert "instance_address_alive{" not in by_us(elsewhere).decode()
+
+
+def test_an_address_on_two_networks_of_one_name_has_a_series_for_each_vantage() -> None:
+    one, other = (address("10.0.0.5", mac=mac) for mac in ("fa:16:3e:00:00:01", "fa:16:3e:00:00:02"))
+    there = inventory(instance("a", one, other, one))
+    near, far = Target("qdhcp-1", "10.0.0.5"), Target("qdhcp-2", "10.0.0.5")
+    snapshot = judge(
+        there,
+        targets={"a": (Probed(one, near), Probed(other, far), Probed(one, near))},
+        sweep=sweep({near: ALIVE, far: SILENT}),
+    )
+    text = by_us(msgspec.structs.replace(snapshot, per_address=True), ["instance_address_alive"]).decode()
+    start = 'instance_address_alive{address="10.0.0.5",id="a",network="private",project_id="p",vantage='
+    assert [line for line in text.splitlines() if line[0] != "#"] == [
+        f'{start}"qdhcp-1"}} 1.0',
+        f'{start}"qdhcp-2"}} 0.0',
+    ]
+
+
 def test_names_choose_families() -> None:
     only = by_us(example(), ["hypervisor_up", "none"])
     assert [line.split("{")[0] for line in only.decode().splitlines() if line[0] != "#"] == [
@@ -136,6 +179,7 @@ def test_the_docstring_shows_what_comes_out() -> None:
     targets = plan(there, config.Probe())
     before = judge(there, targets=targets, sweep=sweep({"192.0.2.7": Outcome(sent=1, received=1, rtt=0.001)}))
     now = judge(there, targets=targets, sweep=sweep({"192.0.2.7": SILENT}), previous=before)
+    now = msgspec.structs.replace(now, per_address=True)
     printed = [line for line in by_us(now).decode().splitlines() if not line.startswith("#")]
     assert len(shown) == len(printed)
     for ours, real in zip(shown, printed, strict=True):

@@ -49,6 +49,7 @@ def test_silent_are_the_active_that_do_not_answer() -> None:
         "6ce2-silent",
         "6ce3-unreachable",
         "6ce4-no-address",
+        "6ce7-blocked",
     ]
 
 

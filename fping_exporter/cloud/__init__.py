@@ -5,16 +5,19 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
+import msgspec
 from openstack.config.cloud_region import CloudRegion
 
 from fping_exporter.cloud.caller import Callers
-from fping_exporter.cloud.hypervisors import list_nodes, placed
+from fping_exporter.cloud.hypervisors import find_host, list_nodes, placed
+from fping_exporter.cloud.neutron import list_security, list_topology
 from fping_exporter.cloud.projects import find_project, list_projects
-from fping_exporter.cloud.servers import MICROVERSIONS, list_servers
+from fping_exporter.cloud.servers import MICROVERSIONS, list_servers, with_lost
 from fping_exporter.cloud.session import Observe, connect
 from fping_exporter.config import Config
 from fping_exporter.errors import CloudError, ConfigError, ForbiddenError
-from fping_exporter.model import Hypervisor, Instance, Inventory, Project
+from fping_exporter.model import Hypervisor, Instance, Inventory, Project, Topology
+from fping_exporter.plan import own_host
 
 __all__ = ["Cloud"]
 
@@ -44,7 +47,11 @@ class Cloud:
         self._session = connect(config, observe=observe, region=region, sleep=sleep)
         self._compute = self._session.client("compute")
         self._identity = self._session.client("identity")
+        self._network = self._session.client("network")
         self._names: Mapping[str, Project] = {}
+        self._instances: Mapping[str, Instance] = {}
+        self._topology = Topology()
+        self._host: str | None = None
         self._refused: set[str] = set()
 
     def callers(self) -> Callers:
@@ -55,27 +62,69 @@ class Cloud:
         """List the cloud.
 
         Raises CloudError where the servers cannot be listed completely, and ConfigError where
-        a project of the configuration does not exist. Without hypervisors or project names the
-        inventory is complete all the same, and its `parts` tell. Names of projects that were
-        had once stay in use, for they hardly change; a hypervisor's state does not.
+        a project or the host of the configuration does not exist. Without hypervisors, project names
+        or Neutron the inventory is complete all the same, and its `parts` tell. Names of projects
+        and Neutron's answers that were had once stay in use, for they hardly change; a hypervisor's
+        state does not. Servers in a cell that is down are as they were last known to be.
         """
         listed_at, begun = time.time(), time.monotonic()
         microversion = self._compute.microversion(MICROVERSIONS)
+        host = self._host_filter(microversion)
         scope = self._scope()
         instances: dict[str, Instance] = {}
         for filters in _filters(scope, all_projects=self._config.all_projects):
-            instances |= self._servers(filters, microversion)
+            instances |= self._servers(filters | ({"host": host} if host else {}), microversion)
         names = scope if scope is not None else self._part("projects", lambda: list_projects(self._identity))
         self._names = names or self._names or self._own()
-        nodes = self._part("hypervisors", lambda: list_nodes(self._compute, microversion=microversion))
+        fleet = self._part(
+            "hypervisors", lambda: list_nodes(self._compute, microversion=microversion, host=host)
+        )
+        nodes = fleet.nodes if fleet else ()
+        self._instances = with_lost(instances, known=self._instances, hosts=fleet.lost if fleet else ())
         return Inventory(
-            instances=placed(instances.values(), nodes or ()),
+            instances=placed(self._instances.values(), nodes),
             projects=self._names,
-            hypervisors=tuple(Hypervisor(node.name, node.up) for node in nodes or ()),
-            parts={"hypervisors": nodes is not None, "projects": names is not None},
+            hypervisors=tuple(Hypervisor(node.name, node.up) for node in nodes),
+            parts={
+                "hypervisors": fleet is not None,
+                "projects": names is not None,
+                **self._ask_neutron(host),
+            },
+            topology=self._topology,
             listed_at=listed_at,
             duration=time.monotonic() - begun,
         )
+
+    def _host_filter(self, microversion: str | None) -> str | None:
+        """Return Nova's name for the host that the configuration asks for; None: all hosts."""
+        if self._config.instances.host and not self._host:
+            name = own_host(self._config.instances)
+            try:
+                self._host = find_host(self._compute, name, microversion=microversion)
+            except ForbiddenError as error:
+                raise ForbiddenError(f"instances.host needs the right to list services ({error})") from error
+        return self._host
+
+    def _ask_neutron(self, host: str | None) -> dict[str, bool]:
+        """Refresh the topology; return which parts of it could be had. No Neutron, no parts."""
+        probe = self._config.probe
+        vantages = probe.kinds != {"local"} or probe.local_networks is not None
+        try:
+            if not self._network.in_catalog():
+                return {}
+        except CloudError:  # asked again below, and told there
+            pass
+        ports = self._part("ports", lambda: list_topology(self._network, host=host, vantages=vantages))
+        if ports is None:
+            return {"ports": False, "security_groups": False}
+        topology = self._part("security_groups", lambda: list_security(self._network, ports))
+        self._topology = topology or msgspec.structs.replace(
+            ports.topology,
+            rules=self._topology.rules,
+            members=self._topology.members,
+            address_groups=self._topology.address_groups,
+        )
+        return {"ports": True, "security_groups": topology is not None}
 
     def _scope(self) -> Mapping[str, Project] | None:
         """Return the projects to list, by id; None: all of them."""

@@ -1,15 +1,16 @@
 """Hypervisors, and whether the nova-compute service in front of each is up."""
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from fping_exporter.cloud.pages import Page, decode, pages
+from fping_exporter.cloud.pages import Get, Page, decode, pages
 from fping_exporter.cloud.session import Client
+from fping_exporter.errors import ConfigError, NotFoundError
 from fping_exporter.model import Instance
 
-__all__ = ["Node", "list_nodes", "placed"]
+__all__ = ["Fleet", "Node", "find_host", "list_nodes", "placed"]
 
 T = TypeVar("T")
 
@@ -22,24 +23,61 @@ class Node(msgspec.Struct, frozen=True):
     up: bool
 
 
-def list_nodes(compute: Client, *, microversion: str | None) -> tuple[Node, ...]:
-    """Return all hypervisors, one for each name.
+class Fleet(NamedTuple):
+    """All hypervisors, one for each name, and the hosts of which Nova knows nothing but the name."""
+
+    nodes: tuple[Node, ...]
+    lost: frozenset[str]
+    """Hosts of nova-compute in a cell that is down."""
+
+
+def list_nodes(compute: Client, *, microversion: str | None, host: str | None = None) -> Fleet:
+    """Return the hypervisors, all of them or those on one `host`.
 
     Raises ForbiddenError where the credentials may not list hypervisors or services.
     """
-    body = compute.get("/os-services", params={"binary": "nova-compute"}, microversion=microversion)
-    services = decode(body, _Services).services
+    services = _list_services(compute, microversion=microversion, host=host)
     state_of = _Hosts({service.host: service.state == "up" for service in services if service.state})
 
     def get(params: Mapping[str, str]) -> bytes:
         return compute.get("/os-hypervisors/detail", params=params, microversion=microversion)
 
     nodes: dict[str, Node] = {}
-    for page in pages(get, {}, _read):
+    for page in [_on_host(get, host)] if host else pages(get, {}, _read):
         for entry in page:
             up = state_of.find(entry.service.host, default=entry.state == "up")
             nodes[entry.name] = Node(entry.name, entry.service.host, up)
-    return tuple(nodes.values())
+    return Fleet(
+        nodes=tuple(nodes.values()),
+        lost=frozenset(service.host for service in services if service.status == "UNKNOWN"),
+    )
+
+
+def find_host(compute: Client, name: str, *, microversion: str | None) -> str:
+    """Return Nova's name for the host `name`; either may lack the domain.
+
+    Raises ConfigError where Nova has no such host, and ForbiddenError where the credentials may not ask.
+    """
+    services = _list_services(compute, microversion=microversion)
+    found = _Hosts({service.host: service.host for service in services}).find(name, default="")
+    if not found:
+        raise ConfigError(f'instances.host: Nova has no nova-compute on "{name}"')
+    return found
+
+
+def _list_services(compute: Client, *, microversion: str | None, host: str | None = None) -> list["_Service"]:
+    params = {"binary": "nova-compute"} | ({"host": host} if host else {})
+    body = compute.get("/os-services", params=params, microversion=microversion)
+    return decode(body, _Services).services
+
+
+def _on_host(get: Get, host: str) -> Sequence["_Entry"]:
+    """Ask for those only whose name has the host's in it, as those of hypervisors on hosts do."""
+    try:
+        entries = _read(get({"hypervisor_hostname_pattern": host.partition(".")[0]})).entries
+    except NotFoundError:
+        return ()
+    return [entry for entry in entries if entry.service.host == host]
 
 
 def placed(instances: Iterable[Instance], nodes: Collection[Node]) -> tuple[Instance, ...]:
@@ -85,6 +123,8 @@ class _Service(msgspec.Struct):
     host: str
     state: str = ""
     """``up`` or ``down``; absent where the service's cell is down."""
+    status: str = ""
+    """``enabled`` or ``disabled``; ``UNKNOWN`` where the service's cell is down."""
 
 
 class _Services(msgspec.Struct):

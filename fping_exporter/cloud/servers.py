@@ -2,7 +2,7 @@
 
 import ipaddress
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +12,7 @@ from fping_exporter.cloud.pages import Get, Page, decode, pages
 from fping_exporter.errors import ListingError
 from fping_exporter.model import Address, AddressKind, Instance
 
-__all__ = ["MICROVERSIONS", "list_servers", "read_server"]
+__all__ = ["MICROVERSIONS", "list_servers", "read_server", "with_lost"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +70,36 @@ def read_server(body: bytes) -> Instance:
     return _instance(servers[0], odd)
 
 
+def with_lost(
+    found: Mapping[str, Instance], *, known: Mapping[str, Instance], hosts: Collection[str]
+) -> dict[str, Instance]:
+    """Return the instances as found, and those in cells that are down as they were `known` to be.
+
+    From microversion 2.69 on, Nova lists the servers of such a cell with the status UNKNOWN and
+    little else, or, in a list with pages or filters, not at all. `hosts` are those in the cell.
+    """
+    missing = {
+        id_: _lost(instance)
+        for id_, instance in known.items()
+        if id_ not in found and instance.host and instance.host in hosts
+    }
+    return missing | {
+        id_: _lost(known[id_]) if instance.status == _LOST and id_ in known else instance
+        for id_, instance in found.items()
+    }
+
+
+def _lost(instance: Instance) -> Instance:
+    return msgspec.structs.replace(instance, status=_LOST)
+
+
+_LOST = "UNKNOWN"
+
+
 class _Address(msgspec.Struct, gc=False):
     addr: str
     kind: str = msgspec.field(default="fixed", name="OS-EXT-IPS:type")
+    mac: str = msgspec.field(default="", name="OS-EXT-IPS-MAC:mac_addr")
 
 
 class _Server(msgspec.Struct):
@@ -152,7 +179,7 @@ def _instance(server: _Server, odd: list[str]) -> Instance:
     addresses = []
     for network, entries in server.addresses.items():
         for entry in entries:
-            if address := _address(entry.addr, entry.kind, network):
+            if address := _address(entry.addr, entry.kind, network, entry.mac):
                 addresses.append(address)
             else:
                 odd.append(f"{server.id}: address {entry.addr!r:.60}: not an IP address")
@@ -173,7 +200,7 @@ def _instance(server: _Server, odd: list[str]) -> Instance:
 
 
 @lru_cache(maxsize=1 << 16)
-def _address(text: str, kind: str, network: str) -> Address | None:
+def _address(text: str, kind: str, network: str, mac: str) -> Address | None:
     """Return the address, the same object in every listing; None if `text` is none.
 
     Addresses hardly change from one listing to the next, and :mod:`ipaddress` is slow.
@@ -189,4 +216,5 @@ def _address(text: str, kind: str, network: str) -> Address | None:
         family=4 if isinstance(ip, ipaddress.IPv4Address) else 6,
         kind=AddressKind.FLOATING if kind == "floating" else AddressKind.FIXED,
         network=network,
+        mac=mac,
     )

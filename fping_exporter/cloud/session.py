@@ -39,7 +39,7 @@ _BACKOFF_SECONDS = (0.5, 1.0, 2.0)
 _MAX_RETRY_AFTER_SECONDS = 30.0
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 
-_VERSIONS = {"compute": ("2.1", "2.latest"), "identity": ("3", "3.latest")}
+_VERSIONS = {"compute": ("2.1", "2.latest"), "identity": ("3", "3.latest"), "network": ("2", "2.latest")}
 _UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What keystoneauth raises on a token, catalog or version document of the wrong shape."""
 
@@ -205,6 +205,17 @@ class Client:
             return response.content
 
         return self._session.ask(ask, retry=False)
+
+    def in_catalog(self) -> bool:
+        """Whether the cloud has such a service, for all that its catalog tells."""
+
+        def ask() -> bool:
+            try:
+                return self._adapter.get_endpoint_data() is not None
+            except ka.CatalogException:
+                return False
+
+        return self._session.ask(ask)
 
     def microversion(self, wanted: Sequence[str]) -> str | None:
         """Return the first of `wanted` that the service offers; None if it tells of no microversions."""

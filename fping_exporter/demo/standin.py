@@ -247,7 +247,7 @@ class Standin:
                     "version": address.family,
                     "addr": address.ip,
                     "OS-EXT-IPS:type": str(address.kind),
-                    "OS-EXT-IPS-MAC:mac_addr": "fa:16:3e:00:00:01",
+                    "OS-EXT-IPS-MAC:mac_addr": address.mac or "fa:16:3e:00:00:01",
                 }
             )
         detail = {

@@ -9,6 +9,7 @@ from fping_exporter.probe.multiping import MultipingProber
 from fping_exporter.probe.pacing import Pacer
 from fping_exporter.probe.sockets import Kind, check_permission
 from fping_exporter.probe.sweep import SweepProber
+from fping_exporter.probe.vantage import open_from
 
 __all__ = ["Kind", "Prober", "check_permission", "make_prober"]
 
@@ -28,10 +29,8 @@ class Prober(Protocol):
 
 def make_prober(settings: config.Probe) -> Prober:
     """Make the engine that the configuration names; what it sends, in all threads, stays below `rate`."""
-    engine = MultipingProber if settings.engine == "multiping" else SweepProber
-    return engine(
-        timeout=settings.timeout,
-        count=settings.count,
-        retries=settings.retries,
-        pacer=Pacer(rate=settings.rate),
-    )
+    pacer = Pacer(rate=settings.rate)
+    timeout, count, retries = settings.timeout, settings.count, settings.retries
+    if settings.engine == "multiping":
+        return MultipingProber(timeout=timeout, count=count, retries=retries, pacer=pacer)
+    return SweepProber(timeout=timeout, count=count, retries=retries, pacer=pacer, opener=open_from)

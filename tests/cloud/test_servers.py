@@ -149,9 +149,9 @@ def test_an_admin_sees_all_of_a_server(standin: FaultyCloud) -> None:
             node="kvm-2.example",
             metadata={"role": "web"},
             addresses=(
-                Address("10.0.0.5", 4, AddressKind.FIXED, "net"),
-                Address("192.0.2.7", 4, AddressKind.FLOATING, "net"),
-                Address("FD00:0:0::0A", 6, AddressKind.FIXED, "six"),
+                Address("10.0.0.5", 4, AddressKind.FIXED, "net", "fa:16:3e:00:00:0a"),
+                Address("192.0.2.7", 4, AddressKind.FLOATING, "net", "fa:16:3e:00:00:0a"),
+                Address("FD00:0:0::0A", 6, AddressKind.FIXED, "six", "fa:16:3e:00:00:0b"),
             ),
         )
     ]
@@ -167,9 +167,9 @@ def test_an_admin_sees_all_of_a_server(standin: FaultyCloud) -> None:
         hypervisor="kvm-2.example",
         availability_zone="nova",
         addresses=(
-            Address("10.0.0.5", 4, AddressKind.FIXED, "net"),
-            Address("192.0.2.7", 4, AddressKind.FLOATING, "net"),
-            Address("fd00::a", 6, AddressKind.FIXED, "six"),
+            Address("10.0.0.5", 4, AddressKind.FIXED, "net", "fa:16:3e:00:00:0a"),
+            Address("192.0.2.7", 4, AddressKind.FLOATING, "net", "fa:16:3e:00:00:0a"),
+            Address("fd00::a", 6, AddressKind.FIXED, "six", "fa:16:3e:00:00:0b"),
         ),
         metadata={"role": "web"},
     )
