@@ -1,0 +1,98 @@
+"""A running exporter that is told to read its configuration again, or to end."""
+
+import re
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from fping_exporter.demo import Demo
+from tests.test_cli import SECONDS, fetch, serving
+
+
+class Running(NamedTuple):
+    process: subprocess.Popen[str]
+    url: str
+    file: Path
+
+    def logged(self, text: str) -> str:
+        """Wait for a line of the log, and return it."""
+        assert self.process.stderr
+        return next(line for line in self.process.stderr if text in line)
+
+    def reloaded(self) -> str:
+        """Whether the last reload was a success, as Prometheus is told."""
+        found = re.search(
+            r"(?m)^fping_exporter_config_last_reload_successful (\S+)", fetch(f"{self.url}/metrics")
+        )
+        assert found
+        return found[1]
+
+    def instances(self) -> list[str]:
+        return re.findall(r'instance_alive{id="([^"]*)"', fetch(f"{self.url}/metrics"))
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    file = tmp_path / "config.yml"
+    file.write_text("{}")
+    with Demo() as demo:
+        auth = {f"OS_{name.upper()}": value for name, value in demo.region().get_auth_args().items()}
+        with serving("--config.file", str(file), "--web.enable-lifecycle", cwd=tmp_path, env=auth) as (
+            process,
+            url,
+        ):
+            yield Running(process, url, file)
+
+
+def post(url: str) -> str:
+    request = urllib.request.Request(url, method="POST")  # noqa: S310, loopback
+    with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310, loopback
+        return str(answer.read().decode())
+
+
+def test_sighup(running: Running) -> None:
+    before = running.instances()
+    assert len(before) == 4
+    running.file.write_text("cache: {sweep: 0s}")
+    running.process.send_signal(signal.SIGHUP)
+    refused = running.logged("the configuration stays as it was")
+    assert "cache.sweep: expected a duration above zero" in refused
+    assert running.reloaded() == "0.0"
+    assert running.instances() == before
+    assert "sweep: 15s" in fetch(f"{running.url}/config")
+
+    running.file.write_text("instances: {include: [{name: selenium-1}]}\ncache: {sweep: 50ms}")
+    running.process.send_signal(signal.SIGHUP)
+    running.logged("the configuration was read again")
+    assert running.reloaded() == "1.0"
+    assert "sweep: 50ms" in fetch(f"{running.url}/config")
+    time.sleep(0.1)
+    assert len(running.instances()) == 1
+
+
+def test_reload_over_http(running: Running) -> None:
+    running.file.write_text("cache: {swep: 1s}")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        post(f"{running.url}/-/reload")
+    with refused.value as answer:
+        assert answer.code == 500
+        text = answer.read().decode()
+        assert text == (
+            f'failed to reload config: {running.file}: cache.swep: unknown key; did you mean "sweep"?\n'
+        )
+    assert running.reloaded() == "0.0"
+    running.file.write_text("{}")
+    assert post(f"{running.url}/-/reload") == "The configuration was read again.\n"
+    assert running.reloaded() == "1.0"
+
+
+def test_quit(running: Running) -> None:
+    assert post(f"{running.url}/-/quit") == "Requesting termination... Goodbye!\n"
+    assert running.process.wait(SECONDS) == 0
