@@ -132,9 +132,13 @@ def _labels(instance: Instance) -> dict[str, str]:
 def _public(instance: Instance, fixed: Address) -> str | None:
     """Return the floating address that leads to this fixed one.
 
-    Nova lists it under the same network, but not for which address of it: with several IPv4 addresses
-    in one network there is no telling.
+    Nova lists it with the port, but not for which address of it: of several IPv4 addresses of one port
+    there is no telling.
     """
-    beside = [a for a in instance.addresses if a.network == fixed.network and a.family == fixed.family]
-    floating = [a.ip for a in beside if a.kind is AddressKind.FLOATING]
-    return floating[0] if floating and len(beside) - len(floating) == 1 else None
+    port = [
+        a
+        for a in instance.addresses
+        if (a.network, a.mac, a.family) == (fixed.network, fixed.mac, fixed.family)
+    ]
+    floating = [a.ip for a in port if a.kind is AddressKind.FLOATING]
+    return floating[0] if floating and len(port) - len(floating) == 1 else None

@@ -10,7 +10,7 @@ from flask import Blueprint, render_template, request
 
 from fping_exporter import __version__
 from fping_exporter.duration import Duration
-from fping_exporter.model import LOCAL, Address, Outcome, Reason, Snapshot, Target, Verdict
+from fping_exporter.model import Address, Outcome, Reason, Snapshot, Target, Verdict
 from fping_exporter.monitor import Monitor
 from fping_exporter.report import printable
 from fping_exporter.telemetry import Telemetry
@@ -196,11 +196,29 @@ def _choices(snapshot: Snapshot) -> dict[str, tuple[str, list[tuple[str, str]]]]
     }
 
 
-def _asked(snapshot: Snapshot, verdict: Verdict) -> Iterator[tuple[Address, Target, Outcome | None]]:
-    """Yield the addresses, each as a target and with what came of it; None where it was not asked."""
+class _Asked(NamedTuple):
+    """One address of an instance and what came of asking it."""
+
+    address: Address
+    target: Target | None
+    outcome: Outcome | None
+    word: str
+
+
+def _asked(snapshot: Snapshot, verdict: Verdict) -> Iterator[_Asked]:
+    targets = {each.address: each.target for each in verdict.probed}
     for address in verdict.instance.addresses:
-        target = Target(LOCAL, address.ip)
-        yield address, target, snapshot.sweep.outcomes.get(target)
+        target = targets.get(address)
+        outcome = snapshot.sweep.outcomes.get(target) if target else None
+        if outcome is None or target is None:
+            word = "no vantage" if address in targets else "not asked"
+        elif outcome.alive:
+            word = "answers"
+        elif not outcome.tells_of(target):
+            word = "not sent"
+        else:
+            word = "unreachable" if outcome.unreachable else "no reply"
+        yield _Asked(address, target, outcome, word)
 
 
 def _span(seconds: float) -> str:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
 
 from fping_exporter.errors import CloudError
-from fping_exporter.model import Inventory, Project
+from fping_exporter.model import Address, AddressKind, Inventory, Project
 from fping_exporter.web.sd import parse
 from tests.build import SILENT, address, instance, inventory
 from tests.web.pages import Exporter, Pinger
@@ -65,6 +65,28 @@ def test_the_labels_of_openstack_sd() -> None:
             "labels": common | {"__meta_openstack_private_ip": "2001:db8::1"},
         },
     ]
+
+
+def test_two_ports_of_one_network_each_have_their_own_floating_address() -> None:
+    def two() -> Inventory:
+        pairs = (("fa:16:3e:00:00:01", "10.0.0.1", "198.51.100.2"), ("fa:16:3e:00:00:02", "10.0.0.2", None))
+        return inventory(
+            instance(
+                "a",
+                *(
+                    Address(ip, 4, kind, "private", mac)
+                    for mac, fixed, floating in pairs
+                    for kind, ip in ((AddressKind.FIXED, fixed), (AddressKind.FLOATING, floating))
+                    if ip
+                ),
+            )
+        )
+
+    public = {
+        group["labels"]["__meta_openstack_private_ip"]: group["labels"].get("__meta_openstack_public_ip")
+        for group in asked(cloud=two)
+    }
+    assert public == {"10.0.0.1": "198.51.100.2", "10.0.0.2": None}
 
 
 def test_a_floating_address_that_may_lead_to_either_of_two() -> None:

@@ -1,0 +1,139 @@
+"""A cloud made up for the eye: every kind of answer, and tenants who choose their names with care."""
+
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+from flask import Flask
+
+from fping_exporter import config
+from fping_exporter.callers import Anyone
+from fping_exporter.demo.scene import SILENT, make_nodes, make_projects, make_servers
+from fping_exporter.duration import Duration
+from fping_exporter.model import Hypervisor, Inventory, Outcome, Project, Sweep, Target
+from fping_exporter.monitor import Monitor, Parts
+from fping_exporter.on_demand import OnDemand
+from fping_exporter.telemetry import Telemetry
+from fping_exporter.web import create_app
+from fping_exporter.web.listen import TcpAddress
+from fping_exporter.web.os_fping import Desk
+from fping_exporter.web.server import Server
+from tests.build import address, instance
+
+__all__ = ["HOSTILE", "Cloud", "serving", "watch"]
+
+HOSTILE = (
+    "<script>document.title='owned'</script>",
+    '"><img src=x onerror="document.title=\'owned\'">',
+    "\u202egnp.exe\u2066 right to left",
+    "x" * 255,
+    "a\nb\0c\x1b[31m",
+    "{{ config }}",
+    "<plaintext>",
+    "العنوان-web",
+    "   ",
+)
+"""Names that Nova lets a tenant choose, or nearly."""
+_PROJECT = Project("f" * 32, "</select><b>bold", "default")
+
+
+_NO_REPLY, _UNREACHABLE, _ALIVE = "192.0.2.1", "2001:db8::1", "198.51.100.7"
+
+
+class Cloud:
+    """Lists and pings so many instances of the demo, and the hostile ones."""
+
+    def __init__(self, instances: int = 240) -> None:
+        """Make them up."""
+        projects, nodes = make_projects(instances), make_nodes(instances)
+        self._projects = {project.id: project for project in (*projects, _PROJECT)}
+        self._hypervisors = tuple(Hypervisor(node.name, index != 1) for index, node in enumerate(nodes))
+        self._sweeps = 0
+        made = [
+            instance(
+                server.id,
+                *server.addresses,
+                name=server.name,
+                project_id=server.project_id,
+                status=server.status,
+                task_state=server.task_state or "",
+                power_state="RUNNING" if server.status == "ACTIVE" else "SHUTDOWN",
+                hypervisor=server.node or "",
+                availability_zone="nova",
+            )
+            for server in make_servers(instances, projects, nodes)
+        ]
+        hostile = [
+            instance(
+                f"hostile-{number}",
+                *([address(_NO_REPLY), address(_UNREACHABLE)] if number % 2 else [address(_UNREACHABLE)]),
+                *([address(_ALIVE, kind="floating")] if number > _SILENT_ONES else []),
+                name=name,
+                project_id=_PROJECT.id,
+                hypervisor=name,
+                tags=(name, "web"),
+            )
+            for number, name in enumerate(HOSTILE)
+        ]
+        self.instances = (*made, *hostile)
+
+    def inventory(self) -> Inventory:
+        """List it."""
+        return Inventory(
+            instances=self.instances,
+            projects=self._projects,
+            hypervisors=self._hypervisors,
+            parts={"hypervisors": True, "projects": True},
+            listed_at=time.time() - 12,
+            duration=0.31,
+        )
+
+    def probe(self, targets: Collection[Target]) -> Sweep:
+        """Answer for it; the first sweep was two hours ago, when more were alive."""
+        self._sweeps += 1
+        outcomes = {target: self._outcome(target.ip) for target in targets}
+        return Sweep(
+            outcomes=outcomes,
+            sent=sum(outcome.sent for outcome in outcomes.values()),
+            received=sum(outcome.received for outcome in outcomes.values()),
+            started_at=time.time() - (7200 if self._sweeps == 1 else 4),
+            duration=1.02,
+        )
+
+    def _outcome(self, ip: str) -> Outcome:
+        number = sum(ip.encode())
+        if ip == _UNREACHABLE or (self._sweeps > 1 and number % 40 == 0):
+            return Outcome(sent=3, received=0, rtt=None, unreachable=True)
+        if ip in {_NO_REPLY, SILENT} or (self._sweeps > 1 and number % 13 == 0 and ip != _ALIVE):
+            return Outcome(sent=3, received=0, rtt=None)
+        return Outcome(sent=1, received=1, rtt=0.0002 + number % 97 / 40_000)
+
+
+_SILENT_ONES = 6
+
+
+def watch(cloud: Cloud) -> Flask:
+    """Sweep it twice and return the exporter's pages."""
+    telemetry = Telemetry()
+    settings = config.Config(cache=config.Cache(sweep=Duration(0.001)))
+    monitor = Monitor(Parts(settings, cloud.inventory, cloud), telemetry=telemetry)
+    for _ in range(2):
+        monitor.snapshot(timeout=None)
+        time.sleep(0.002)
+    desk = Desk(
+        config.OsFping(auth="none"),
+        callers=Anyone(monitor),
+        on_demand=OnDemand(prober=cloud, fresh=lambda: monitor.fresh, max_age=1),
+    )
+    return create_app(monitor, telemetry=telemetry, telemetry_path="/metrics", desk=lambda: desk)
+
+
+@contextmanager
+def serving(app: Flask) -> Iterator[str]:
+    """Serve the pages on a free port of loopback, and yield where."""
+    server = Server(app, listen=[TcpAddress("127.0.0.1", 0)])
+    server.start()
+    try:
+        yield f"http://{server.addresses[0]}"
+    finally:
+        server.stop(5)

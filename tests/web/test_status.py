@@ -1,0 +1,257 @@
+"""The pages for people, on Flask's test client: what they say, and that names stay text."""
+
+import re
+import time
+from html import unescape
+from html.parser import HTMLParser
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fping_exporter import config
+from fping_exporter.duration import Duration
+from fping_exporter.errors import AuthError
+from fping_exporter.model import Hypervisor, Inventory, Project
+from fping_exporter.monitor import Parts
+from tests.browser.scene import HOSTILE
+from tests.build import SILENT, UNREACHABLE, address, instance, inventory
+from tests.web.pages import Exporter, Pinger
+
+
+def cloud() -> Inventory:
+    listed = inventory(
+        instance("a", "10.0.0.1", name="web-1", project_id="p1", hypervisor="h1"),
+        instance("b", "10.0.0.2", name="web-2", project_id="p1", hypervisor="h2"),
+        instance("c", "10.0.0.3", name="db", project_id="p2", status="SHUTOFF"),
+        instance("d", name="bare", project_id="p2", status="BUILD", task_state="spawning"),
+        projects=(Project("p1", "shop", "default"), Project("p2", "lab", "default")),
+        hypervisors=(Hypervisor("h1", up=True), Hypervisor("h2", up=False)),
+    )
+    return msgspec.structs.replace(listed, listed_at=time.time())
+
+
+def swept(pinger: Pinger | None = None, *, cache: config.Cache | None = None) -> Exporter:
+    exporter = Exporter(
+        cloud,
+        pinger or Pinger({"10.0.0.2": SILENT}),
+        settings=config.Config(cache=cache or config.Cache()),
+    )
+    exporter.sweep()
+    return exporter
+
+
+def words(html: str) -> str:
+    """What a reader sees."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split()).replace("\N{EN DASH}", "-")
+
+
+def page(path: str = "/", exporter: Exporter | None = None, *, status: int = 200) -> str:
+    answer = (exporter or swept()).client.get(path)
+    assert answer.status_code == status
+    return answer.text
+
+
+def rows(html: str) -> list[str]:
+    """The table's rows as a reader sees them."""
+    table = html.partition('<table class="instances')[2]
+    return [words(row) for row in re.findall(r"(?s)<tr>\s*<th scope=\"row\".*?</tr>", table)]
+
+
+def test_the_counts_and_the_matrix() -> None:
+    text = words(page())
+    assert "Instances 4 ACTIVE 2 ACTIVE and answering 1 ACTIVE and silent 1" in text
+    assert "Not ACTIVE, yet answering 1 Last ping 0s ago Last list 0s ago" in text
+    assert "Nova Answers Silent ACTIVE 1 1 SHUTOFF 1 0 BUILD 0 1" in text
+    assert "Reason Silent no reply 1" in text
+    assert "Hypervisor Silent h2 down 1" in text
+    assert "Project Silent shop 1" in text
+    assert "<title>1 silent · fping-exporter</title>" in page()
+
+
+def test_the_table_has_the_silent_first() -> None:
+    assert rows(page()) == [
+        "web-2 b shop ACTIVE no reply never seen - h2 down",
+        "db c lab SHUTOFF answers 0s ago 0.25 ms -",
+        "bare d lab BUILD spawning not active never seen - -",
+        "web-1 a shop ACTIVE answers 0s ago 0.25 ms h1",
+    ]
+
+
+def test_the_page_sends_no_packet_and_asks_no_cloud() -> None:
+    exporter = Exporter(cloud, Pinger({}))
+    assert "No sweep is complete yet" in words(page("/", exporter))
+    assert exporter.pinger.sweeps == 0
+    exporter.sweep()
+    for path in ("/", "/?q=x", "/instance/a", "/instance/x"):
+        exporter.client.get(path)
+    assert exporter.pinger.sweeps == 1
+
+
+def test_a_filter_is_kept_by_the_form_and_by_the_headings() -> None:
+    html = page("/?q=web&ping=silent&project=p1&sort=-rtt")
+    assert rows(html) == ["web-2 b shop ACTIVE no reply never seen - h2 down"]
+    assert '<input type="search" name="q" value="web"' in html
+    assert '<option value="silent" selected>' in html
+    assert '<option value="p1" selected>shop</option>' in html
+    assert '<input type="hidden" name="sort" value="-rtt">' in html
+    assert 'aria-sort="descending"' in html
+    assert "/?q=web&amp;project=p1&amp;ping=silent&amp;sort=name#instances" in html
+    assert "Show all" in html
+
+
+def test_nothing_found() -> None:
+    assert "Nothing matches. Show all instances" in words(page("/?q=nothing"))
+
+
+def test_a_cloud_without_instances() -> None:
+    exporter = Exporter(inventory, Pinger({}))
+    exporter.sweep()
+    assert "has no instances, or the configuration selects none" in words(page("/", exporter))
+
+
+def test_pages_of_a_hundred() -> None:
+    many = Exporter(lambda: inventory(*(instance(f"{n:03}") for n in range(250))), Pinger({}))
+    many.sweep()
+    html = page("/?page=2&sort=name", many)
+    assert len(rows(html)) == 100
+    assert "101 to 200 of 250" in html
+    assert "First Previous Page 2 of 3 Next Last" in words(html)
+    assert 'rel="next" href="/?sort=name&amp;page=3#instances"' in html
+
+
+def test_one_instance_address_by_address() -> None:
+    one = instance(
+        "a",
+        *("10.0.0.1", "10.0.0.2", "2001:db8::1"),
+        address("198.51.100.1", kind="floating", network="public"),
+        name="web",
+        power_state="RUNNING",
+        availability_zone="nova",
+        tags=("green", "old"),
+    )
+    pinger = Pinger({"10.0.0.2": SILENT, "198.51.100.1": UNREACHABLE})
+    exporter = Exporter(
+        lambda: inventory(one), pinger, settings=config.Config(probe=config.Probe(families=(4,)))
+    )
+    exporter.sweep()
+    html = page("/instance/a", exporter)
+    assert rows(html) == [
+        "10.0.0.1 fixed private local answers 1 / 1 0.25 ms",
+        "10.0.0.2 fixed private local no reply 0 / 1 -",
+        "2001:db8::1 fixed private - not asked - -",
+        "198.51.100.1 floating public local unreachable 0 / 1 -",
+    ]
+    assert "Status ACTIVE Task - Power RUNNING Hypervisor - Availability zone nova Tags green old" in words(
+        html
+    )
+    assert "Best round trip 0.25 ms Lost packets 0 %" in words(html)
+
+
+def test_an_instance_that_is_not_there() -> None:
+    assert "No such instance" in page("/instance/x", status=404)
+    assert "No such instance" in page("/instance/a", Exporter(cloud, Pinger({})), status=404)
+
+
+def test_old_results_are_called_so() -> None:
+    exporter = swept(Pinger({}, age=700))
+    text = words(page("/", exporter))
+    assert "These results are 11m40s old, more than cache.max_stale (10m), and no longer served" in text
+    assert "These results" not in words(page())
+
+
+def test_why_the_cloud_could_not_be_listed() -> None:
+    def refused() -> Inventory:
+        raise AuthError("Keystone did not accept the credentials")
+
+    exporter = Exporter(refused, Pinger({}))
+    exporter.sweep()
+    assert (
+        "The instances could not be listed: Keystone did not accept the credentials No sweep is complete yet."
+        in words(page("/", exporter))
+    )
+
+
+def test_an_exporter_that_sees_nothing_says_so() -> None:
+    blind = swept(Pinger(dict.fromkeys(("10.0.0.1", "10.0.0.2"), UNREACHABLE)))
+    assert "None of 2 ACTIVE instances answers: the exporter itself" in words(page("/", blind))
+    assert "None of" not in words(page())
+
+
+def test_parts_that_could_not_be_listed() -> None:
+    exporter = Exporter(lambda: inventory(instance("a", "10.0.0.1")), Pinger({}))
+    exporter.sweep()
+    assert "hypervisors: could not be listed" in words(page("/", exporter))
+
+
+class Tags(HTMLParser):
+    """Collects the elements and attributes of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.seen: set[tuple[str, tuple[str, ...]]] = set()
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add((tag, tuple(sorted(name for name, _ in attrs))))
+
+
+class Named:
+    """An exporter of one instance, of which every name is the one given last."""
+
+    settings = config.Config(cache=config.Cache(sweep=Duration(0.001)))
+    exporter = Exporter(inventory, Pinger({}), settings=settings)
+
+    def pages(self, name: str, *, query: str = "") -> list[str]:
+        one = instance("a", "10.0.0.1", name=name, project_id="p", hypervisor=name, tags=(name,))
+        cloud = inventory(one, projects=(Project("p", name, name),))
+        pinger = Pinger({"10.0.0.1": SILENT})
+        self.exporter.monitor.reconfigure(Parts(self.settings, lambda: cloud, pinger))
+        time.sleep(0.002)
+        self.exporter.sweep()
+        assert pinger.sweeps == 1
+        return [page(path + query, self.exporter) for path in ("/", "/instance/a")]
+
+
+NAMED = Named()
+PLAIN = [Tags(html).seen for html in NAMED.pages("plain")]
+FILTERED = PLAIN[0] | Tags(NAMED.pages("plain", query="?q=none&sort=x")[0]).seen
+NAMES = st.sampled_from(HOSTILE) | st.text(st.sampled_from("<>\"'&{}%/\\ \u202e\u2066\n\0ab"), min_size=1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(NAMES)
+def test_a_name_never_becomes_markup(name: str) -> None:
+    for html, plain in zip(NAMED.pages(name), PLAIN, strict=True):
+        assert Tags(html).seen <= plain
+        assert not re.search("[\u202a-\u202e\u2066-\u2069\0\x1b]", words(html))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.text())
+def test_a_query_never_becomes_markup(text: str) -> None:
+    query = {"q": text, "project": text, "sort": text, "page": text}
+    answer = NAMED.exporter.client.get("/", query_string=query)
+    assert answer.status_code == 200
+    assert Tags(answer.text).seen <= FILTERED
+
+
+@pytest.mark.parametrize("path", ["/static/style.css", "/static/icon.svg"])
+def test_what_the_page_needs_comes_from_the_exporter(path: str) -> None:
+    assert f'"{path}"' in page()
+    with swept().client.get(path) as answer:
+        assert answer.status_code == 200
+
+
+def test_nothing_on_the_page_needs_a_script_or_another_site() -> None:
+    for path in ("/", "/instance/a"):
+        html = page(path)
+        assert "<script" not in html
+        assert " style=" not in html
+        assert not re.search(r'(?:src|href|action)="(?!/)', html)
+
+
+def test_stale_by_configuration() -> None:
+    exporter = swept(Pinger({}, age=61), cache=config.Cache(inventory=Duration(30), max_stale=Duration(60)))
+    assert "more than cache.max_stale (1m)" in words(page("/", exporter))
