@@ -66,7 +66,9 @@ def test_admin_sees_every_project(lab: Lab, start: Start) -> None:
         (s.id, s.project_id, s.name, s.status, s.hypervisor, s.zone, frozenset(s.addresses or [""]))
         for s in servers.values()
     }
-    assert scrape.by("fping_exporter_part_success", "part") == {("hypervisors",): 1, ("projects",): 1}
+    assert scrape.by("fping_exporter_part_success", "part") == {
+        (part,): 1 for part in ("hypervisors", "projects", "ports", "security_groups")
+    }
 
 
 def test_member_sees_its_own_project_without_any_further_right(lab: Lab, start: Start) -> None:
