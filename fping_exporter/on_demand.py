@@ -6,10 +6,45 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from typing import NamedTuple
 
-from fping_exporter.model import LOCAL, Instance, Outcome, Snapshot, Target
-from fping_exporter.probe import Prober, check_permission
+import msgspec
 
-__all__ = ["OnDemand"]
+from fping_exporter.config import Config
+from fping_exporter.model import LOCAL, Instance, Inventory, Outcome, Snapshot, Target, Topology
+from fping_exporter.plan import own_host, plan
+from fping_exporter.probe import Prober, check_permission
+from fping_exporter.probe.vantage import find_namespaces
+
+__all__ = ["Aim", "OnDemand", "aim_as"]
+
+Aim = Callable[[Collection[Instance]], Mapping[str, Collection[Target]]]
+"""Returns the targets of each instance, by its id."""
+
+
+def aim_from_here(instances: Collection[Instance]) -> Mapping[str, Collection[Target]]:
+    """Aim at every address from the exporter's own network namespace."""
+    return {each.id: [Target(LOCAL, address.ip) for address in each.addresses] for each in instances}
+
+
+def aim_as(settings: Config, latest: Callable[[], Snapshot | None]) -> Aim:
+    """Aim at every address from where `settings` would have it pinged, whichever kinds they choose.
+
+    Where it is reached from, the newest snapshot tells, which is what `latest` returns.
+    """
+    probe = msgspec.structs.replace(settings.probe, addresses="all", families=(4, 6))
+
+    def aim(instances: Collection[Instance]) -> Mapping[str, Collection[Target]]:
+        snapshot = latest()
+        inventory = Inventory(
+            instances=tuple(instances),
+            topology=snapshot.inventory.topology if snapshot else Topology(),
+            listed_at=time.time(),
+            duration=0,
+        )
+        host = own_host(settings.instances)
+        planned = plan(inventory, probe, namespaces=find_namespaces(probe.kinds), host=host)
+        return {id_: [each.target for each in probed if each.target] for id_, probed in planned.items()}
+
+    return aim
 
 
 class OnDemand:
@@ -26,6 +61,7 @@ class OnDemand:
         prober: Prober,
         fresh: Callable[[], Snapshot | None],
         max_age: float,
+        aim: Aim = aim_from_here,
         check: Callable[[], object] = check_permission,
     ) -> None:
         """Ask through `prober`, which sweeps as well, so that its limit holds for both together.
@@ -37,26 +73,29 @@ class OnDemand:
         self._prober = prober
         self._fresh = fresh
         self._max_age = max_age
+        self._aim = aim
         self._lock = threading.Lock()
         self._rounds: dict[Target, _Round] = {}
 
     def alive(self, instances: Collection[Instance]) -> set[str]:
-        """Return the ids of those of which any address answers, whatever the configuration would probe.
+        """Return the ids of those of which any address answers.
 
         Raises ProbeError where nothing can be asked.
         """
         snapshot = self._fresh()
         known = snapshot.sweep.outcomes if snapshot else {}
-        found = {instance.id for instance in instances if _answers(instance, known)}
-        wanted = {
-            target
-            for instance in instances
-            if instance.id not in found
-            for target in _targets(instance)
-            if target not in known
-        }
-        asked = self._ask(wanted)
-        return found | {instance.id for instance in instances if _answers(instance, asked)}
+        targets = self._aim(instances)
+        found = {id_ for id_, aimed in targets.items() if _any_answers(aimed, known)}
+        asked = self._ask(
+            {
+                target
+                for id_, aimed in targets.items()
+                if id_ not in found
+                for target in aimed
+                if target not in known
+            }
+        )
+        return found | {id_ for id_, aimed in targets.items() if _any_answers(aimed, asked)}
 
     def _ask(self, targets: Collection[Target]) -> Mapping[Target, Outcome]:
         with self._lock:
@@ -87,9 +126,5 @@ class _Round(NamedTuple):
     outcomes: Future[Mapping[Target, Outcome]]
 
 
-def _targets(instance: Instance) -> Iterable[Target]:
-    return (Target(LOCAL, address.ip) for address in instance.addresses)
-
-
-def _answers(instance: Instance, outcomes: Mapping[Target, Outcome]) -> bool:
-    return any(target in outcomes and outcomes[target].alive for target in _targets(instance))
+def _any_answers(targets: Iterable[Target], outcomes: Mapping[Target, Outcome]) -> bool:
+    return any(target in outcomes and outcomes[target].alive for target in targets)

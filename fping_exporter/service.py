@@ -9,7 +9,7 @@ from fping_exporter.cloud import Cloud
 from fping_exporter.config import Config
 from fping_exporter.errors import ConfigError, FpingExporterError
 from fping_exporter.monitor import Monitor, Parts
-from fping_exporter.on_demand import OnDemand
+from fping_exporter.on_demand import OnDemand, aim_as
 from fping_exporter.probe import make_prober
 from fping_exporter.telemetry import Telemetry
 from fping_exporter.web.os_fping import Desk
@@ -78,6 +78,9 @@ class Service:
             settings.os_fping,
             callers=Anyone(monitor) if settings.os_fping.auth == "none" else cloud.callers(),
             on_demand=OnDemand(
-                prober=parts.prober, fresh=lambda: monitor.fresh, max_age=settings.cache.sweep
+                prober=parts.prober,
+                fresh=lambda: monitor.fresh,
+                max_age=settings.cache.sweep,
+                aim=aim_as(settings, lambda: monitor.latest),
             ),
         )

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 INSTANCES = 10_000
@@ -29,15 +29,16 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 class Exporter:
     """A running exporter."""
 
-    def __init__(self, pid: int, url: str) -> None:
-        """Know its process and where it listens."""
+    def __init__(self, pid: int, url: str, credentials: Mapping[str, str]) -> None:
+        """Know its process, where it listens, and its credentials, which are OS_* variables."""
         self._pid = pid
-        self._url = url
+        self.url = url
+        self.credentials = credentials
 
     def scrape(self) -> bytes:
         """Scrape as Prometheus does and return the body, gzipped."""
         request = urllib.request.Request(  # noqa: S310, loopback
-            f"{self._url}/metrics",
+            f"{self.url}/metrics",
             headers={"Accept-Encoding": "gzip", "X-Prometheus-Scrape-Timeout-Seconds": "60"},
         )
         with urllib.request.urlopen(request) as answer:  # noqa: S310, loopback
@@ -65,7 +66,7 @@ def running(settings: str) -> Iterator[Exporter]:
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as cloud,
     ):
         assert cloud.stdout
-        environment = os.environ | json.loads(cloud.stdout.readline())
+        credentials = json.loads(cloud.stdout.readline())
         file = Path(folder, "settings.yml")
         file.write_text(settings)
         with subprocess.Popen(
@@ -77,14 +78,15 @@ def running(settings: str) -> Iterator[Exporter]:
                 file,
                 "--web.listen-address=127.0.0.1:0",
             ],
-            env=environment,
+            env=os.environ | credentials,
             stderr=subprocess.PIPE,
             text=True,
         ) as process:
             try:
                 assert process.stderr
                 listening = next(line for line in process.stderr if "msg=listening" in line)
-                exporter = Exporter(process.pid, "http://" + listening.rpartition("address=")[2].strip())
+                url = "http://" + listening.rpartition("address=")[2].strip()
+                exporter = Exporter(process.pid, url, credentials)
                 deadline = time.monotonic() + 60
                 while gzip.decompress(exporter.scrape()).count(b"\ninstance_alive{") != INSTANCES:
                     assert time.monotonic() < deadline, "the instances do not come"

@@ -1,13 +1,14 @@
 """Fixtures: the two clouds, and an exporter for each."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.lab import Lab
+from tests.integration.conftest import lab, novaclient
 from tests.os_fping.exporter import Api, serving
 from tests.os_fping.worlds import LabWorld, Recorder, StandinWorld, World
+
+__all__ = ["admin", "alpha", "api", "lab", "novaclient", "standin", "world"]
 
 
 @pytest.fixture
@@ -21,9 +22,7 @@ def standin() -> Iterator[Recorder]:
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     """A cloud that stays as it is."""
     if request.param == "lab":
-        if os.geteuid() != 0:
-            pytest.fail("the tests marked lab need root")
-        yield LabWorld(Lab.running())
+        yield LabWorld(request.getfixturevalue("lab"))
         return
     with Recorder() as standin:
         yield StandinWorld(standin)

@@ -12,7 +12,7 @@ from fping_exporter import config
 from fping_exporter.callers import Anyone
 from fping_exporter.cloud import Cloud
 from fping_exporter.monitor import Monitor, Parts
-from fping_exporter.on_demand import OnDemand
+from fping_exporter.on_demand import OnDemand, aim_as
 from fping_exporter.probe import Prober
 from fping_exporter.telemetry import Telemetry
 from fping_exporter.web import create_app
@@ -92,7 +92,11 @@ def serving(
         configured.os_fping,
         callers=Anyone(monitor) if configured.os_fping.auth == "none" else cloud.callers(),
         on_demand=OnDemand(
-            prober=prober, fresh=lambda: monitor.fresh, max_age=configured.cache.sweep, check=check
+            prober=prober,
+            fresh=lambda: monitor.fresh,
+            max_age=configured.cache.sweep,
+            aim=aim_as(configured, lambda: monitor.latest),
+            check=check,
         ),
     )
     app = create_app(monitor, telemetry=telemetry, telemetry_path="/metrics", desk=lambda: desk)

@@ -5,13 +5,14 @@ import time
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import pytest
 
-from fping_exporter.config import Probe
+from fping_exporter.config import Config, Probe
 from fping_exporter.errors import ProbeError
 from fping_exporter.judge import take_snapshot
-from fping_exporter.model import Snapshot, Sweep, Target
-from fping_exporter.on_demand import OnDemand
+from fping_exporter.model import LOCAL, Network, Port, Snapshot, Sweep, Target, Topology
+from fping_exporter.on_demand import OnDemand, aim_as
 from tests.build import instance, inventory
 from tests.os_fping.worlds import Guests
 
@@ -145,3 +146,33 @@ def test_what_is_remembered_is_forgotten_in_time() -> None:
     time.sleep(0.02)
     asker.alive([A])
     assert len(asker._rounds) == 1  # noqa: SLF001, memory has no other face
+
+
+def test_each_address_is_asked_from_where_it_is_reached() -> None:
+    """A tenant's network may use an address that means something else here."""
+    reached = Network(id="n1", name="public", external=True, shared=True)
+    inside = Network(id="n2", name="inside", external=False, shared=False)
+    topology = Topology(
+        ports={
+            "a": (Port("n1", "", {"10.0.0.1": "s1"}, ()),),
+            "b": (Port("n2", "", {"10.0.0.2": "s2"}, ()),),
+        },
+        networks={network.id: network for network in (reached, inside)},
+    )
+    listed = msgspec.structs.replace(inventory(A, B), topology=topology)
+    snapshot = Snapshot(
+        inventory=listed,
+        verdicts=(),
+        sweep=Sweep(outcomes={}, sent=0, received=0, started_at=0, duration=0),
+    )
+    settings = Config(probe=Probe(vantages=("qdhcp", "local"), addresses="floating", families=(6,)))
+    aim = aim_as(settings, lambda: snapshot)
+    guests = Guests("10.0.0.1", "10.0.0.2", "10.0.0.3")
+    asker = OnDemand(prober=guests, fresh=lambda: None, max_age=60, aim=aim)
+    assert asker.alive([A, B, C]) == {"a"}
+    assert guests.asked == [{Target(LOCAL, "10.0.0.1")}]
+
+
+def test_with_local_alone_everything_is_asked_from_there() -> None:
+    aim = aim_as(Config(), lambda: None)
+    assert aim([A, instance("none")]) == {"a": [Target(LOCAL, "10.0.0.1")], "none": []}
