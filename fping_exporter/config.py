@@ -5,6 +5,7 @@ Defaults live in the types. ``deploy/fping-exporter.yml`` is the commented sampl
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -160,6 +161,22 @@ class Config(Section, frozen=True):
     probe: Probe = Probe()
     cache: Cache = Cache()
     os_fping: OsFping = OsFping()
+    contacts: Mapping[str, str] = {}
+    """E-mail addresses, joined by commas, by the project's name or id."""
+    contacts_from_keystone: bool = False
+    """Whether the users of a project that `contacts` does not name are written to."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no mail could be sent to."""
+        for project, emails in self.contacts.items():
+            if not _EMAILS.fullmatch(emails):
+                raise ValueError(
+                    f"contacts: {project}: expected mail addresses such as ops@example.org, "
+                    f'joined by commas, got "{emails}"'
+                )
+
+
+_EMAILS = re.compile(r"[^@\s,]+@[^@\s,]+(,[^@\s,]+@[^@\s,]+)*")
 
 
 def load(path: Path) -> Config:

@@ -78,6 +78,7 @@ def families(snapshot: Snapshot) -> list[Family]:
         instance_address_alive{address="192.0.2.7",id="6ce1",...} 0.0
         instance_info{addresses="192.0.2.7",availability_zone="nova",...} 1.0
         project_info{domain_id="default",name="selenium",project_id="5fa0"} 1.0
+        project_contact_info{email="ops@example.org",project_id="5fa0"} 1.0
         project_instances{alive="false",project_id="5fa0",status="ACTIVE"} 1.0
         hypervisor_up{hypervisor="compute-1"} 1.0
         hypervisor_instances{alive="false",hypervisor="compute-1",status="ACTIVE"} 1.0
@@ -170,6 +171,15 @@ def families(snapshot: Snapshot) -> list[Family]:
                     for id_ in sorted({instance.project_id for instance in inventory.instances})
                     if id_ in inventory.projects
                 )
+            ],
+        ),
+        Family(
+            "project_contact_info",
+            "Whom to write to about a project that has instances here (cached), always 1.",
+            [
+                (labels(project_id=id_, email=inventory.contacts[id_]), 1)
+                for id_ in sorted({instance.project_id for instance in inventory.instances})
+                if id_ in inventory.contacts
             ],
         ),
         Family(

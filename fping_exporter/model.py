@@ -156,11 +156,13 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     instances: tuple[Instance, ...]
     projects: Mapping[str, Project] = {}
     """By id; only those that the credentials may see."""
+    contacts: Mapping[str, str] = {}
+    """E-mail addresses, joined by commas, by the project's id."""
     hypervisors: tuple[Hypervisor, ...] = ()
     topology: Topology = Topology()
     parts: Mapping[str, bool] = {}
-    """Optional parts of the listing (``hypervisors``, ``projects``, ``ports``, ``security_groups``):
-    whether each was had."""
+    """Optional parts of the listing (``hypervisors``, ``projects``, ``contacts``, ``ports``,
+    ``security_groups``): whether each was had."""
     listed_at: float
     duration: float
 

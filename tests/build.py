@@ -40,12 +40,14 @@ def inventory(
     *instances: Instance,
     projects: tuple[Project, ...] = (),
     hypervisors: tuple[Hypervisor, ...] = (),
+    contacts: Mapping[str, str] | None = None,
     topology: Topology = Topology(),  # noqa: B008, it is frozen
 ) -> Inventory:
     return Inventory(
         instances=instances,
         projects={project.id: project for project in projects},
         hypervisors=hypervisors,
+        contacts=contacts or {},
         topology=topology,
         parts={"hypervisors": bool(hypervisors), "projects": bool(projects)},
         listed_at=NOW,

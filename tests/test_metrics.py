@@ -43,6 +43,7 @@ def example() -> Snapshot:
         instance("6ce8-no-vantage", "10.0.0.11", project_id="77aa"),
         projects=(Project("5fa0", "shop", "default"), Project("00", "without instances", "default")),
         hypervisors=(Hypervisor("c1.example.com", up=True), Hypervisor("c2", up=False)),
+        contacts={"5fa0": "shop@example.org,ops@example.org", "00": "nobody@example.org"},
         topology=Topology(
             ports={"6ce7-blocked": (Port("n", "fa:16:3e:00:00:0a", {"10.0.0.10": "s"}, ("none",)),)},
             rules={"none": ()},
@@ -175,6 +176,7 @@ def test_the_docstring_shows_what_comes_out() -> None:
         instance("6ce1", "192.0.2.7", project_id="5fa0", hypervisor="compute-1", availability_zone="nova"),
         projects=(Project("5fa0", "selenium", "default"),),
         hypervisors=(Hypervisor("compute-1", up=True),),
+        contacts={"5fa0": "ops@example.org"},
     )
     targets = plan(there, config.Probe())
     before = judge(there, targets=targets, sweep=sweep({"192.0.2.7": Outcome(sent=1, received=1, rtt=0.001)}))

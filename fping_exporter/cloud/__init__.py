@@ -9,6 +9,7 @@ import msgspec
 from openstack.config.cloud_region import CloudRegion
 
 from fping_exporter.cloud.caller import Callers
+from fping_exporter.cloud.contacts import list_contacts
 from fping_exporter.cloud.hypervisors import find_host, list_nodes, placed
 from fping_exporter.cloud.neutron import list_security, list_topology
 from fping_exporter.cloud.projects import find_project, list_projects
@@ -49,6 +50,7 @@ class Cloud:
         self._identity = self._session.client("identity")
         self._network = self._session.client("network")
         self._names: Mapping[str, Project] = {}
+        self._users: Mapping[str, str] = {}
         self._instances: Mapping[str, Instance] = {}
         self._topology = Topology()
         self._host: str | None = None
@@ -76,6 +78,7 @@ class Cloud:
             instances |= self._servers(filters | ({"host": host} if host else {}), microversion)
         names = scope if scope is not None else self._part("projects", lambda: list_projects(self._identity))
         self._names = names or self._names or self._own()
+        parts = self._ask_keystone_for_contacts()
         fleet = self._part(
             "hypervisors", lambda: list_nodes(self._compute, microversion=microversion, host=host)
         )
@@ -84,10 +87,12 @@ class Cloud:
         return Inventory(
             instances=placed(self._instances.values(), nodes),
             projects=self._names,
+            contacts=self._contacts(),
             hypervisors=tuple(Hypervisor(node.name, node.up) for node in nodes),
             parts={
                 "hypervisors": fleet is not None,
                 "projects": names is not None,
+                **parts,
                 **self._ask_neutron(host),
             },
             topology=self._topology,
@@ -104,6 +109,20 @@ class Cloud:
             except ForbiddenError as error:
                 raise ForbiddenError(f"instances.host needs the right to list services ({error})") from error
         return self._host
+
+    def _ask_keystone_for_contacts(self) -> dict[str, bool]:
+        """Refresh the users' addresses if they are wanted; return whether they could be had."""
+        if not self._config.contacts_from_keystone:
+            return {}
+        users = self._part("contacts", lambda: list_contacts(self._identity))
+        self._users = users if users is not None else self._users
+        return {"contacts": users is not None}
+
+    def _contacts(self) -> dict[str, str]:
+        """Return whom to write to, by the project's id: whom the configuration names, else the users."""
+        ids = {name: project.id for project in self._names.values() for name in (project.name, project.id)}
+        given = self._config.contacts
+        return {**self._users, **{ids.get(project, project): email for project, email in given.items()}}
 
     def _ask_neutron(self, host: str | None) -> dict[str, bool]:
         """Refresh the topology; return which parts of it could be had. No Neutron, no parts."""
