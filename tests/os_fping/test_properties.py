@@ -1,17 +1,18 @@
 """Any query and any path: the API answers in Nova's form, with what Nova would have chosen."""
 
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from urllib.parse import quote_from_bytes, urlencode
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.datastructures import Headers
 
 from fping_exporter.web import nova
 from fping_exporter.web.nova import Fault, Version
-from tests.os_fping.exporter import Api
-from tests.os_fping.worlds import World
+from tests.os_fping.exporter import Api, serving
+from tests.os_fping.worlds import Recorder, StandinWorld, World
 
 IDS = st.sampled_from([f"00000000-0000-4000-8000-{number:012}" for number in range(1, 12)])
 TEXT = st.text(st.characters(exclude_characters=",", exclude_categories=["Cs"]), max_size=6)
@@ -19,6 +20,24 @@ LISTS = st.lists(IDS | TEXT, max_size=5).map(",".join)
 NAMES = st.sampled_from(["include", "exclude", "limit", "Include", "all_tenant", ""])
 QUERIES = st.lists(st.tuples(NAMES, LISTS), max_size=5)
 many = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """The stand-in alone: what is read of a request is the same everywhere."""
+    with Recorder() as standin:
+        yield StandinWorld(standin)
+
+
+@pytest.fixture(scope="module")
+def api(world: World) -> Iterator[Api]:
+    with serving(world.region(), prober=world.prober) as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def alpha(world: World) -> str:
+    return world.token("alpha")
 
 
 def chosen(ids: set[str], query: Mapping[str, str]) -> set[str]:
