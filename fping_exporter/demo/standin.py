@@ -180,7 +180,7 @@ class Standin:
                 policy = f"os_compute_api:{what}:list"
                 return _fault(403, "forbidden", f"Policy doesn't allow {policy} to be performed.")
             case ["os-services"]:
-                return Answer(200, {"services": self._services()})
+                return Answer(200, {"services": self._services(request.query)})
             case ["os-hypervisors", "detail"]:
                 return self._list_hypervisors(request, microversion)
         return _fault(404, "itemNotFound", "The resource could not be found.")
@@ -196,6 +196,9 @@ class Standin:
             return _fault(403, "forbidden", f"Policy doesn't allow {policy} to be performed.")
         elif project := query.get("project_id"):
             servers = [server for server in servers if server.project_id == project]
+        if nodes is not None and (host := query.get("host")):
+            on_host = {node.name for node in nodes.values() if node.host == host}
+            servers = [server for server in servers if server.node in on_host]
         ids = [server.id for server in servers]
         start = 0
         if marker := query.get("marker"):
@@ -205,7 +208,7 @@ class Standin:
         page = servers[start : start + self._limit(query)]
         return Answer(200, {"servers": [self._detail(server, microversion, nodes) for server in page]})
 
-    def _services(self) -> list[dict[str, Any]]:
+    def _services(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
         return [
             {
                 "id": host,
@@ -217,6 +220,7 @@ class Standin:
                 "disabled_reason": None,
             }
             for host, up in {node.host: node.up for node in self.nodes}.items()
+            if query.get("host") in {None, host}
         ]
 
     def _list_hypervisors(self, request: Request, microversion: int) -> Answer:
@@ -233,6 +237,13 @@ class Standin:
             }
             for number, node in enumerate(self.nodes, start=1)
         ]
+        if pattern := query.get("hypervisor_hostname_pattern"):
+            if "limit" in query:
+                return _fault(400, "badRequest", "Paging with hypervisor_hostname_pattern is not supported.")
+            found = [entry for entry in entries if pattern in str(entry["hypervisor_hostname"])]
+            if not found:
+                return _fault(404, "itemNotFound", f"No hypervisor matching '{pattern}' could be found.")
+            return Answer(200, {"hypervisors": found})
         more = [{"rel": "next", "href": f"{self.url}{request.path}?marker={stop}"}]
         links = {"hypervisors_links": more} if stop < len(self.nodes) else {}
         return Answer(200, {"hypervisors": entries[start:stop], **links})

@@ -83,13 +83,15 @@ def connect(standin: Standin, user: User = ADMIN, **settings: Any) -> Listed:
     return Listed(cloud, slept, observed)
 
 
-def make_servers(count: int, *, project: Project = ALPHA, **changes: Any) -> list[Server]:
+def make_servers(
+    count: int, *, project: Project = ALPHA, node: str = "kvm-1.example", **changes: Any
+) -> list[Server]:
     return [
         Server(
             id=f"{project.name}-{number:04}",
             name=f"vm-{number}",
             project_id=project.id,
-            node="kvm-1.example",
+            node=node,
             addresses=(Address(f"127.1.0.{number}", 4, AddressKind.FIXED, "net"),),
             created=f"2026-01-01T00:{number // 60:02}:{number % 60:02}Z",
             **changes,

@@ -1,0 +1,90 @@
+"""The stand-in of a cloud, with as much of a Neutron as the exporter asks for."""
+
+from typing import Any
+
+import msgspec
+
+from fping_exporter.demo.http import Answer, Request
+from fping_exporter.demo.standin import Server
+from tests.cloud.faulty import TOKENS, FaultyCloud
+
+__all__ = ["GROUPS", "NETWORKS", "PORTS", "NeutronCloud", "group", "port", "rule"]
+
+_ROOT = "/network/v2.0/"
+PORTS, GROUPS, NETWORKS = (_ROOT + what for what in ("ports", "security-groups", "networks"))
+
+
+class NeutronCloud(FaultyCloud):
+    """Holds lists of objects as Neutron shows them, by the name of the list."""
+
+    def __init__(self, *servers: Server) -> None:
+        super().__init__(*servers)
+        self.network: dict[str, list[dict[str, Any]]] = {
+            kind: [] for kind in ("ports", "networks", "security_groups", "address_groups")
+        }
+        self.page = 1000
+        self.rewrite(TOKENS, self._with_network)
+
+    def _with_network(self, body: Any) -> Any:
+        entry = {"interface": "public", "region": "RegionOne", "region_id": "RegionOne", "id": "n"}
+        endpoint = entry | {"url": f"{self.url}/network"}
+        body["token"]["catalog"].append({"type": "network", "name": "neutron", "endpoints": [endpoint]})
+        return body
+
+    def answer(self, request: Request) -> Answer:
+        answer = super().answer(request)
+        if answer.status != 404 or not request.path.startswith("/network"):
+            return answer
+        if request.path.rstrip("/") == "/network":
+            link = {"rel": "self", "href": f"{self.url}{_ROOT}"}
+            return Answer(200, {"versions": [{"id": "v2.0", "status": "CURRENT", "links": [link]}]})
+        return self._list(request.path.removeprefix(_ROOT).replace("-", "_"), request)
+
+    def _list(self, kind: str, request: Request) -> Answer:
+        query = dict(request.query)
+        query.pop("fields", None)
+        limit = min(int(query.pop("limit", self.page)), self.page)
+        marker = query.pop("marker", None)
+        entries = [
+            entry
+            for entry in self.network[kind]
+            if all(str(entry.get(key, "")) == value for key, value in query.items())
+        ]
+        start = 1 + [entry["id"] for entry in entries].index(marker) if marker else 0
+        page = entries[start : start + limit]
+        links = [{"rel": "next", "href": "x"}] if len(page) == limit else []
+        return Answer(200, msgspec.json.encode({kind: page, f"{kind}_links": links}))
+
+
+def port(
+    id_: str, *ips: str, device: str = "", owner: str = "compute:nova", **changes: Any
+) -> dict[str, Any]:
+    return {
+        "id": id_,
+        "device_id": device,
+        "device_owner": owner,
+        "network_id": "net",
+        "mac_address": f"mac-{id_}",
+        "fixed_ips": [{"ip_address": ip, "subnet_id": "sub6" if ":" in ip else "sub4"} for ip in ips],
+        "allowed_address_pairs": [],
+        "security_groups": ["default"],
+        "port_security_enabled": True,
+    } | changes
+
+
+def rule(**changes: Any) -> dict[str, Any]:
+    """A rule that admits everything of IPv4, but for what is given."""
+    return {
+        "direction": "ingress",
+        "ethertype": "IPv4",
+        "protocol": None,
+        "port_range_min": None,
+        "port_range_max": None,
+        "remote_ip_prefix": None,
+        "remote_group_id": None,
+        "remote_address_group_id": None,
+    } | changes
+
+
+def group(id_: str, *rules: dict[str, Any]) -> dict[str, Any]:
+    return {"id": id_, "security_group_rules": list(rules)}

@@ -1,0 +1,170 @@
+"""What is read of Neutron, what is asked of it, and what is left when it is away."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from fping_exporter.config import Instances, Probe
+from fping_exporter.demo.http import Answer
+from fping_exporter.model import Inventory, Network, Port, SecurityRule, Topology
+from tests.cloud.faulty import connect, make_servers
+from tests.cloud.neutron import GROUPS, NETWORKS, PORTS, NeutronCloud, group, port, rule
+
+FORBIDDEN = Answer(403, {"NeutronError": {"type": "PolicyNotAuthorized", "message": "no", "detail": ""}})
+AWAY = Answer(503, {"NeutronError": {"type": "x", "message": "away", "detail": ""}})
+NAMESPACES = Probe(vantages=("local", "qdhcp"))
+
+
+@pytest.fixture
+def standin() -> Iterator[NeutronCloud]:
+    with NeutronCloud(*make_servers(2)) as cloud:
+        cloud.network["ports"] = [
+            port("1", "10.0.0.5", "FD00:0::5", device="vm"),
+            port("2", "10.0.0.6", device="vm", port_security_enabled=False, network_id="net2"),
+            port("3", "10.0.0.1", device="r1", owner="network:router_interface", security_groups=[]),
+            port("4", "fd00::1", device="r2", owner="network:router_interface_distributed"),
+            port("5", "10.0.0.2", device="dhcp", owner="network:dhcp", security_groups=[]),
+            port("6", "10.0.0.9", owner=""),
+        ]
+        cloud.network["networks"] = [
+            {"id": "net", "name": "private", "router:external": False, "shared": False},
+            {"id": "net2", "name": "public", "router:external": True, "shared": True},
+        ]
+        cloud.network["security_groups"] = [group("default", rule(remote_group_id="default"))]
+        yield cloud
+
+
+def topology(standin: NeutronCloud, probe: Probe = Probe()) -> Topology:  # noqa: B008, it is frozen
+    inventory = connect(standin, probe=probe).cloud.inventory()
+    assert inventory.parts["ports"]
+    assert inventory.parts["security_groups"]
+    return inventory.topology
+
+
+def test_ports_networks_and_routers(standin: NeutronCloud) -> None:
+    got = topology(standin, NAMESPACES)
+    assert got.ports == {
+        "vm": (
+            Port("net", "mac-1", {"10.0.0.5": "sub4", "fd00::5": "sub6"}, ("default",)),
+            Port("net2", "mac-2", {"10.0.0.6": "sub4"}, None),
+        )
+    }
+    assert got.networks == {
+        "net": Network("net", "private", external=False, shared=False),
+        "net2": Network("net2", "public", external=True, shared=True),
+    }
+    assert got.routers == {"sub4": ("r1",), "sub6": ("r2",)}
+    assert got.distributed == {"r2"}
+    assert got.members == {"default": {"10.0.0.5", "fd00::5", "10.0.0.6", "fd00::1", "10.0.0.9"}}
+
+
+def test_only_what_is_needed_is_asked(standin: NeutronCloud) -> None:
+    topology(standin)
+    assert [len(standin.asked(path)) for path in (PORTS, GROUPS, NETWORKS)] == [1, 1, 0]
+    assert all("fields" in request.query for request in standin.asked(PORTS) + standin.asked(GROUPS))
+
+
+def test_lists_come_in_pages(standin: NeutronCloud) -> None:
+    whole = topology(standin)
+    standin.page = 2
+    assert topology(standin) == whole
+    assert [request.query.get("marker") for request in standin.asked(PORTS)] == [None, None, "2", "4", "6"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (rule(), SecurityRule(4)),
+        (rule(direction="egress"), None),
+        (rule(ethertype="IPv6"), SecurityRule(6)),
+        *((rule(protocol=protocol), SecurityRule(4)) for protocol in ("icmp", "ICMP", "1", 1, "any", 0, "0")),
+        *((rule(protocol=protocol), None) for protocol in ("tcp", "6", "udp", 17, "igmp")),
+        *(
+            (rule(protocol=protocol, ethertype="IPv6"), SecurityRule(6))
+            for protocol in ("icmp", "icmpv6", "ipv6-icmp", "58", 58)
+        ),
+        (rule(protocol="icmp", port_range_min=8), SecurityRule(4)),
+        (rule(protocol="icmp", port_range_min=8, port_range_max=0), SecurityRule(4)),
+        (rule(protocol="icmp", port_range_min=8, port_range_max=1), None),
+        (rule(protocol="icmp", port_range_min=0), None),
+        (rule(protocol="icmp", port_range_min=128), None),
+        (rule(protocol="icmp", port_range_min=0, port_range_max=255), None),
+        (rule(protocol="icmpv6", ethertype="IPv6", port_range_min=128), SecurityRule(6)),
+        (rule(protocol="icmpv6", ethertype="IPv6", port_range_min=8), None),
+        (rule(remote_ip_prefix="10.0.0.0/8"), SecurityRule(4, prefix="10.0.0.0/8")),
+        (rule(remote_group_id="g"), SecurityRule(4, group="g")),
+    ],
+)
+def test_rules_that_admit_an_echo_request(
+    standin: NeutronCloud, given: dict[str, Any], expected: SecurityRule | None
+) -> None:
+    standin.network["security_groups"] = [group("default", given)]
+    assert topology(standin).rules == {"default": (expected,) if expected else ()}
+
+
+def test_members_have_allowed_address_pairs_too(standin: NeutronCloud) -> None:
+    pairs = [{"ip_address": "10.1.0.0/24"}, {"ip_address": "10.2.0.1"}, {"ip_address": "odd"}]
+    standin.network["ports"] = [port("1", "10.0.0.5", device="vm", allowed_address_pairs=pairs)]
+    assert topology(standin).members == {"default": {"10.0.0.5", "10.1.0.0/24", "10.2.0.1"}}
+
+
+def test_address_groups_are_asked_for_if_a_rule_names_one(standin: NeutronCloud) -> None:
+    standin.network["address_groups"] = [{"id": "a", "addresses": ["192.0.2.0/24", "odd"]}]
+    assert topology(standin).address_groups == {}
+    standin.network["security_groups"] = [group("default", rule(remote_address_group_id="a"))]
+    assert topology(standin).address_groups == {"a": ("192.0.2.0/24",)}
+
+
+def test_one_host_has_its_own_ports_listed_only(standin: NeutronCloud) -> None:
+    standin.network["ports"][0]["binding:host_id"] = "kvm-1"
+    listed = connect(standin, probe=Probe(vantages=("qrouter",)), instances=Instances(host="kvm-1"))
+    got = listed.cloud.inventory().topology
+    assert [port.mac for port in got.ports["vm"]] == ["mac-1"]
+    assert got.routers == {"sub4": ("r1",), "sub6": ("r2",)}
+    assert got.members == {}, "those on other hosts are not known"
+
+
+def unanswered(inventory: Inventory) -> set[str]:
+    return {part for part, had in inventory.parts.items() if not had}
+
+
+def test_neutron_away_the_last_answer_stays_in_use(standin: NeutronCloud) -> None:
+    cloud = connect(standin).cloud
+    before = cloud.inventory().topology
+    standin.fail(PORTS, *[AWAY] * 4)
+    away = cloud.inventory()
+    assert unanswered(away) == {"ports", "security_groups"}
+    assert away.topology == before
+    assert len(away.instances) == 2
+
+
+def test_groups_away_ports_are_still_refreshed(standin: NeutronCloud) -> None:
+    cloud = connect(standin).cloud
+    before = cloud.inventory().topology
+    standin.network["ports"].append(port("7", "10.0.0.7", device="new"))
+    standin.fail(GROUPS, *[AWAY] * 4)
+    away = cloud.inventory()
+    assert unanswered(away) == {"security_groups"}
+    assert set(away.topology.ports) == {"vm", "new"}
+    assert away.topology.rules == before.rules
+
+
+@pytest.mark.parametrize("path", [PORTS, GROUPS, NETWORKS])
+def test_without_the_right_nothing_is_claimed(
+    standin: NeutronCloud, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    standin.fail(path, *[FORBIDDEN] * 9)
+    cloud = connect(standin, probe=NAMESPACES).cloud
+    for _ in range(2):
+        got = cloud.inventory()
+    assert "security_groups" in unanswered(got)
+    assert got.topology.rules == {}
+    assert len([record for record in caplog.records if "no right" in record.message]) == 1
+
+
+def test_an_answer_that_is_no_list_is_a_part_that_is_missing(standin: NeutronCloud) -> None:
+    standin.fail(PORTS, Answer(200, {"ports": [{"id": 1}]}))
+    assert unanswered(connect(standin).cloud.inventory()) == {"ports", "security_groups"}
+    standin.fail(PORTS, Answer(200, {"something": []}))
+    assert unanswered(connect(standin).cloud.inventory()) == {"ports", "security_groups"}
