@@ -8,6 +8,9 @@ import signal
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from types import FrameType
+from typing import NoReturn
+
+from tqdm import tqdm
 
 from fping_exporter import __version__, config, report
 from fping_exporter.cloud import Cloud
@@ -166,14 +169,23 @@ _M_MMAP_THRESHOLD = -3
 def list(args: argparse.Namespace, settings: Config) -> int:  # noqa: A001, commands are named as users call them
     """Ping the instances once and print what answered."""
     check_permission()
-    inventory = select(Cloud(settings).inventory(), settings.instances)
-    snapshot = take_snapshot(
-        inventory,
-        prober=make_prober(settings.probe),
-        probe=settings.probe,
-        instances=settings.instances,
-    )
+    with _bar("listing", unit=" answers") as bar:
+        cloud = Cloud(settings, observe=lambda _service, _code: bar.update())
+        inventory = select(cloud.inventory(), settings.instances)
+    addresses = sum(len(instance.addresses) for instance in inventory.instances)
+    with _bar("pinging", unit=" replies", total=addresses * settings.probe.count) as bar:
+        snapshot = take_snapshot(
+            inventory,
+            prober=make_prober(settings.probe, progress=bar.update),
+            probe=settings.probe,
+            instances=settings.instances,
+        )
     silent = report.silent(snapshot.verdicts)
     shown = silent if args.silent else snapshot.verdicts
     print(report.as_json(snapshot, shown) if args.json else report.as_table(snapshot, shown))
     return EXIT_SILENT if silent else 0
+
+
+def _bar(what: str, *, unit: str, total: int | None = None) -> "tqdm[NoReturn]":
+    """Return a progress bar on standard error, if that is a terminal and the work takes a second or more."""
+    return tqdm(desc=what, unit=unit, total=total, leave=False, delay=1, disable=None)

@@ -26,7 +26,7 @@ __all__ = ["Client", "Observe", "Session", "connect"]
 
 logger = logging.getLogger(__name__)
 
-Observe = Callable[[str, int], None]
+Observe = Callable[[str, int], object]
 """Called with the service (``compute``, ``identity``) and the status code of every response."""
 
 _T = TypeVar("_T")

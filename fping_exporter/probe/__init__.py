@@ -6,7 +6,7 @@ from typing import Protocol
 from fping_exporter import config
 from fping_exporter.model import Sweep, Target
 from fping_exporter.probe.multiping import MultipingProber
-from fping_exporter.probe.pacing import Pacer
+from fping_exporter.probe.pacing import Pacer, Progress
 from fping_exporter.probe.sockets import Kind, check_permission
 from fping_exporter.probe.sweep import SweepProber
 from fping_exporter.probe.vantage import open_from
@@ -27,10 +27,12 @@ class Prober(Protocol):
         ...
 
 
-def make_prober(settings: config.Probe) -> Prober:
+def make_prober(settings: config.Probe, *, progress: Progress | None = None) -> Prober:
     """Make the engine that the configuration names; what it sends, in all threads, stays below `rate`."""
     pacer = Pacer(rate=settings.rate)
     timeout, count, retries = settings.timeout, settings.count, settings.retries
     if settings.engine == "multiping":
-        return MultipingProber(timeout=timeout, count=count, retries=retries, pacer=pacer)
-    return SweepProber(timeout=timeout, count=count, retries=retries, pacer=pacer, opener=open_from)
+        return MultipingProber(timeout=timeout, count=count, retries=retries, pacer=pacer, progress=progress)
+    return SweepProber(
+        timeout=timeout, count=count, retries=retries, pacer=pacer, opener=open_from, progress=progress
+    )

@@ -11,7 +11,7 @@ import msgspec
 
 from fping_exporter.errors import ProbeError
 from fping_exporter.model import LOCAL, Outcome, Sweep, Target
-from fping_exporter.probe.pacing import Pacer
+from fping_exporter.probe.pacing import Pacer, Progress
 from fping_exporter.probe.sockets import permission_error, socket_address
 
 __all__ = ["MultipingProber"]
@@ -32,12 +32,15 @@ class MultipingProber:
     are unreachable whom the kernel would not send to.
     """
 
-    def __init__(self, *, timeout: float, count: int, retries: int, pacer: Pacer) -> None:
+    def __init__(
+        self, *, timeout: float, count: int, retries: int, pacer: Pacer, progress: Progress | None = None
+    ) -> None:
         """Wait `timeout` seconds for each reply; `retries` are rounds beyond the `count` packets."""
         self._timeout = timeout
         self._count = count
         self._retries = retries
         self._pacer = pacer
+        self._progress = progress
         self._raw = threading.Lock()
 
     def probe(self, targets: Collection[Target]) -> Sweep:
@@ -93,6 +96,8 @@ class MultipingProber:
                 except icmplib.ICMPLibError as error:  # no socket, such as without IPv6
                     refusals.append(error)
                     return _NOT_SENT
+            if self._progress:
+                self._progress(host.packets_received)
             return Outcome(
                 sent=host.packets_sent,
                 received=host.packets_received,

@@ -1,10 +1,13 @@
-"""The limit on packets per second that all sweeps share."""
+"""How fast all sweeps together may go, and how far one has come."""
 
 import threading
 import time
 from collections.abc import Callable
 
-__all__ = ["Pacer"]
+__all__ = ["Pacer", "Progress"]
+
+Progress = Callable[[int], object]
+"""Called while a sweep goes on with the number of packets that were answered since the last call."""
 
 _BURST = 0.01
 """Seconds of unused time that may be made up for: a sleep that took longer costs no throughput."""

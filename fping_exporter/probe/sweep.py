@@ -16,7 +16,7 @@ import msgspec
 from fping_exporter.errors import ProbeError
 from fping_exporter.model import LOCAL, Family, Outcome, Sweep, Target
 from fping_exporter.probe import packet
-from fping_exporter.probe.pacing import Pacer
+from fping_exporter.probe.pacing import Pacer, Progress
 from fping_exporter.probe.sockets import IcmpSocket, Opener, SocketAddress, open_local, socket_address
 
 __all__ = ["SweepProber"]
@@ -58,7 +58,14 @@ class SweepProber:
     """
 
     def __init__(
-        self, *, timeout: float, count: int, retries: int, pacer: Pacer, opener: Opener = open_local
+        self,
+        *,
+        timeout: float,
+        count: int,
+        retries: int,
+        pacer: Pacer,
+        opener: Opener = open_local,
+        progress: Progress | None = None,
     ) -> None:
         """Wait `timeout` seconds for each reply; `retries` are rounds beyond the `count` packets."""
         self._timeout = timeout
@@ -66,12 +73,13 @@ class SweepProber:
         self._retries = retries
         self._pacer = pacer
         self._opener = opener
+        self._progress = progress
         self._told: set[str] = set()
 
     def probe(self, targets: Collection[Target]) -> Sweep:
         """Ask every target, each once a round, as Prober says. Safe to call from several threads."""
         started_at, start = time.time(), time.monotonic()
-        conversation = _Conversation(pacer=self._pacer, timeout=self._timeout)
+        conversation = _Conversation(pacer=self._pacer, timeout=self._timeout, progress=self._progress)
         with conversation:
             asks = self._prepare(targets, conversation)
             distinct = conversation.asks()
@@ -173,10 +181,11 @@ class _Ask(msgspec.Struct, gc=False):
 class _Conversation:
     """The packets of one sweep, out and in."""
 
-    def __init__(self, *, pacer: Pacer, timeout: float) -> None:
+    def __init__(self, *, pacer: Pacer, timeout: float, progress: Progress | None) -> None:
         self.rejected: Counter[str] = Counter()
         self._pacer = pacer
         self._timeout = timeout
+        self._progress = progress
         self._selector = selectors.DefaultSelector()
         self._sockets = contextlib.ExitStack()
         self._lanes: list[_Lane] = []
@@ -267,7 +276,7 @@ class _Conversation:
 
     def _receive(self, timeout: float) -> None:
         """Read all that is there, after up to `timeout` seconds if there is nothing."""
-        self._unheard = 0
+        self._unheard = booked = 0
         for key, _ in self._selector.select(timeout):
             lane: _Lane = key.data
             for answer, address, arrived in lane.sock.receive():
@@ -277,6 +286,10 @@ class _Conversation:
                     fault = _take_error(lane, answer)
                 if fault:
                     self.rejected[fault] += 1
+                else:
+                    booked += 1
+        if booked and self._progress:
+            self._progress(booked)
 
 
 def _take_reply(lane: _Lane, reply: packet.EchoReply, address: SocketAddress, arrived: int) -> str | None:
