@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-SLOW := netns or lab or e2e or browser or fuzz or fuzz
+SLOW := netns or lab or e2e or browser or fuzz
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-netns test-e2e test-lab test-fuzz check format bench lab-up lab-down lock apt
