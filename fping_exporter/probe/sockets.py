@@ -93,12 +93,13 @@ class IcmpSocket:
         sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         _enlarge(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF)
         _enlarge(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF)
+        # Without it, the kernel keeps from a raw socket that there was no room for a packet.
+        sock.setsockopt(*_RECVERR[family], 1)
         if kind is Kind.RAW:
             self.ident = secrets.randbelow(0xFFFF) + 1
             _filter_types(sock, family)
             _filter_ident(sock, family, self.ident)
         else:
-            sock.setsockopt(*_RECVERR[family], 1)
             self.ident = _bind_ident(sock)
         self.room = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // _BOOKED_BYTES
         """Packets that the receive buffer holds for certain."""
@@ -120,7 +121,7 @@ class IcmpSocket:
         try:
             self._sendto(data, address)
         except OSError:
-            # A datagram socket reports an ICMP error about an earlier packet on the next call,
+            # An ICMP error about an earlier packet, even another program's, is reported on the next call,
             # whomever that is for. Only with an empty error queue is it this packet's own.
             for _ in range(_SEND_TRIES):
                 if not self._fetch_errors():
@@ -149,15 +150,15 @@ class IcmpSocket:
             answer = packet.parse(family, data, start)
             if answer is not None and answer.ident == ident:
                 yield answer, address, _arrival(ancillary, clock_offset)
-        if self.kind is Kind.DATAGRAM:
-            self._fetch_errors()
-            errors, self._errors = self._errors, []
-            yield from errors
+        self._fetch_errors()
+        errors, self._errors = self._errors, []
+        yield from errors
 
     def _fetch_errors(self) -> bool:
-        """Take what stands in the error queue; return whether anything did."""
-        if self.kind is Kind.RAW:
-            return False
+        """Take what stands in the error queue; return whether anything did.
+
+        To a raw socket, the same comes as a packet too.
+        """
         fetched = False
         for _ in range(_AT_ONCE):
             try:
@@ -167,7 +168,7 @@ class IcmpSocket:
             except OSError:
                 break
             fetched = True
-            if not self._reports_loss(ancillary):
+            if self.kind is Kind.RAW or not self._reports_loss(ancillary):
                 continue
             error = packet.parse_request(self.family, data, destination=address[0])
             if error is not None and error.ident == self.ident:

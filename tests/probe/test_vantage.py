@@ -1,0 +1,263 @@
+"""Vantages: sockets in namespaces, what one that fails costs, and many of them at once."""
+
+import contextlib
+import statistics
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from fping_exporter import config
+from fping_exporter.duration import Duration
+from fping_exporter.errors import ProbeError
+from fping_exporter.judge import take_snapshot
+from fping_exporter.model import LOCAL, Outcome, Port, Sweep, Target, Topology
+from fping_exporter.probe import make_prober, neighbours
+from fping_exporter.probe.vantage import find_namespaces, open_from, source_addresses
+from tests.build import address, instance, inventory
+from tests.netns import Namespace, need_root
+
+pytestmark = pytest.mark.netns
+
+CANNOT = Outcome(sent=0, received=0, rtt=None, unreachable=True)
+
+
+class Vantage(Namespace):
+    """A namespace named as Neutron's are, to which `guests` answer behind a link of their own."""
+
+    def __init__(self, kind: str, *guests: str) -> None:
+        super().__init__("")
+        self.name = f"{kind}-{uuid.uuid4()}"
+        self._guests = guests
+        self._far = Namespace("")
+        self._far.name = f"guests-{self.name[-12:]}"
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._far.__enter__()
+        self.ip(
+            f"link add tap0 type veth peer name eth0 netns {self._far.name}",
+            "link set tap0 up",
+            "addr add 10.0.0.2/16 dev tap0",
+            "addr add fd00::2/64 dev tap0 nodad",
+        )
+        self._far.ip(
+            "link set eth0 up",
+            *(
+                f"addr add {guest}/{64 if ':' in guest else 16} dev eth0{_dad(guest)}"
+                for guest in self._guests
+            ),
+        )
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self._far.__exit__(*args)
+        with contextlib.suppress(RuntimeError):  # a test deletes it
+            super().__exit__(*args)
+
+    def target(self, ip: str) -> Target:
+        return Target(self.name, ip)
+
+
+def _dad(guest: str) -> str:
+    return " nodad" if ":" in guest else ""
+
+
+@pytest.fixture(autouse=True)
+def _root() -> None:
+    need_root()
+
+
+def sweep(*targets: Target, timeout: float = 0.3, rate: int = 20_000) -> Sweep:
+    probe = config.Probe(timeout=Duration(timeout), retries=0, rate=rate, vantages="auto")
+    return make_prober(probe).probe(targets)
+
+
+def descriptors() -> list[str]:
+    return sorted(entry.name for entry in Path("/proc/self/fd").iterdir())
+
+
+def test_one_address_in_two_networks_has_two_outcomes() -> None:
+    with Vantage("qdhcp", "10.0.0.5") as one, Vantage("qdhcp", "10.0.0.6") as other:
+        got = sweep(one.target("10.0.0.5"), other.target("10.0.0.5"), one.target("10.0.0.6"))
+    assert [outcome.alive for outcome in got.outcomes.values()] == [True, False, False]
+    assert (got.sent, got.received) == (3, 1)
+
+
+def test_ipv6() -> None:
+    with Vantage("ovnmeta", "fd00::5") as one, Vantage("qrouter", "10.0.0.6") as other:
+        got = sweep(one.target("fd00::5"), other.target("fd00::5"), Target(LOCAL, "::1"))
+    assert [outcome.alive for outcome in got.outcomes.values()] == [True, False, True]
+
+
+def test_a_namespace_is_found_by_kind_and_only_if_it_is_neutrons() -> None:
+    with Vantage("qdhcp") as one, Vantage("ovnmeta") as other, Vantage("vms") as foreign:
+        found = find_namespaces({"local", "qdhcp", "ovnmeta", "qrouter"})
+        assert {one.name, other.name} <= found
+        assert foreign.name not in found
+        assert other.name not in find_namespaces({"qdhcp"})
+
+
+@pytest.mark.parametrize("name", ["qdhcp-../../proc/1/ns/net", "vms", "", "qdhcp-", "/proc/self/ns/net"])
+def test_no_other_path_is_ever_opened(name: str) -> None:
+    with pytest.raises(ProbeError, match="not a vantage"):
+        open_from(name, 4)
+
+
+def test_this_thread_stays_where_it_is_and_none_is_left() -> None:
+    here = Path("/proc/thread-self/ns/net").readlink()
+    threads = threading.active_count()
+    with Vantage("qdhcp", "10.0.0.5") as one:
+        sweep(one.target("10.0.0.5"))
+        assert Path("/proc/thread-self/ns/net").readlink() == here
+    assert threading.active_count() == threads
+
+
+def test_a_namespace_that_is_gone_costs_its_own_targets(caplog: pytest.LogCaptureFixture) -> None:
+    with Vantage("qdhcp", "10.0.0.5") as one, Vantage("qdhcp", "10.0.0.5") as other:
+        subprocess.run(["ip", "netns", "del", other.name], check=True)
+        got = sweep(one.target("10.0.0.5"), other.target("10.0.0.5"))
+        assert got.outcomes[one.target("10.0.0.5")].alive
+        assert got.outcomes[other.target("10.0.0.5")] == CANNOT
+        assert sweep(other.target("10.0.0.5")).outcomes == {other.target("10.0.0.5"): CANNOT}
+    assert f"the network namespace {other.name} is gone" in caplog.text
+
+
+def test_what_is_no_namespace_costs_its_own_targets(caplog: pytest.LogCaptureFixture) -> None:
+    path = Path("/run/netns", f"qdhcp-{uuid.uuid4()}")
+    path.touch()
+    try:
+        target = Target(path.name, "10.0.0.5")
+        assert sweep(target).outcomes == {target: CANNOT}
+    finally:
+        path.unlink()
+    assert "cannot be entered: Invalid argument" in caplog.text
+
+
+def test_a_namespace_deleted_in_the_middle_of_a_sweep_costs_its_own_targets() -> None:
+    silent = [f"10.0.1.{number}" for number in range(1, 50)]
+    with Vantage("qdhcp", "10.0.0.5") as one, Vantage("qdhcp", "10.0.0.5") as other:
+        deletion = threading.Timer(
+            0.2, lambda: subprocess.run(["ip", "netns", "del", other.name], check=True)
+        )
+        deletion.start()
+        got = sweep(
+            *map(other.target, silent), one.target("10.0.0.5"), *map(one.target, silent), timeout=1, rate=200
+        )
+        deletion.join()
+        assert got.outcomes[one.target("10.0.0.5")].alive
+        assert sum(outcome.alive for outcome in got.outcomes.values()) == 1
+
+
+def test_a_namespace_without_a_way_there_is_no_vantage() -> None:
+    """A DHCP namespace has no route to a subnet without DHCP; a router on standby has no addresses."""
+    with Vantage("qdhcp", "10.0.0.5") as one:
+        target = one.target("192.0.2.5")
+        assert sweep(target).outcomes == {target: CANNOT}
+        assert not CANNOT.tells_of(target)
+
+
+def test_the_address_that_is_sent_from() -> None:
+    with Vantage("qdhcp") as one:
+        targets = [one.target("10.0.0.5"), one.target("fd00::5"), Target(LOCAL, "127.9.9.9")]
+        lost = [one.target("192.0.2.1"), one.target("odd"), Target("qdhcp-none", "10.0.0.5")]
+        assert source_addresses([*targets, *lost]) == dict(
+            zip(targets, ["10.0.0.2", "fd00::2", "127.0.0.1"], strict=True)
+        )
+
+
+def test_the_right_that_is_missing_is_named_once() -> None:
+    program = """
+import sys
+from fping_exporter import config
+from fping_exporter.model import Target
+from fping_exporter.probe import make_prober
+prober = make_prober(config.Probe(vantages="auto"))
+for _ in range(2):
+    print(prober.probe([Target(name, "10.0.0.5") for name in sys.argv[1:]]).sent)
+"""
+    with Vantage("qdhcp") as one, Vantage("qdhcp") as other:
+        done = subprocess.run(
+            ["setpriv", "--bounding-set=-sys_admin", sys.executable, "-c", program, one.name, other.name],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert done.stdout == "0\n0\n"
+    assert done.stderr.count("CAP_SYS_ADMIN") == 1
+
+
+@contextlib.contextmanager
+def room_for_neighbours(number: int) -> Iterator[None]:
+    """Set the limits, which are the machine's, in the kernel's own proportion, and set them back."""
+    limits = {
+        Path(f"/proc/sys/net/ipv{version}/neigh/default/gc_thresh{level}"): number // part
+        for version in (4, 6)
+        for level, part in ((3, 1), (2, 2), (1, 8))
+    }
+    paths, before = list(limits), [path.read_text() for path in limits]
+    try:
+        for path, limit in limits.items():
+            path.write_text(str(limit))
+        yield
+    finally:
+        for path, value in zip(paths, before, strict=True):
+            path.write_text(value)
+
+
+def test_two_hundred_namespaces_in_one_sweep() -> None:
+    """The sweep takes its timeout and half a second at most, unless the machine has other work."""
+    guests = [f"10.0.0.{10 + number}" for number in range(20)]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(room_for_neighbours(16_384))
+        # In every network, some of the addresses that live in all the others are silent.
+        there = [
+            stack.enter_context(
+                Vantage("qdhcp", *(guest for number, guest in enumerate(guests) if (number + place) % 10))
+            )
+            for place in range(200)
+        ]
+        truth = {
+            vantage.target(guest): bool((number + place) % 10)
+            for place, vantage in enumerate(there)
+            for number, guest in enumerate(guests)
+        }
+        before = descriptors()
+        durations = []
+        for _ in range(20):
+            got = sweep(*truth, timeout=1)
+            durations.append(got.duration)
+            assert {target: outcome.alive for target, outcome in got.outcomes.items()} == truth
+            assert descriptors() == before
+    assert statistics.median(durations) <= 1.5, durations
+
+
+def test_a_full_neighbour_table_makes_nobody_silent() -> None:
+    """The kernel keeps who has answered for half a minute: the others cannot be asked meanwhile."""
+    guests = [f"10.0.{number // 250 + 1}.{number % 250 + 1}" for number in range(3000)]
+    with room_for_neighbours(1024), Vantage("qdhcp", *guests) as vantage:
+        overflows = neighbours.count_overflows()
+        got = sweep(*map(vantage.target, guests), timeout=1)
+        overflows = neighbours.count_overflows() - overflows
+    told = [outcome for target, outcome in got.outcomes.items() if outcome.tells_of(target)]
+    assert overflows > 0
+    assert all(outcome.alive for outcome in told)
+    assert len(told) > 500
+
+
+def test_a_full_neighbour_table_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    guests = [f"10.0.{number // 250 + 1}.{number % 250 + 1}" for number in range(200)]
+    probe = config.Probe(timeout=Duration(0.3), retries=0, vantages=("qdhcp",))
+    with room_for_neighbours(64), Vantage("qdhcp", *guests) as vantage:
+        network = vantage.name.partition("-")[2]
+        port = Port(network, "", dict.fromkeys(guests, "subnet"), ())
+        there = inventory(instance("a", *map(address, guests)), topology=Topology(ports={"a": (port,)}))
+        snapshot = take_snapshot(there, prober=make_prober(probe), probe=probe)
+    assert snapshot.sweep.overflows > 0
+    assert "net.ipv4.neigh.default.gc_thresh3" in caplog.text
+    assert snapshot.verdicts[0].alive
