@@ -182,8 +182,8 @@ class Client:
         """Return the body of GET `path` as somebody else gets it, whose token is in the headers `identity`.
 
         The own credentials find the service in their catalog, and are not sent to it; AuthError
-        is about `identity`. Asked once, since somebody waits: `timeout` is the seconds
-        that the service may be silent. The first of `microversions` that is offered is used.
+        is about `identity`. What fails is not tried again, since somebody waits: `timeout` is
+        the seconds that the service may be silent. The first of `microversions` that is offered is used.
         """
         try:
             data = self._session.ask(self._adapter.get_endpoint_data, retry=False)
@@ -192,7 +192,7 @@ class Client:
         if data is None:
             raise CloudError(f"the catalog has no endpoint of {self._adapter.service_type}")
 
-        def ask() -> bytes:
+        def send() -> bytes:
             response = self._adapter.get(
                 path,
                 params=dict(params),
@@ -203,6 +203,12 @@ class Client:
                 timeout=(min(_CONNECT_SECONDS, timeout), timeout),
             )
             return response.content
+
+        def ask() -> bytes:
+            try:
+                return send()
+            except ka.ConnectFailure:  # the other side may have given up a connection that was kept open
+                return send()
 
         return self._session.ask(ask, retry=False)
 

@@ -8,9 +8,9 @@ import pytest
 
 from fping_exporter.errors import ProbeError, SocketPermissionError
 from fping_exporter.model import Sweep, Target
-from tests.integration.lab import Service
+from tests.integration.lab import Lab, Service
 from tests.os_fping.exporter import Api, serving
-from tests.os_fping.worlds import Guests, LabWorld, Recorder, StandinWorld, World, uuid
+from tests.os_fping.worlds import Guests, LabWorld, Recorder, StandinWorld, uuid
 
 NO_KEYSTONE = (503, "serviceUnavailable", "Keystone cannot be asked at the moment. Please try again later.")
 NO_NOVA = (503, "serviceUnavailable", "Nova cannot be asked at the moment. Please try again later.")
@@ -151,12 +151,23 @@ def test_without_nova(small: StandinWorld, caplog: pytest.LogCaptureFixture) -> 
     assert token not in caplog.text
 
 
+def test_a_connection_that_was_given_up(small: StandinWorld) -> None:
+    known, new = small.token("alpha"), small.token("alpha")
+    with serving(small.region(), prober=small.prober) as api:
+        assert api.get("/os-fping", known).status == 200
+        for token in (known, new):
+            small.standin.hang_ups = 1
+            assert api.get("/os-fping", token).status == 200
+        small.standin.hang_ups = 2
+        assert api.get("/os-fping", known).fault() == NO_NOVA
+
+
 @pytest.mark.lab
 @pytest.mark.parametrize(
-    ("service", "fault"), [(Service.KEYSTONE, NO_KEYSTONE), (Service.NOVA, NO_NOVA)], ids=str
+    ("service", "fault"), [(Service.KEYSTONE, NO_KEYSTONE), (Service.NOVA, NO_NOVA)], ids=["keystone", "nova"]
 )
-def test_without_a_real_one(world: World, service: Service, fault: tuple[int, str, str]) -> None:
-    assert isinstance(world, LabWorld)
+def test_without_a_real_one(lab: Lab, service: Service, fault: tuple[int, str, str]) -> None:
+    world = LabWorld(lab)
     token, other = world.token("alpha"), world.token("alpha")
     with serving(world.region(), prober=world.prober) as api:
         assert api.get("/os-fping", token).status == 200

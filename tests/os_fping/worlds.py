@@ -101,9 +101,14 @@ class Recorder(Standin):
         self.requests: list[Request] = []
         self.away: set[str] = set()
         """``identity``, ``compute``: services that answer 503 now."""
+        self.hang_ups = 0
+        """Requests that get no answer, their connections are closed."""
 
     def answer(self, request: Request) -> Answer:
         self.requests.append(request)
+        if self.hang_ups:
+            self.hang_ups -= 1
+            raise ConnectionError
         if request.path.split("/")[1] in self.away:
             return Answer(503, b"<html>The service is away.</html>")
         return super().answer(request)
