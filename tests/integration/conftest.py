@@ -1,5 +1,6 @@
 """Fixtures: the lab, an exporter of it, the old client."""
 
+import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -8,18 +9,20 @@ from pathlib import Path
 import pytest
 
 from tests.integration.exporter import Exporter, write_config
-from tests.integration.lab import Lab
+from tests.integration.lab import STATE, Lab
 from tests.integration.novaclient import Novaclient
 
 Start = Callable[..., Exporter]
 
 
 @pytest.fixture(scope="session")
-def lab() -> Lab:
-    """A lab with every guest as it was at first."""
+def lab() -> Iterator[Lab]:
+    """A lab with every guest as it was at first, which no other test run changes meanwhile."""
     if os.geteuid() != 0:
         pytest.fail("the tests marked lab need root")
-    return Lab.running()
+    with Path(f"{STATE}.lock").open("w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)  # the process's own: the fixture may be there twice
+        yield Lab.running()
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ import yaml
 from keystoneauth1.identity import v3
 from keystoneauth1.session import Session
 
-__all__ = ["Addr", "Fate", "Lab", "Server", "Service", "Truth"]
+__all__ = ["STATE", "Addr", "Fate", "Lab", "Server", "Service", "Truth"]
 
 STATE = Path(os.environ.get("OPENSTACK_LAB_DIR", "/var/tmp/openstack-lab"))  # noqa: S108, as its scripts have it
 SCRIPTS = Path(__file__).parents[1] / "lab"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Takes single services away and gives them back, for tests of who can do without.
 #
-#   svc.sh stop|start NAME...     start waits until it listens
+#   svc.sh stop|start NAME...     start waits until it answers
 #   svc.sh pause|resume NAME...   a paused service accepts requests, answers none
 #   svc.sh status
 #
@@ -20,6 +20,13 @@ port() {
     rabbitmq) echo "$AMQP_PORT" ;;
   esac
 }
+# It may listen before it has loaded what it is to answer with.
+answers() {
+  local line
+  exec 3<>"/dev/tcp/$ADDR/$1"
+  printf 'GET / HTTP/1.0\r\n\r\n' >&3
+  read -r -t 60 line <&3 && [[ $line == HTTP/* ]]
+}
 signal() { local pid _; read -r pid _ <"$RUN/$2.pid"; kill "-$1" -- "-$pid"; }
 
 [ "$(id -u)" = 0 ] || die "must be run as root"
@@ -32,7 +39,9 @@ case $command in
   start)
     for name in "$@"; do running "$name" || launch "$name"; done
     for name in "$@"; do
-      [ -z "$(port "$name")" ] || wait_port "$name" "$(port "$name")"
+      [ -n "$(port "$name")" ] || continue
+      wait_port "$name" "$(port "$name")"
+      [ "$name" = rabbitmq ] || answers "$(port "$name")" || die "$name does not answer, see $LOG"
     done ;;
   pause) for name in "$@"; do signal STOP "$name"; done ;;
   resume) for name in "$@"; do signal CONT "$name"; done ;;
