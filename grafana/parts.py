@@ -142,7 +142,7 @@ def _refs(count: int) -> str:
     return "ABCDEFGHIJ"[:count]
 
 
-def single(  # noqa: PLR0913, a keyword for each thing that a reader sees
+def single(
     title: str,
     description: str,
     expr: str,
@@ -172,7 +172,7 @@ def single(  # noqa: PLR0913, a keyword for each thing that a reader sees
     return panel.text_mode(BigValueTextMode.NAME) if label else panel
 
 
-def series(  # noqa: PLR0913, a keyword for each thing that a reader sees
+def series(
     title: str,
     description: str,
     queries: Mapping[str, str],
@@ -250,7 +250,7 @@ class Column(NamedTuple):
     steps: Steps | None = None
 
 
-def tabular(  # noqa: PLR0913, a keyword for each thing that a reader sees
+def tabular(
     title: str,
     description: str,
     *,
