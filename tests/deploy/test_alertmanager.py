@@ -16,6 +16,7 @@ def amtool(*arguments: object) -> str:
     return done.stdout
 
 
+@pytest.mark.e2e  # as are all that run amtool
 def test_the_configuration_is_valid() -> None:
     assert "1 templates" in amtool("check-config", CONFIG)
 
@@ -25,6 +26,7 @@ def test_it_holds_no_secret() -> None:
     assert not [line for line in lines if "password" in line or "secret" in line]
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     ("labels", "receivers"),
     [

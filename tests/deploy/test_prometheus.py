@@ -42,14 +42,17 @@ def cases(alert: str) -> Iterator[bool]:
                     yield bool(case.get("exp_alerts"))
 
 
+@pytest.mark.e2e  # as are all that run promtool
 def test_the_rules_are_valid_and_lint_free() -> None:
     promtool("check", "rules", "--lint=all", "--lint-fatal", RULES)
 
 
+@pytest.mark.e2e
 def test_the_configuration_is_valid() -> None:
     promtool("check", "config", DEPLOY / "prometheus.yml")
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.name)
 def test_the_rules_do_as_their_tests_say(path: Path) -> None:
     promtool("test", "rules", path)

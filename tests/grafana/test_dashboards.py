@@ -129,6 +129,7 @@ class TestDashboard:
             assert read
             assert read <= contract.names(), query
 
+    @pytest.mark.e2e  # promtool
     def test_asks_what_prometheus_understands(self, name: str, tmp_path: Path) -> None:
         path = tmp_path / "queries.yml"
         recorded = [
