@@ -127,13 +127,21 @@ class Cloud:
     def _ask_neutron(self, host: str | None) -> dict[str, bool]:
         """Refresh the topology; return which parts of it could be had. No Neutron, no parts."""
         probe = self._config.probe
-        vantages = probe.kinds != {"local"} or probe.local_networks is not None
+        chosen = probe.kinds != {"local"} or probe.local_networks is not None
         try:
             if not self._network.in_catalog():
                 return {}
         except CloudError:  # asked again below, and told there
             pass
-        ports = self._part("ports", lambda: list_topology(self._network, host=host, vantages=vantages))
+        ports = self._part(
+            "ports",
+            lambda: list_topology(
+                self._network,
+                host=host,
+                networks=chosen and "local" in probe.kinds,
+                routers="qrouter" in probe.kinds,
+            ),
+        )
         if ports is None:
             return {"ports": False, "security_groups": False}
         topology = self._part("security_groups", lambda: list_security(self._network, ports))

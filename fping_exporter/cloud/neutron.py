@@ -20,6 +20,8 @@ _ROUTER_INTERFACES = (
     "network:router_interface_distributed",
     "network:ha_router_replicated_interface",
 )
+_IDS_AT_ONCE = 50
+"""As many as an address of common length holds."""
 _PORT_FIELDS = (
     "id",
     "device_id",
@@ -41,36 +43,33 @@ class Listed(msgspec.Struct):
     complete: bool
 
 
-def list_topology(network: Client, *, host: str | None, vantages: bool) -> Listed:
-    """Return the ports of all instances, or of those on `host`, and the networks that they are in.
-
-    Networks and routers are asked for only where there are `vantages` to choose from.
-    """
+def list_topology(network: Client, *, host: str | None, networks: bool, routers: bool) -> Listed:
+    """Return the ports of all instances, or of those on `host`, and what else is wanted."""
     if host is None:
         ports = _list_ports(network)
         interfaces = [port for port in ports if port.device_owner in _ROUTER_INTERFACES]
     else:
         ports = _list_ports(network, {"binding:host_id": host})
-        interfaces = (
-            [port for owner in _ROUTER_INTERFACES for port in _list_ports(network, {"device_owner": owner})]
-            if vantages
-            else []
-        )
-    networks = (
-        _list(network, "networks", _Network, ("id", "name", "router:external", "shared")) if vantages else ()
+        interfaces = [
+            port
+            for owner in (_ROUTER_INTERFACES if routers else ())
+            for port in _list_ports(network, {"device_owner": owner})
+        ]
+    there = (
+        _list(network, "networks", _Network, ("id", "name", "router:external", "shared")) if networks else ()
     )
-    routers: dict[str, list[str]] = {}
+    in_subnet: dict[str, list[str]] = {}
     for interface in interfaces:
         for fixed in interface.fixed_ips:
-            routers.setdefault(fixed.subnet_id, []).append(interface.device_id)
+            in_subnet.setdefault(fixed.subnet_id, []).append(interface.device_id)
     of_instance: dict[str, list[Port]] = {}
     for port in ports:
         if port.device_id and not port.device_owner.startswith("network:"):
             of_instance.setdefault(port.device_id, []).append(port.value())
     topology = Topology(
         ports={device: tuple(found) for device, found in of_instance.items()},
-        networks={each.id: Network(each.id, each.name, each.external, each.shared) for each in networks},
-        routers={subnet: tuple(found) for subnet, found in routers.items()},
+        networks={each.id: Network(each.id, each.name, each.external, each.shared) for each in there},
+        routers={subnet: tuple(found) for subnet, found in in_subnet.items()},
         distributed=frozenset(
             interface.device_id for interface in interfaces if interface.device_owner == _ROUTER_INTERFACES[1]
         ),
@@ -80,7 +79,10 @@ def list_topology(network: Client, *, host: str | None, vantages: bool) -> Liste
 
 def list_security(network: Client, listed: Listed) -> Topology:
     """Return the topology with what the security groups of its ports let in."""
-    groups = _list(network, "security-groups", _Group, ("id", "security_group_rules"))
+    wanted = None
+    if not listed.complete:
+        wanted = sorted({group for port in listed.ports for group in port.security_groups})
+    groups = _list(network, "security-groups", _Group, ("id", "security_group_rules"), ids=wanted)
     rules = {group.id: tuple(_rules(group)) for group in groups}
     named = [rule for group in rules.values() for rule in group]
     remote = {rule.group for rule in named if rule.group}
@@ -207,10 +209,25 @@ def _list(
     kind: type[T],
     fields: Collection[str],
     filters: Mapping[str, str] | None = None,
+    *,
+    ids: Sequence[str] | None = None,
 ) -> list[T]:
-    """Return all of one kind, with no other fields than these."""
+    """Return all of one kind, or those of these ids, with no other fields than these."""
+    if ids is not None:
+        batches = [ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE)]
+        return [entry for batch in batches for entry in _pages(network, path, kind, fields, {"id": batch})]
+    return _pages(network, path, kind, fields, filters or {})
+
+
+def _pages(
+    network: Client,
+    path: str,
+    kind: type[T],
+    fields: Collection[str],
+    filters: Mapping[str, str | Sequence[str]],
+) -> list[T]:
     key = path.replace("-", "_")
-    query = urlencode([("fields", field) for field in fields])
+    query = urlencode({"fields": fields, **filters}, doseq=True)
 
     def get(params: Mapping[str, str]) -> bytes:
         return network.get(f"/{path}?{query}", params=params)
@@ -222,7 +239,7 @@ def _list(
         more = entries and any(link.rel == "next" for link in links)
         return Page(entries, entries[-1].id if more else None)
 
-    return [entry for page in pages(get, filters or {}, read) for entry in page]
+    return [entry for page in pages(get, {}, read) for entry in page]
 
 
 def _canonical(ip: str) -> str:

@@ -123,6 +123,8 @@ def test_one_host_has_its_own_ports_listed_only(standin: NeutronCloud) -> None:
     assert [port.mac for port in got.ports["vm"]] == ["mac-1"]
     assert got.routers == {"sub4": ("r1",), "sub6": ("r2",)}
     assert got.members == {}, "those on other hosts are not known"
+    assert got.networks == {}, "there is no local to choose them for"
+    assert [request.query["id"] for request in standin.asked(GROUPS)] == ["default"]
 
 
 def unanswered(inventory: Inventory) -> set[str]:
