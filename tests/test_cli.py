@@ -175,6 +175,13 @@ def test_list(cloud: dict[str, str], tmp_path: Path) -> None:
     }
 
 
+def test_the_readme_shows_what_list_prints(cloud: dict[str, str], tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    shown = readme.partition("$ fping-exporter list\n")[2].partition("```")[0]
+    printed = run("list", cwd=tmp_path, env=cloud).stdout
+    assert re.sub(r"0\.\d+ ms", "RTT", shown) == re.sub(r"\d+\.\d+ ms", "RTT", printed)
+
+
 def test_list_of_the_silent_as_json(cloud: dict[str, str], tmp_path: Path) -> None:
     done = run("list", "--json", "--silent", cwd=tmp_path, env=cloud)
     assert done.returncode == 1
