@@ -217,7 +217,7 @@ class Client:
 
         def ask() -> bool:
             try:
-                return self._adapter.get_endpoint_data() is not None
+                return self._adapter.get_endpoint(skip_discovery=True) is not None
             except ka.CatalogException:
                 return False
 

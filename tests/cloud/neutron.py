@@ -23,11 +23,12 @@ class NeutronCloud(FaultyCloud):
             kind: [] for kind in ("ports", "networks", "security_groups", "address_groups")
         }
         self.page = 1000
+        self.endpoint = f"{self.url}/network"
         self.rewrite(TOKENS, self._with_network)
 
     def _with_network(self, body: Any) -> Any:
         entry = {"interface": "public", "region": "RegionOne", "region_id": "RegionOne", "id": "n"}
-        endpoint = entry | {"url": f"{self.url}/network"}
+        endpoint = entry | {"url": self.endpoint}
         body["token"]["catalog"].append({"type": "network", "name": "neutron", "endpoints": [endpoint]})
         return body
 

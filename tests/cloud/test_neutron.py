@@ -141,6 +141,11 @@ def test_neutron_away_the_last_answer_stays_in_use(standin: NeutronCloud) -> Non
     assert len(away.instances) == 2
 
 
+def test_nobody_listens_at_neutrons_endpoint(standin: NeutronCloud) -> None:
+    standin.endpoint = "http://127.0.0.1:1"
+    assert unanswered(connect(standin).cloud.inventory()) == {"ports", "security_groups"}
+
+
 def test_groups_away_ports_are_still_refreshed(standin: NeutronCloud) -> None:
     cloud = connect(standin).cloud
     before = cloud.inventory().topology
