@@ -4,7 +4,6 @@
 without pacing, since ``fping -i0`` has none; what the default rate adds stands below them.
 """
 
-
 import resource
 import statistics
 import subprocess
