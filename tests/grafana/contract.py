@@ -9,8 +9,6 @@ __all__ = ["names"]
 
 PROMETHEUS = {"up", "scrape_duration_seconds", "ALERTS"}
 """Written by Prometheus itself."""
-ANNOUNCED = {"project_contact_info"}
-"""Agreed on, and not exported yet."""
 
 
 def names() -> set[str]:
@@ -21,4 +19,4 @@ def names() -> set[str]:
         for metric in Telemetry().registry.collect()
         for name in (metric.name + "_total" * (metric.type == "counter"),)
     }
-    return exported | own | PROMETHEUS | ANNOUNCED
+    return exported | own | PROMETHEUS
