@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import pytest
 
 from tests.deploy.stack import prometheus, query
-from tests.grafana import contract
 from tests.grafana.promql import concrete, metrics
 from tests.grafana.test_dashboards import TEXTS, queries, rules
 from tests.integration.process import Process, eventually, free_port
