@@ -7,6 +7,7 @@ import msgspec
 
 from fping_exporter import config
 from fping_exporter.model import (
+    Address,
     Instance,
     Inventory,
     Outcome,
@@ -88,7 +89,7 @@ def judge(
     return Snapshot(
         inventory=inventory,
         sweep=sweep,
-        verdicts=tuple(_with_blocked(verdicts, inventory, sources)),
+        verdicts=tuple(_with_blocked(verdicts, inventory, sweep, sources)),
     )
 
 
@@ -128,24 +129,30 @@ def _reason(instance: Instance, probed: Sequence[Probed], asked: Sequence[Outcom
     return Reason.NO_REPLY
 
 
-def _with_blocked(verdicts: Sequence[Verdict], inventory: Inventory, sources: Sources) -> list[Verdict]:
-    """Return the verdicts, those changed whose every port keeps our packets out."""
+def _with_blocked(
+    verdicts: Sequence[Verdict], inventory: Inventory, sweep: Sweep, sources: Sources
+) -> list[Verdict]:
+    """Return the verdicts, those changed of which every port that was asked keeps our packets out."""
     topology = inventory.topology
-    open_ = {Reason.UNREACHABLE, Reason.NO_REPLY}
     silent = {
-        v.instance.id: v.probed for v in verdicts if v.reason in open_ and v.instance.id in topology.ports
+        verdict.instance.id: [
+            (each.address, each.target)
+            for each in verdict.probed
+            if each.target and sweep.outcomes[each.target].tells_of(each.target)
+        ]
+        for verdict in verdicts
+        if verdict.reason in {Reason.UNREACHABLE, Reason.NO_REPLY} and verdict.instance.id in topology.ports
     }
-    senders = sources([each.target for probed in silent.values() for each in probed if each.target])
+    senders = sources([target for asked in silent.values() for _, target in asked])
 
-    def blocked(instance: Instance, each: Probed) -> bool:
-        port = port_of(instance, each.address, topology)
-        sender = senders.get(each.target) if each.target else None
+    def blocked(instance: Instance, address: Address, target: Target) -> bool:
+        port, sender = port_of(instance, address, topology), senders.get(target)
         return bool(port and sender and blocks_echo(port, sender=sender, topology=topology))
 
     return [
         msgspec.structs.replace(verdict, reason=Reason.ICMP_BLOCKED)
         if verdict.instance.id in silent
-        and all(blocked(verdict.instance, each) for each in verdict.probed if each.target)
+        and all(blocked(verdict.instance, *asked) for asked in silent[verdict.instance.id])
         else verdict
         for verdict in verdicts
     ]

@@ -162,6 +162,22 @@ def test_a_filter_is_blamed_only_if_every_port_has_one_and_nothing_answers(
     assert got.verdicts[0].reason is reason
 
 
+def test_an_address_that_could_not_be_asked_has_no_say_about_filters() -> None:
+    """As IPv6 in a namespace without it."""
+    topology = Topology(
+        ports={"a": (Port("n", "m", {"10.0.0.1": "s", "fd00::1": "s"}, ("closed",)),)}, rules={"closed": ()}
+    )
+    one, other = address("10.0.0.1", mac="m"), address("fd00::1", mac="m")
+    asked, unasked = Target("qdhcp-n", one.ip), Target("qdhcp-n", other.ip)
+    got = judge(
+        inventory(instance("a", one, other), topology=topology),
+        targets={"a": (Probed(one, asked), Probed(other, unasked))},
+        sweep=sweep({asked: SILENT, unasked: NOT_SENT}),
+        sources=lambda _targets: {asked: "10.0.0.250"},
+    )
+    assert got.verdicts[0].reason is Reason.ICMP_BLOCKED
+
+
 def test_no_filter_is_blamed_where_it_is_not_known_what_is_sent_from() -> None:
     one = address("10.0.0.1", mac="m1")
     topology = Topology(ports={"a": (Port("n", "m1", {one.ip: "s"}, ()),)})
