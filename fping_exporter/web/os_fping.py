@@ -103,7 +103,9 @@ class Desk:
         """Return the instances that `ask` does; its errors come in the order that Nova had."""
         try:
             found: Collection[Instance] | None = ask()
-        except NotFoundError:
+        except NotFoundError as error:
+            if not missing:  # Nova itself is not where the catalog has it
+                raise _unavailable("Nova", error) from error
             found = None
         except AuthError as error:
             raise self._unauthorized() from error

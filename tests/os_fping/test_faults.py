@@ -151,6 +151,13 @@ def test_without_nova(small: StandinWorld, caplog: pytest.LogCaptureFixture) -> 
     assert token not in caplog.text
 
 
+def test_nova_is_not_where_it_should_be(small: StandinWorld) -> None:
+    token = small.token("alpha")
+    small.standin.moved = True
+    with serving(small.region(), prober=small.prober) as api:
+        assert api.get("/os-fping", token).fault() == NO_NOVA
+
+
 def test_a_connection_that_was_given_up(small: StandinWorld) -> None:
     known, new = small.token("alpha"), small.token("alpha")
     with serving(small.region(), prober=small.prober) as api:

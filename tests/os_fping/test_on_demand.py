@@ -11,7 +11,7 @@ import pytest
 from fping_exporter.config import Config, Probe
 from fping_exporter.errors import ProbeError
 from fping_exporter.judge import take_snapshot
-from fping_exporter.model import LOCAL, Network, Port, Snapshot, Sweep, Target, Topology
+from fping_exporter.model import LOCAL, Network, Outcome, Port, Snapshot, Sweep, Target, Topology
 from fping_exporter.on_demand import OnDemand, aim_as
 from tests.build import instance, inventory
 from tests.os_fping.worlds import Guests
@@ -82,6 +82,14 @@ def test_addresses_that_the_configuration_leaves_out_are_asked_of_the_silent_onl
     both = [instance("a", "10.0.0.1", "192.0.2.1"), instance("b", "10.0.0.2", "192.0.2.2")]
     assert on_demand(guests, snapshot=snapshot).alive(both) == {"a", "b"}
     assert ips(guests)[1:] == [{"192.0.2.2"}]
+
+
+def test_what_the_sweep_could_not_ask_is_asked() -> None:
+    guests = Guests("10.0.0.1")
+    snapshot = take_snapshot(inventory(A), prober=guests, probe=Probe())
+    not_sent = Outcome(sent=0, received=0, rtt=None)
+    sweep = msgspec.structs.replace(snapshot.sweep, outcomes={Target(LOCAL, "10.0.0.1"): not_sent})
+    assert on_demand(guests, snapshot=msgspec.structs.replace(snapshot, sweep=sweep)).alive([A]) == {"a"}
 
 
 def test_answers_are_given_again_while_they_are_young() -> None:

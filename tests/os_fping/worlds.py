@@ -103,6 +103,8 @@ class Recorder(Standin):
         """``identity``, ``compute``: services that answer 503 now."""
         self.hang_ups = 0
         """Requests that get no answer, their connections are closed."""
+        self.moved = False
+        """Whether Nova's path is another than the catalog has."""
 
     def answer(self, request: Request) -> Answer:
         self.requests.append(request)
@@ -111,6 +113,8 @@ class Recorder(Standin):
             raise ConnectionError
         if request.path.split("/")[1] in self.away:
             return Answer(503, b"<html>The service is away.</html>")
+        if self.moved and request.path.startswith("/compute/v2.1/servers"):
+            return Answer(404, b"<html>Not found</html>")
         return super().answer(request)
 
 
