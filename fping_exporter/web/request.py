@@ -117,7 +117,8 @@ class RequestHandler(BaseHTTPRequestHandler):
         self.send_response_only(int(code), phrase)
         for name, value in headers:
             self.send_header(name, value)
-        self.send_header("Date", self.date_time_string())
+        if all(name.lower() != "date" for name, _ in headers):  # which Flask sends with files
+            self.send_header("Date", self.date_time_string())
         self.send_header(
             "Connection", "close" if self.close_connection or self._connections.stopping else "keep-alive"
         )

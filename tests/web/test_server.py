@@ -186,6 +186,17 @@ def test_a_wrong_length_of_the_application_is_put_right(serve: Serve) -> None:
 # What the application sees
 
 
+@pytest.mark.parametrize("own", [[], [("Date", "Mon, 23 Nov 2026 00:00:00 GMT")]])
+def test_a_response_has_one_date(serve: Serve, own: list[tuple[str, str]]) -> None:
+    def app(_: dict[str, Any], start_response: "StartResponse") -> list[bytes]:
+        start_response("200 OK", own)
+        return [b"ok"]
+
+    dates = get(serve(app)).headers.get_all("Date")
+    assert len(dates or ()) == 1
+    assert not own or dates == [own[0][1]]
+
+
 def test_the_interface_is_wsgi(serve: Serve) -> None:
     def app(environ: dict[str, Any], start_response: "StartResponse") -> list[bytes]:
         write = start_response("200 OK", [("Content-Type", "text/plain")])
