@@ -1,0 +1,64 @@
+"""Every query of every panel and rule, asked of a real Prometheus that has scraped an exporter."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.deploy.stack import prometheus, query
+from tests.grafana.promql import concrete, metrics
+from tests.grafana.test_dashboards import TEXTS, queries, rules
+from tests.integration.process import eventually
+
+__all__ = ["FAULTS", "PANELS", "RECORDS", "missing_metrics", "scraping", "shows"]
+
+PANELS = sorted({expr for name in TEXTS for expr in queries(name)})
+RECORDS = {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
+EXPRESSIONS = [*PANELS, *(rule["expr"] for rule in rules())]
+
+FAULTS = {
+    "exporter:fping_exporter_gone:bool",
+    "exporter:fping_exporter_uplink_lost:ratio",
+    "exporter:fping_exporter_blind:bool",
+    "id:instance_silent:believed",
+}
+"""Recorded only when something is wrong; an instance that always was silent is not."""
+
+
+@contextlib.contextmanager
+def scraping(directory: Path, *, target: str) -> Iterator[str]:
+    """Scrape the exporter at `target` (HOST:PORT) for some seconds; yield the HOST:PORT to query."""
+    enough = "min(count_over_time(up[1m])) >= 8 and on () count(fping_exporter_up == 1)"
+    with prometheus(directory, target=target, alertmanager="127.0.0.1:9") as address:
+
+        def check() -> None:
+            assert query(address, enough)
+
+        eventually(check)
+        yield address
+
+
+def shows(address: str, expr: str) -> bool:
+    """Return whether a panel's query has data for one instance at least: none is both alive and silent."""
+    return any(query(address, concrete(expr, chosen)) for chosen in _choices(address))
+
+
+def missing_metrics(address: str) -> set[str]:
+    """Return the metrics without samples that a query reads, even if it would show a 0 without."""
+    read = {name for expr in EXPRESSIONS for name in metrics(expr)}
+    return {name for name in read if not query(address, f"count(last_over_time({name}[1m]))")}
+
+
+def _choices(address: str) -> list[dict[str, str]]:
+    """Return what a reader can choose in the dashboards, once for each instance."""
+    return [
+        {
+            "job": "fping-exporter",
+            "project": each["metric"]["project_id"],
+            "hypervisor": ".*",
+            "id": each["metric"]["id"],
+            "exporter": ".*",
+            "__rate_interval": "5s",
+            "__range": "1m",
+        }
+        for each in query(address, "instance_info")
+    ]
