@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# A newcomer's walk through the README on a bare Debian 12: make demo and make test, by root and by a
+# user without the right to ping, then the installation. Needs root, debootstrap, curl, and port 10605;
+# how pip and TLS reach the package index is copied from this machine. It takes six minutes.
+set -euo pipefail
+root=$(mktemp -d /var/tmp/newcomer.XXXXXX)
+chmod 755 "$root"
+demo=
+
+clean() {
+  [ -z "$demo" ] || kill "$demo" 2>/dev/null || true
+  rm -rf --one-file-system "$root"
+}
+trap clean EXIT
+
+step() { printf '\n--- %s (%d s)\n' "$*" "$SECONDS"; }
+fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
+
+# Mounts are made in a namespace of the command's own, and are gone with it.
+inside() { # USER COMMAND: takes this shell's place, so that $! is the command's process
+  exec unshare --mount bash -ec 'mount -t proc proc "$0/proc"; mount -t tmpfs tmpfs "$0/dev/shm"
+    mount -t devpts devpts "$0/dev/pts"
+    exec chroot --userspec="$1" "$0" env -i HOME="/home/$1" LANG=C.UTF-8 \
+      PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+      bash -ec "cd && $2"' "$root" "$@"
+}
+
+shows_the_case() { # USER COMMAND: the demo that this starts shows one instance alive of four
+  inside "$1" "exec $2" & demo=$!
+  curl -s --retry 60 --retry-delay 2 --retry-connrefused -f -o /dev/null http://127.0.0.1:10605/-/ready
+  [ "$(curl -sf http://127.0.0.1:10605/metrics | grep -c '^instance_alive{.* 1.0')" = 1 ] || fail 'not one alive'
+  curl -sf http://127.0.0.1:10605/ | grep 'selenium-0' >/dev/null || fail 'the page lacks selenium-0'
+  curl -sf -o /dev/null http://127.0.0.1:10605/static/style.css
+  kill "$demo" && { wait "$demo" || true; } && demo=
+}
+
+step 'a bare Debian with what the README asks for'
+debootstrap --variant=minbase --include=python3,git,make,ca-certificates bookworm "$root" >/dev/null
+cp /etc/resolv.conf /etc/hosts "$root/etc/"
+[ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$root/etc/"
+cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+for user in root alice; do
+  [ $user = root ] || chroot "$root" useradd --create-home $user
+  git clone -q --no-local "$(dirname "$0")/../.." "$root/home/$user/fping-exporter"
+  chroot "$root" chown -R $user: /home/$user
+done
+
+step 'make demo, as root'; shows_the_case root 'make -C fping-exporter demo'
+step 'make demo, without the right to ping'
+told=$(inside alice 'make -C fping-exporter demo' 2>&1) && fail 'it pings'
+grep 'setcap cap_net_raw.*net.ipv4.ping_group_range' <<<"$told" || fail "$told"
+step 'make test, without the right to ping'; (inside alice 'make -C fping-exporter test')
+step 'make test and make check, as root'; (inside root 'make -C fping-exporter test check')
+step 'the installation'
+(inside root 'python3 -m venv /opt/fping-exporter && /opt/fping-exporter/bin/pip install -q ./fping-exporter')
+(inside alice 'PATH=/opt/fping-exporter/bin:$PATH; fping-exporter --version; python -m fping_exporter --version
+  fping-exporter --config.check --config.file=fping-exporter/deploy/fping-exporter.yml')
+shows_the_case root '/opt/fping-exporter/bin/fping-exporter demo'
+step 'all as the README says'
