@@ -3,9 +3,8 @@
 # user without the right to ping, then the installation. Needs root, debootstrap, curl, and port 10605;
 # how pip and TLS reach the package index is copied from this machine. It takes six minutes.
 set -euo pipefail
-root=$(mktemp -d /var/tmp/newcomer.XXXXXX)
-chmod 755 "$root"
-demo=
+root=$(mktemp -d /var/tmp/newcomer.XXXXXX) && chmod 755 "$root"
+url=http://127.0.0.1:10605 demo=
 
 clean() {
   [ -z "$demo" ] || kill "$demo" 2>/dev/null || true
@@ -27,10 +26,10 @@ inside() { # USER COMMAND: takes this shell's place, so that $! is the command's
 
 shows_the_case() { # USER COMMAND: the demo that this starts shows one instance alive of four
   inside "$1" "exec $2" & demo=$!
-  curl -s --retry 60 --retry-delay 2 --retry-connrefused -f -o /dev/null http://127.0.0.1:10605/-/ready
-  [ "$(curl -sf http://127.0.0.1:10605/metrics | grep -c '^instance_alive{.* 1.0')" = 1 ] || fail 'not one alive'
-  curl -sf http://127.0.0.1:10605/ | grep 'selenium-0' >/dev/null || fail 'the page lacks selenium-0'
-  curl -sf -o /dev/null http://127.0.0.1:10605/static/style.css
+  curl -s --retry 60 --retry-delay 2 --retry-connrefused -f -o /dev/null $url/-/ready
+  [ "$(curl -sf $url/metrics | grep -c '^instance_alive{.* 1.0')" = 1 ] || fail 'not one is alive'
+  curl -sf $url/ | grep 'selenium-0' >/dev/null || fail 'the page lacks selenium-0'
+  curl -sf -o /dev/null $url/static/style.css
   kill "$demo" && { wait "$demo" || true; } && demo=
 }
 
@@ -53,7 +52,8 @@ step 'make test, without the right to ping'; (inside alice 'make -C fping-export
 step 'make test and make check, as root'; (inside root 'make -C fping-exporter test check')
 step 'the installation'
 (inside root 'python3 -m venv /opt/fping-exporter && /opt/fping-exporter/bin/pip install -q ./fping-exporter')
-(inside alice 'PATH=/opt/fping-exporter/bin:$PATH; fping-exporter --version; python -m fping_exporter --version
+(inside alice 'PATH=/opt/fping-exporter/bin:$PATH
+  fping-exporter --version; python -m fping_exporter --version
   fping-exporter --config.check --config.file=fping-exporter/deploy/fping-exporter.yml')
 shows_the_case root '/opt/fping-exporter/bin/fping-exporter demo'
 step 'all as the README says'
