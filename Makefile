@@ -77,6 +77,7 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo '$(PYTHON) is too old or absent: Python 3.11 or newer is needed (make PYTHON=python3.12 ...)' >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
-		{ test "$$(id -u)" = 0 && apt-get install -q -y python3-venv; } || \
-		{ echo 'this Python makes no virtual environments yet: sudo apt-get install python3-venv' >&2; exit 1; }
+		{ test "$$(id -u)" = 0 && echo 'installing python3-venv' && apt-get update -q=2 && \
+			apt-get install -q=2 python3-venv >/dev/null; } || \
+		{ echo 'this Python makes no virtual environments yet: sudo apt-get update && sudo apt-get install python3-venv' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)

@@ -21,6 +21,7 @@ EXIT_CLOUD = 3
 _DEFAULT_FILE = Path("fping-exporter.yml")
 _LISTEN = ":10605"
 _DEMO_LISTEN = "127.0.0.1:10605"
+_LEAST_INSTANCES = 4  # the well-known case
 _MOST_INSTANCES = 100_000
 
 
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command == "serve" and args.config_check:
             if args.web_config_file:
                 importlib.import_module("fping_exporter.web.web_config").WebConfig(args.web_config_file)
-            print("The configuration is right.")
+            print(f"{args.config_file or 'No file, so the defaults'}: the configuration is right.")
             return 0
         log.set_up(level=args.log_level, style=args.log_format)
         # openstacksdk takes a second to import: --help, --version and mistakes need not wait for it.
@@ -151,8 +152,10 @@ _EPILOGS = {
 
 
 def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST_INSTANCES):
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {_MOST_INSTANCES}, got {text!r}")
+    if not (text.isascii() and text.isdigit() and _LEAST_INSTANCES <= int(text) <= _MOST_INSTANCES):
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number from {_LEAST_INSTANCES} to {_MOST_INSTANCES}, got {text!r}"
+        )
     return int(text)
 
 

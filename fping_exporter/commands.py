@@ -71,10 +71,10 @@ def demo(args: argparse.Namespace, settings: Config) -> int:
 
 
 _GREETING = """\
-fping-exporter shows a cloud of its own: three instances that Nova calls ACTIVE, of which
-selenium-1 answers, selenium-0 and text-0 do not, and one that is SHUTOFF.
+fping-exporter shows a cloud of its own. Nova calls its instances ACTIVE, but selenium-0, text-0 and
+perhaps more do not answer; selenium-1 does.
 
-  http://{address}/         the numbers of the last sweep
+  http://{address}/         the instances, silent ones first
   http://{address}/metrics  what Prometheus reads
 
 In the metrics, compare instance_hypervisor_active, Nova's word, with instance_alive, the

@@ -22,6 +22,7 @@ from fping_exporter import __version__
 from fping_exporter.cli import COMMANDS, main, make_parser
 from fping_exporter.demo import Demo
 from fping_exporter.web.os_fping import is_os_fping
+from tests.permission import need_ping
 
 SECONDS = 20
 
@@ -40,7 +41,8 @@ def run(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> subpro
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[dict[str, str]]:
-    """The OS_* variables of a running demo."""
+    """The OS_* variables of a running demo, whose instances can be pinged."""
+    need_ping()
     with Demo() as demo:
         auth = demo.region().get_auth_args()
         yield {
@@ -109,7 +111,7 @@ def test_help_fits_a_terminal(command: str) -> None:
         (["--log.level", "loud"], "invalid choice: 'loud'"),
         (["--web.telemetry-path", "metrics"], "expected a path such as /metrics, got 'metrics'"),
         (["--web.telemetry-path", "/"], "expected a path such as /metrics, got '/'"),
-        (["demo", "--instances", "0"], "expected a whole number from 1 to"),
+        (["demo", "--instances", "3"], "expected a whole number from 4 to"),
         (["--config.file", "none.yml"], "none.yml: cannot be read: No such file or directory"),
         (
             ["--config.check", "--config.file", "bad.yml"],
@@ -132,6 +134,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
 
 
 def test_no_credentials(tmp_path: Path) -> None:
+    need_ping()
     done = run("list", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("fping-exporter: no complete credentials for OpenStack")
@@ -149,12 +152,14 @@ def test_the_file_in_the_folder_is_read_if_there_is_one(
 
 
 def test_an_address_that_is_none(tmp_path: Path) -> None:
+    need_ping()
     done = run("demo", "--web.listen-address", "nowhere", cwd=tmp_path)
     assert done.returncode == 2
     assert "listen address 'nowhere'" in done.stderr.splitlines()[-1]
 
 
 def test_an_address_in_use(tmp_path: Path) -> None:
+    need_ping()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         done = run("demo", "--web.listen-address", address, cwd=tmp_path)

@@ -17,9 +17,9 @@ import pytest
 
 from fping_exporter import config
 from fping_exporter.duration import Duration
-from fping_exporter.errors import ProbeError, SocketPermissionError
+from fping_exporter.errors import ProbeError
 from fping_exporter.model import LOCAL, Family, Outcome, Sweep, Target
-from fping_exporter.probe import check_permission, make_prober
+from fping_exporter.probe import make_prober
 from fping_exporter.probe.multiping import MultipingProber
 from fping_exporter.probe.pacing import Pacer
 from fping_exporter.probe.sockets import (
@@ -33,6 +33,7 @@ from fping_exporter.probe.sockets import (
 )
 from fping_exporter.probe.sweep import SweepProber
 from tests.netns import Network
+from tests.permission import need_ping
 from tests.probe.engines import targets
 
 ROOT = Path(__file__).parents[2]
@@ -41,12 +42,7 @@ LOOPBACK = [f"127.0.{number // 250}.{number % 250 + 1}" for number in range(600)
 
 @pytest.fixture
 def _icmp() -> None:
-    try:
-        check_permission()
-    except SocketPermissionError as error:
-        if "CI" in os.environ:
-            raise
-        pytest.skip(str(error))
+    need_ping()
 
 
 def probe(ips: list[str], *, opener: Opener = open_local, timeout: float = 0.3, count: int = 1) -> Sweep:

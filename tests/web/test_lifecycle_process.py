@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from fping_exporter.demo import Demo
+from tests.permission import need_ping
 from tests.test_cli import SECONDS, fetch, serving
 
 
@@ -40,6 +41,7 @@ class Running(NamedTuple):
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
+    need_ping()
     file = tmp_path / "config.yml"
     file.write_text("{}")
     with Demo() as demo:
