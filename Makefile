@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SLOW := netns or lab or e2e or browser or fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-netns test-e2e test-lab test-fuzz check format bench lab-up lab-down lock apt
+.PHONY: help demo test test-netns test-e2e test-fuzz test-lab newcomer lab-up lab-down bench apt check format lock
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test-fuzz: $(VENV)/.dev ## Make up ten thousand requests
 
 test-lab: $(VENV)/.dev ## Run the tests against a real OpenStack on loopback (root, Debian 12; make apt first)
 	tests/lab/ci.sh
+
+newcomer: ## Walk through the README on a bare Debian (root; needs debootstrap and curl)
+	tests/newcomer/bare.sh
 
 lab-up: ## Raise that OpenStack, with 60 servers and guests that answer or not (root, Debian 12)
 	tests/lab/up.sh
