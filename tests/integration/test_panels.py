@@ -1,0 +1,51 @@
+"""A real cloud gives data to every panel and rule."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.deploy.stack import query
+from tests.grafana.promql import metrics
+from tests.grafana.scraped import FAULTS, PANELS, RECORDS, missing_metrics, scraping, shows
+from tests.integration.exporter import Exporter, write_config
+from tests.integration.lab import Lab
+
+pytestmark = pytest.mark.lab
+
+NOT_IN_THE_LAB = {
+    "ALERTS": "no instance changes meanwhile, and nothing else is wrong",
+    "fping_exporter_packets_rejected_total": "nobody forges a reply",
+}
+"""Metrics without a sample there, and why."""
+
+
+@pytest.fixture(scope="module")
+def scraped(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return HOST:PORT of a Prometheus that has scraped an exporter of the lab for some seconds."""
+    directory = tmp_path_factory.mktemp("panels")
+    config = write_config(
+        directory,
+        cloud="admin",
+        contacts={"alpha": "ops@alpha.example"},
+        cache={"inventory": "2s", "sweep": "1s"},
+        probe={"timeout": "2s", "retries": 0},
+    )
+    with (
+        Exporter(config, clouds=lab.clouds, log=directory / "exporter.log") as exporter,
+        scraping(directory / "prometheus", target=exporter.address) as address,
+    ):
+        yield address
+
+
+@pytest.mark.parametrize("expr", PANELS)
+def test_a_panel_shows_something(scraped: str, expr: str) -> None:
+    assert shows(scraped, expr) or metrics(expr) & NOT_IN_THE_LAB.keys()
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_a_rule_records_something(scraped: str, record: str) -> None:
+    assert bool(query(scraped, RECORDS[record])) != (record in FAULTS)
+
+
+def test_every_metric_has_samples(scraped: str) -> None:
+    assert missing_metrics(scraped) <= FAULTS | NOT_IN_THE_LAB.keys()
