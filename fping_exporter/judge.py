@@ -24,7 +24,7 @@ from fping_exporter.probe.neighbours import count_overflows, limit
 from fping_exporter.probe.vantage import find_namespaces, source_addresses
 from fping_exporter.security import blocks_echo
 
-__all__ = ["judge", "plan", "take_snapshot"]
+__all__ = ["judge", "take_snapshot"]
 
 logger = logging.getLogger(__name__)
 

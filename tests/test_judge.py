@@ -3,7 +3,7 @@
 import pytest
 
 from fping_exporter import config
-from fping_exporter.judge import judge, plan
+from fping_exporter.judge import judge
 from fping_exporter.model import (
     LOCAL,
     Address,
@@ -18,6 +18,7 @@ from fping_exporter.model import (
     Topology,
     Verdict,
 )
+from fping_exporter.plan import plan
 from tests.build import (
     ALIVE,
     NO_ROOM,

@@ -12,9 +12,10 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from fping_exporter import config
-from fping_exporter.judge import judge, plan
+from fping_exporter.judge import judge
 from fping_exporter.metrics import Exposition, as_metrics, families
 from fping_exporter.model import Hypervisor, Outcome, Port, Probed, Project, Snapshot, Target, Topology
+from fping_exporter.plan import plan
 from tests.build import ALIVE, NO_ROOM, SILENT, UNREACHABLE, address, instance, inventory, sweep
 
 GOLDEN = Path(__file__).parent / "golden" / "instances.prom"
