@@ -139,6 +139,11 @@ class Lab:
         (found,) = (server for server in self.servers().values() if server.name == name)
         return found
 
+    def guests(self, series: str) -> list[Server]:
+        """Return the ACTIVE servers of a series of seed.py's, such as ``alpha-shared``, by name."""
+        found = [s for s in self.servers().values() if s.active and s.name.startswith(f"{series}-")]
+        return sorted(found, key=lambda server: server.name)
+
     def hypervisors(self) -> dict[str, bool]:
         """Return whether nova-compute is up, by the name of the hypervisor."""
         services = self.call("compute", "GET", "/os-services?binary=nova-compute")["services"]

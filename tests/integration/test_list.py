@@ -50,7 +50,7 @@ def test_some_are_silent(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_all_answer(lab: Lab, tmp_path: Path) -> None:
-    server = lab.server("alpha-shared-01-1")
+    server = lab.guests("alpha-shared")[0]
     lab.set_fate(Fate.ALIVE, server.id)
     config = write_config(tmp_path, cloud="admin", instances={"include": [{"id": server.id}]})
 

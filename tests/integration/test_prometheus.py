@@ -40,7 +40,7 @@ def test_queries_give_the_expected_instances(lab: Lab, prometheus: Prometheus) -
         assert {labels["id"] for labels, _ in joined} == mismatched
 
     eventually(check)
-    server = lab.server("beta-shared-01-1")
+    server = lab.guests("beta-shared")[0]
     lab.set_fate(Fate.SILENT, server.id)
     try:
         eventually(check)

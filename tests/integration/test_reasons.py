@@ -13,7 +13,6 @@ from tests.integration.process import eventually
 
 pytestmark = pytest.mark.lab
 
-GUEST = "alpha-private-01-1"
 SENDER, SENDER6 = "10.182.0.2", "fd0a:b6::2"
 """The DHCP port's addresses, which the namespace sends from."""
 ECHO = {"protocol": "icmp", "port_range_min": 8, "port_range_max": 0}
@@ -66,7 +65,7 @@ class Groups:
 @pytest.fixture
 def guest(lab: Lab) -> Iterator[Server]:
     """A server on its project's own network, which drops what comes."""
-    server = lab.server(GUEST)
+    server = lab.guests("alpha-private")[0]
     before = {addr.fate for addr in lab.addrs() if addr.server_id == server.id}.pop()
     lab.set_fate(Fate.SILENT, server.id)
     yield server
@@ -167,7 +166,7 @@ def test_members_of_a_group(lab: Lab, start: Start, guest: Server, groups: Group
     exporter = watch(start, guest)
     soon(exporter, "icmp_blocked")
 
-    other = lab.server("alpha-private-01-2")
+    other = lab.guests("alpha-private")[1]
     (friend,) = groups.call("GET", f"ports?device_id={other.id}")["ports"]
     groups.change(
         friend["id"], security_groups=[group], allowed_address_pairs=[{"ip_address": f"{SENDER}/32"}]

@@ -105,7 +105,7 @@ def test_multiping_says_who_is_alive_as_well(lab: Lab, start: Start) -> None:
 
 
 def test_only_ipv6_answers(lab: Lab, start: Start) -> None:
-    server = lab.server("alpha-shared-01-1")
+    server = lab.guests("alpha-shared")[0]
     ipv4 = [ip for ip in server.addresses if ":" not in ip]
     lab.set_fate(Fate.ALIVE, server.id)
     lab.set_fate(Fate.SILENT, *ipv4)

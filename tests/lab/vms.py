@@ -329,14 +329,14 @@ def save(nets, addrs):
 
 
 def chooser(args):
-    """The fate of a new server, always the same for the same id."""
+    """The fate of a new server, always the same for the same name."""
     listed = None
     if args.alive_list:
         with open(args.alive_list) as f:
             listed = set(f.read().split())
 
     def fate(server, address):
-        chance = zlib.crc32(server['id'].encode())
+        chance = zlib.crc32(server['name'].encode())
         if server['status'] == 'ACTIVE':
             if listed is not None:
                 if listed & {server['id'], server['name'], address}:
