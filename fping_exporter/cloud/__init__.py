@@ -50,6 +50,7 @@ class Cloud:
         self._identity = self._session.client("identity")
         self._network = self._session.client("network")
         self._names: Mapping[str, Project] = {}
+        self._chosen: Mapping[str, Project] = {}
         self._users: Mapping[str, str] = {}
         self._instances: Mapping[str, Instance] = {}
         self._topology = Topology()
@@ -64,7 +65,7 @@ class Cloud:
         """List the cloud.
 
         Raises CloudError where the servers cannot be listed completely, and ConfigError where
-        a project or the host of the configuration does not exist. Without hypervisors, project names
+        a project or the host of the configuration never existed. Without hypervisors, project names
         or Neutron the inventory is complete all the same, and its `parts` tell. Names of projects
         and Neutron's answers that were had once stay in use, for they hardly change; a hypervisor's
         state does not. Servers in a cell that is down are as they were last known to be.
@@ -160,8 +161,8 @@ class Cloud:
             return None
         own = self._session.own_project()
         if self._config.all_projects:
-            found = [find_project(self._identity, project, own=own) for project in given]
-            return {project.id: project for project in found}
+            self._chosen = {project: self._find(project, own) for project in given}
+            return {project.id: project for project in self._chosen.values()}
         if own is None:
             raise ConfigError("all_projects: false needs credentials of a project, and these have none")
         for project in given:
@@ -171,6 +172,16 @@ class Cloud:
                     "and all_projects is false"
                 )
         return {own.id: own}
+
+    def _find(self, given: str, own: Project | None) -> Project:
+        """Return a project of the configuration; as it was, where Keystone no longer has one of that name."""
+        try:
+            return find_project(self._identity, given, own=own)
+        except ConfigError as error:
+            if given not in self._chosen:
+                raise
+            logger.warning("%s; Nova is asked for %s, which it was", error, self._chosen[given].id)
+            return self._chosen[given]
 
     def _own(self) -> Mapping[str, Project]:
         own = self._session.own_project()

@@ -58,6 +58,22 @@ def test_a_name_that_several_projects_have_is_an_error_that_lists_them(standin: 
     )
 
 
+def test_a_project_that_is_deleted_later_costs_the_others_nothing(
+    standin: FaultyCloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    cloud = connect(standin, projects=("alpha", "beta")).cloud
+    before = cloud.inventory()
+    standin.projects.remove(BETA)
+
+    after = cloud.inventory()
+
+    assert after.instances == before.instances, "Nova keeps the servers of a deleted project"
+    assert after.projects == before.projects
+    assert f'Keystone has no project "beta", neither by name nor by id; Nova is asked for {BETA.id}' in (
+        caplog.text
+    )
+
+
 def test_without_the_right_to_all_projects_the_error_names_it_and_the_way_out(standin: FaultyCloud) -> None:
     with pytest.raises(ForbiddenError) as caught:
         connect(standin, MEMBER).cloud.inventory()
