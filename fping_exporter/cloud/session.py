@@ -1,6 +1,7 @@
 """The border to OpenStack: openstacksdk makes the session, and its libraries' errors become ours."""
 
 import logging
+import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -240,10 +241,12 @@ def _region(config: Config) -> CloudRegion:
     try:
         settings = openstack.config.OpenStackConfig(app_name="fping-exporter", app_version=__version__)
         names = [name for name in settings.get_cloud_names() if name != "defaults"]
-        if config.cloud and config.cloud not in names:
+        cloud = config.cloud or os.environ.get("OS_CLOUD")
+        if cloud and cloud not in names:
             known = ", ".join(sorted(names)) or "none: no clouds.yaml was found"
-            raise ConfigError(f'cloud: "{config.cloud}" is not an entry of clouds.yaml; known are {known}')
-        return settings.get_one(cloud=config.cloud, region_name=config.region or "")
+            where = "cloud" if config.cloud else "OS_CLOUD"
+            raise ConfigError(f'{where}: "{cloud}" is not an entry of clouds.yaml; known are {known}')
+        return settings.get_one(cloud=cloud, region_name=config.region or "")
     except ka.MissingRequiredOptions as error:
         missing = ", ".join(sorted(option.dest for option in error.options))
         raise ConfigError(

@@ -243,6 +243,17 @@ class TestConfiguration:
             'cloud: "prod" is not an entry of clouds.yaml; known are none: no clouds.yaml was found'
         )
 
+    def test_the_variable_names_an_entry_without_a_clouds_yaml(
+        self, clouds: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clouds.unlink()
+        monkeypatch.setenv("OS_CLOUD", "prod")
+        with pytest.raises(ConfigError) as caught:
+            Cloud(Config())
+        assert str(caught.value) == (
+            'OS_CLOUD: "prod" is not an entry of clouds.yaml; known are none: no clouds.yaml was found'
+        )
+
     @pytest.mark.parametrize(
         "text",
         [
