@@ -4,6 +4,7 @@ icmplib's socket classes are not used: they resolve each address anew, compute t
 in a Python loop, and give neither the sender, nor kernel timestamps, nor the error queue.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from enum import StrEnum
+from pathlib import Path
 from typing import Self
 
 from fping_exporter.errors import ProbeError, SocketPermissionError
@@ -227,11 +229,16 @@ def check_permission() -> Kind:
 
 
 def permission_error() -> SocketPermissionError:
-    """Say what would permit this user to open ICMP sockets."""
+    """Say what would permit this user to open ICMP sockets, and take it from nobody."""
+    low = high = os.getegid()
+    with contextlib.suppress(OSError):  # a service may not see /proc/sys
+        first, last = map(int, Path("/proc/sys/net/ipv4/ping_group_range").read_text("ascii").split())
+        if first <= last:
+            low, high = min(low, first), max(high, last)
     return SocketPermissionError(
-        "this user may not open ICMP sockets: permit it with "
+        "this user may not open ICMP sockets: as root, permit it with "
         f"`setcap cap_net_raw+ep {os.path.realpath(sys.executable)}` or with "
-        f"`sysctl -w net.ipv4.ping_group_range='{os.getegid()} {os.getegid()}'`"
+        f"`sysctl -w net.ipv4.ping_group_range='{low} {high}'`"
     )
 
 

@@ -227,14 +227,17 @@ def as_nobody(network: Network, code: str, *options: str) -> subprocess.Complete
 
 
 @pytest.mark.netns
-def test_without_rights_one_line_names_both_remedies(network: Network) -> None:
-    network.near.sysctl(ipv4__ping_group_range="1 0")
+@pytest.mark.parametrize(
+    ("found", "wanted"), [("1 0", "65534 65534"), ("100 200", "100 65534"), ("70000 70001", "65534 70001")]
+)
+def test_without_rights_one_line_names_both_remedies(network: Network, found: str, wanted: str) -> None:
+    network.near.sysctl(ipv4__ping_group_range=found)
     code = "from fping_exporter.probe import check_permission; check_permission()"
     # How much of the interpreter's path nobody can resolve depends on where it lives.
     assert re.fullmatch(
-        r"fping_exporter\.errors\.SocketPermissionError: this user may not open ICMP sockets: permit it with "
-        r"`setcap cap_net_raw\+ep /\S+/python[\d.]*` or with "
-        r"`sysctl -w net\.ipv4\.ping_group_range='65534 65534'`",
+        r"fping_exporter\.errors\.SocketPermissionError: this user may not open ICMP sockets: as root, "
+        r"permit it with `setcap cap_net_raw\+ep /\S+/python[\d.]*` or with "
+        rf"`sysctl -w net\.ipv4\.ping_group_range='{wanted}'`",
         as_nobody(network, code).stderr.splitlines()[-1],
     )
 
