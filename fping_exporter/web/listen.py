@@ -88,7 +88,9 @@ def open_listener(address: ListenAddress) -> socket.socket:
         listener = _listen_unix(address) if isinstance(address, UnixAddress) else _listen_tcp(address)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise ConfigError(f"cannot listen on {address}: {reason or error}") from None
+        raise ConfigError(
+            f"cannot listen on {address}: {reason or error}; --web.listen-address takes another address"
+        ) from None
     listener.settimeout(0)
     return listener
 

@@ -68,7 +68,10 @@ def test_a_port_in_use_is_one_clear_line() -> None:
         port = first.getsockname()[1]
         with pytest.raises(ConfigError) as caught:
             open_listener(TcpAddress("127.0.0.1", port))
-        assert str(caught.value) == f"cannot listen on 127.0.0.1:{port}: Address already in use"
+        assert str(caught.value) == (
+            f"cannot listen on 127.0.0.1:{port}: Address already in use; "
+            "--web.listen-address takes another address"
+        )
 
 
 def test_a_name_that_does_not_resolve_is_one_clear_line() -> None:
