@@ -79,6 +79,13 @@ def test_the_table_has_the_silent_first() -> None:
     ]
 
 
+def test_the_page_shows_the_first_sweep_when_it_is_complete() -> None:
+    exporter = Exporter(cloud, Pinger({}))
+    assert '<meta http-equiv="refresh"' in page("/", exporter)
+    exporter.sweep()
+    assert "refresh" not in page("/", exporter)
+
+
 def test_the_page_sends_no_packet_and_asks_no_cloud() -> None:
     exporter = Exporter(cloud, Pinger({}))
     assert "No sweep is complete yet" in words(page("/", exporter))
