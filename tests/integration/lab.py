@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from keystoneauth1.exceptions import NotFound
 from keystoneauth1.identity import v3
 from keystoneauth1.session import Session
 
@@ -139,6 +140,14 @@ class Lab:
         (found,) = (server for server in self.servers().values() if server.name == name)
         return found
 
+    def has(self, server_id: str) -> bool:
+        """Whether Nova has a server of that id."""
+        try:
+            self.call("compute", "GET", f"/servers/{server_id}")
+        except NotFound:
+            return False
+        return True
+
     def guests(self, series: str) -> list[Server]:
         """Return the ACTIVE servers of a series of seed.py's, such as ``alpha-shared``, by name."""
         found = [s for s in self.servers().values() if s.active and s.name.startswith(f"{series}-")]
@@ -201,8 +210,8 @@ class Lab:
                 self.call("network", "POST", "/v2.0/security-group-rules", {"security_group_rule": rule})
 
     def follow(self) -> None:
-        """Build the addresses of new servers, take those of deleted ones away."""
-        _run("vms.py", "refresh")
+        """Build the addresses of new servers, which answer; take those of deleted ones away."""
+        _run("vms.py", "refresh", "--alive", "100")
 
     def create(self, name: str, *, cloud: str = "alpha", network: str | None = "lab-shared") -> Server:
         """Boot the server ``test-<name>``, which answers once it is ACTIVE; without a network it cannot."""
@@ -220,14 +229,12 @@ class Lab:
         created = self.call("compute", "POST", "/servers", {"server": body}, cloud=cloud)["server"]
         server = self._wait_for_status(created["id"], "ACTIVE")
         self.follow()
-        if network:
-            self.set_fate(Fate.ALIVE, server.id)
         return server
 
     def delete(self, server_id: str) -> None:
         """Delete a server and wait until Nova no longer lists it; its addresses answer no more."""
         self.call("compute", "DELETE", f"/servers/{server_id}")
-        _wait(lambda: server_id not in self.servers())
+        _wait(lambda: not self.has(server_id))
         self.follow()
 
     def stop(self, server_id: str) -> None:
@@ -272,8 +279,11 @@ class Lab:
             self.call("compute", "PUT", path, {"forced_down": False})
 
     def _wait_for_status(self, server_id: str, status: str) -> Server:
-        _wait(lambda: self.servers()[server_id].status in (status, "ERROR"))
-        server = self.servers()[server_id]
+        def shown() -> Server:
+            return _server(self.call("compute", "GET", f"/servers/{server_id}")["server"])
+
+        _wait(lambda: shown().status in (status, "ERROR"))
+        server = shown()
         assert server.status == status
         return server
 

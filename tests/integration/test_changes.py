@@ -24,13 +24,21 @@ def exporter(start: Start) -> Exporter:
     return start(**QUICK)
 
 
-@pytest.fixture
-def server(lab: Lab) -> Iterator[Server]:
-    """A server of this test's own, which answers."""
+@pytest.fixture(scope="module")
+def quick(lab: Lab) -> Iterator[Server]:
+    """A server of these tests' own."""
     created = lab.create("quick")
     yield created
-    if created.id in lab.servers():
-        lab.delete(created.id)
+    lab.delete(created.id)
+
+
+@pytest.fixture
+def server(lab: Lab, quick: Server) -> Iterator[Server]:
+    """That server, which is ACTIVE and answers."""
+    yield quick
+    if not lab.servers()[quick.id].active:
+        lab.start(quick.id)
+    lab.set_fate(Fate.ALIVE, quick.id)
 
 
 def says(scrape: Scrape, server: Server) -> tuple[float | None, float | None, str | None]:
