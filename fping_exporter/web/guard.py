@@ -8,7 +8,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import bcrypt
@@ -17,6 +16,7 @@ from fping_exporter.errors import ConfigError
 from fping_exporter.web.web_config import RateLimit, Settings
 
 if TYPE_CHECKING:
+    from _typeshed import OptExcInfo
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
 __all__ = ["Guard"]
@@ -90,9 +90,7 @@ def _with_headers(extra: list[tuple[str, str]], start_response: "StartResponse")
     def start(
         status: str,
         headers: list[tuple[str, str]],
-        exc_info: tuple[type[BaseException], BaseException, TracebackType]
-        | tuple[None, None, None]
-        | None = None,
+        exc_info: "OptExcInfo | None" = None,
         /,
     ) -> Callable[[bytes], object]:
         kept = [header for header in headers if header[0].lower() not in names]

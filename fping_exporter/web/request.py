@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 from fping_exporter.web.connection import MAX_HEAD, Connection, Connections, Limits
 
 if TYPE_CHECKING:
+    from _typeshed import OptExcInfo
     from _typeshed.wsgi import WSGIApplication
 
 __all__ = ["RequestHandler"]
@@ -190,9 +190,7 @@ def _run(app: "WSGIApplication", environ: dict[str, Any]) -> tuple[str, list[tup
     def start_response(
         status: str,
         headers: list[tuple[str, str]],
-        exc_info: tuple[type[BaseException], BaseException, TracebackType]
-        | tuple[None, None, None]
-        | None = None,
+        exc_info: "OptExcInfo | None" = None,
     ) -> Callable[[bytes], object]:
         if head and not exc_info:
             raise RuntimeError("start_response was called twice")
