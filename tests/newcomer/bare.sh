@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # A newcomer's walk through the README on a bare Debian 12: make demo and make test, by root and by a
-# user without the right to ping, then the installation. Needs root, debootstrap, curl, and port 10605;
-# how pip and TLS reach the package index is copied from this machine. It takes six minutes.
+# user without the right to ping, then the installation, which is booted for the systemd way. Needs root,
+# debootstrap, curl, systemd-nspawn (of systemd-container), and port 10605; how pip and TLS reach the package
+# index is copied from this machine. It takes seven minutes.
 set -euo pipefail
+type debootstrap curl systemd-nspawn >/dev/null
 root=$(mktemp -d /var/tmp/newcomer.XXXXXX) && chmod 755 "$root"
 url=http://127.0.0.1:10605 demo=
 
@@ -33,8 +35,20 @@ shows_the_case() { # USER COMMAND: the demo that this starts shows one instance 
   kill "$demo" && { wait "$demo" || true; } && demo=
 }
 
-step 'a bare Debian with what the README asks for'
-debootstrap --variant=minbase --include=python3,git,make,ca-certificates bookworm "$root" >/dev/null
+# The tree's own systemd starts in a cgroup and a network of its own, runs the file, and exits as that does.
+# This machine need not run systemd itself, and may have the cgroups of either version.
+booted() { # FILE
+  unshare --mount bash -ec 'mount -t tmpfs tmpfs /run; mount -t cgroup2 cgroup2 /sys/fs/cgroup
+    group=$(mktemp -d /sys/fs/cgroup/newcomer.XXXXXX)
+    trap "find $group -depth -type d -delete" EXIT
+    (echo "$BASHPID" >"$group/cgroup.procs"
+      exec systemd-nspawn --quiet --directory="$0" --boot --private-network --register=no --keep-unit \
+        --console=read-only systemd.show_status=no "systemd.run=$1")' "$root" "$1"
+}
+
+step 'a bare Debian with what the README asks for, and systemd'
+debootstrap --variant=minbase --include=python3,git,make,ca-certificates,systemd-sysv,iproute2,curl \
+  bookworm "$root" >/dev/null
 cp /etc/resolv.conf /etc/hosts "$root/etc/"
 [ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$root/etc/"
 cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
@@ -56,4 +70,5 @@ step 'the installation'
   fping-exporter --version; python -m fping_exporter --version
   fping-exporter --config.check --config.file=fping-exporter/deploy/fping-exporter.yml')
 shows_the_case root '/opt/fping-exporter/bin/fping-exporter demo'
+step 'the systemd way'; booted /home/root/fping-exporter/tests/newcomer/systemd.sh
 step 'all as the README says'

@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# The systemd way, within the Debian that bare.sh boots: the unit is installed as its head says, and systemd
+# shows what it makes of it. The cloud is a stand-in; there is no network but loopback.
+set -eEuo pipefail
+export HOME=/home/root
+cd ~/fping-exporter
+unit=deploy/systemd/fping-exporter.service
+config=/etc/fping-exporter/fping-exporter.yml
+drop_ins=/etc/systemd/system/fping-exporter.service.d
+url=http://127.0.0.1:10605
+network=$(cat /proc/sys/kernel/random/uuid) namespace=qdhcp-$network
+
+trap 'printf "FAILED, lines %s: %s\n" "$LINENO ${BASH_LINENO[*]}" "$BASH_COMMAND" >&2
+  journalctl --no-pager -n 30 -u fping-exporter -u cloud' ERR
+
+step() { printf '\n--- %s (%d s)\n' "$*" "$SECONDS"; }
+is() { [ "$(systemctl show -P "$1" fping-exporter)" = "$2" ]; }     # PROPERTY VALUE
+says() { grep -e "$2" <<<"$(curl -sf "$url$1" || true)" >/dev/null; } # PATH PATTERN
+logs() { grep -e "$1" <<<"$(journalctl -u fping-exporter)" >/dev/null; } # PATTERN
+soon() { for _ in {1..50}; do if "$@"; then return; fi; sleep 0.2; done; "$@"; }
+drop_in() { # NAME, and the file on standard input
+  mkdir -p "$drop_ins"; cat >"$drop_ins/$1.conf"
+  systemctl daemon-reload; systemctl restart fping-exporter
+}
+open_namespace() {
+  ip netns add "$namespace"
+  ip -n "$namespace" link set lo up; ip -n "$namespace" address add 10.0.0.5/32 dev lo
+}
+
+echo '127.0.0.1 cloud.example' >>/etc/hosts
+mkdir -p ~/.config/openstack
+systemd-run --quiet --unit=cloud --service-type=notify --working-directory="$PWD" \
+  /opt/fping-exporter/bin/python -m tests.newcomer.cloud ~/.config/openstack/clouds.yaml cloud.example "$network"
+
+step 'the steps at the head of the unit'
+sed -n '/python3 -m venv/d; s/^#   //p' $unit | bash -ex
+says /metrics '^instance_alive{id="near".* 1.0' # not a moment later: it was not active before it was ready
+says /metrics '^process_start_time_seconds'
+is CapabilityBoundingSet cap_net_raw
+systemd-analyze security --no-pager --threshold=20 fping-exporter.service | tail -1
+
+step 'a good configuration, and a bad one'
+sed -i 's/per_address: false/per_address: true/' $config
+systemctl reload fping-exporter
+soon says /config 'per_address: true'
+sed -i 's/per_address:/per_adress:/' $config
+systemctl reload fping-exporter && false
+grep 'did you mean "per_address"' <<<"$(systemctl status fping-exporter)"
+says /config 'per_address: true'
+says /metrics '^fping_exporter_config_last_reload_successful 0.0'
+is NRestarts 0
+
+step 'stopped, and not started with the bad one'
+systemctl stop fping-exporter
+is Result success; is ExecMainStatus 0
+systemctl start fping-exporter && false
+sleep 6 # longer than RestartSec
+is SubState failed; is ExecMainStatus 2; is NRestarts 0
+sed -i 's/per_adress:/per_address:/' $config
+
+step 'the watchdog'
+drop_in watchdog <<<$'[Service]\nWatchdogSec=2s\nRestartSec=1s'
+sleep 4
+is NRestarts 0
+kill -STOP "$(systemctl show -P MainPID fping-exporter)"
+soon is NRestarts 1
+soon says /metrics '^instance_address_alive{address="::1",id="near".* 1.0'
+soon logs "Failed with result 'watchdog'"
+
+step 'namespaces; every system call that is not permitted is deadly from here on'
+open_namespace
+sed -i 's/vantages: \[local\]/vantages: [local, qdhcp]/; s/sweep: 15s/sweep: 1s/' $config
+drop_in strict <<<$'[Service]\nSystemCallErrorNumber=kill'
+says /metrics '^instance_alive{id="tenant"' && false
+soon logs 'no vantage but local .* needs the capability CAP_SYS_ADMIN'
+drop_in namespaces <deploy/systemd/namespaces.conf
+says /metrics '^instance_alive{id="tenant".* 1.0'
+ip netns delete "$namespace"
+soon says /metrics '^fping_exporter_vantages{vantage="qdhcp"} 0.0'
+open_namespace
+soon says /metrics '^instance_alive{id="tenant".* 1.0'
+
+step 'TLS'
+groupadd --system ssl-cert
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=exporter \
+  -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem 2>/dev/null
+install -m 0640 -g ssl-cert cert.pem key.pem /etc/fping-exporter/
+echo 'tls_server_config: {cert_file: cert.pem, key_file: key.pem}' >/etc/fping-exporter/web.yml
+drop_in tls <<EOF
+[Service]
+SupplementaryGroups=ssl-cert
+ExecStart=
+$(grep ^ExecStart= $unit) --web.config.file=/etc/fping-exporter/web.yml
+EOF
+curl -sf -o /dev/null --cacert cert.pem https://127.0.0.1:10605/-/healthy
+systemctl reload fping-exporter
+systemctl stop fping-exporter
+is Result success; is ExecMainStatus 0; is NRestarts 0
