@@ -14,8 +14,8 @@ trap 'printf "FAILED, lines %s: %s\n" "$LINENO ${BASH_LINENO[*]}" "$BASH_COMMAND
   journalctl --no-pager -n 30 -u fping-exporter -u cloud' ERR
 
 step() { printf '\n--- %s (%d s)\n' "$*" "$SECONDS"; }
-is() { [ "$(systemctl show -P "$1" fping-exporter)" = "$2" ]; }     # PROPERTY VALUE
-says() { grep -e "$2" <<<"$(curl -sf "$url$1" || true)" >/dev/null; } # PATH PATTERN
+is() { [ "$(systemctl show -P "$1" fping-exporter)" = "$2" ]; }          # PROPERTY VALUE
+says() { grep -e "$2" <<<"$(curl -sf "$url$1" || true)" >/dev/null; }    # PATH PATTERN
 logs() { grep -e "$1" <<<"$(journalctl -u fping-exporter)" >/dev/null; } # PATTERN
 soon() { for _ in {1..50}; do if "$@"; then return; fi; sleep 0.2; done; "$@"; }
 drop_in() { # NAME, and the file on standard input
@@ -45,9 +45,9 @@ systemctl reload fping-exporter
 soon says /config 'per_address: true'
 sed -i 's/per_address:/per_adress:/' $config
 systemctl reload fping-exporter && false
-grep 'did you mean "per_address"' <<<"$(systemctl status fping-exporter)"
+soon says /metrics '^fping_exporter_config_last_reload_successful 0.0'
+soon logs 'fping-exporter: .* did you mean "per_address"' # the check says it too
 says /config 'per_address: true'
-says /metrics '^fping_exporter_config_last_reload_successful 0.0'
 is NRestarts 0
 
 step 'stopped, and not started with the bad one'
@@ -66,6 +66,7 @@ kill -STOP "$(systemctl show -P MainPID fping-exporter)"
 soon is NRestarts 1
 soon says /metrics '^instance_address_alive{address="::1",id="near".* 1.0'
 soon logs "Failed with result 'watchdog'"
+rm "$drop_ins/watchdog.conf"
 
 step 'namespaces; every system call that is not permitted is deadly from here on'
 open_namespace
