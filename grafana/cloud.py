@@ -133,6 +133,7 @@ def build() -> Dashboard:
                     ),
                     *_answers("hypervisor"),
                 ],
+                span=11,
             )
         )
         .with_panel(
@@ -149,6 +150,7 @@ def build() -> Dashboard:
                 ],
                 hide=["info"],
                 links={"project_id": parts.link("fping-project", project="project_id")},
+                span=13,
             )
         )
         .with_row(Row("Who"))
@@ -171,6 +173,8 @@ def build() -> Dashboard:
                         f" or on (id) ({SCOPE.dead})",
                         unit="dateTimeFromNow",
                         mappings=parts.values({"0": ("never", "text")}),
+                        steps=[(None, "text")],
+                        leads=True,
                     ),
                 ],
                 hide=["reason"],
@@ -201,7 +205,6 @@ def build() -> Dashboard:
                     f" and on (id) {SCOPE.alive} == 1)"
                 },
                 unit="percentunit",
-                maximum=1,
             )
         )
     )
@@ -226,5 +229,6 @@ def _answers(label: str) -> list[Column]:
             "ACTIVE, and silent",
             f"count by ({label}) ({info} and on (id) ({SCOPE.dead})) or {none}",
             steps=[(None, "text"), (1, "red")],
+            leads=True,
         ),
     ]

@@ -30,7 +30,7 @@ def build() -> Dashboard:
                     Column("scraped", f"max by (instance) (up{{{IT}}})", mappings=YES),
                     Column("results", f"max by (instance) (fping_exporter_up{{{IT}}})", mappings=YES),
                     Column(
-                        "last list good",
+                        "list good",
                         f"max by (instance) (fping_exporter_inventory_success{{{IT}}})",
                         mappings=YES,
                     ),
@@ -42,7 +42,7 @@ def build() -> Dashboard:
                         steps=[(None, "green"), (180, "orange"), (300, "red")],
                     ),
                     Column(
-                        "last sweep good",
+                        "sweep good",
                         f"max by (instance) (fping_exporter_sweep_success{{{IT}}})",
                         mappings=YES,
                     ),
@@ -54,36 +54,20 @@ def build() -> Dashboard:
                         steps=[(None, "green"), (120, "orange"), (180, "red")],
                     ),
                     Column(
-                        "configuration good",
+                        "config good",
                         f"max by (instance) (fping_exporter_config_last_reload_successful{{{IT}}})",
                         mappings=YES,
                     ),
                     Column(
-                        "configuration read",
+                        "config read",
                         "1000 * max by (instance)"
                         f" (fping_exporter_config_last_reload_success_timestamp_seconds{{{IT}}})",
                         unit="dateTimeFromNow",
                     ),
                 ],
                 hide=["build"],
-                span=16,
-                height=8,
-            )
-        )
-        .with_panel(
-            parts.tabular(
-                "Optional parts of the list",
-                "What the credentials may see besides the instances, and whether it could be had.",
-                keys=["instance", "part"],
-                columns=[
-                    Column(
-                        "had",
-                        f"max by (instance, part) (fping_exporter_part_success{{{IT}}})",
-                        mappings=YES,
-                    )
-                ],
-                span=8,
-                height=8,
+                span=24,
+                height=6,
             )
         )
         .with_row(Row("Sweeps"))
@@ -123,6 +107,7 @@ def build() -> Dashboard:
                 {
                     "{{reason}}": "sum by (reason)"
                     f" (rate(fping_exporter_packets_rejected_total{{{IT}}}[$__rate_interval]))"
+                    f' or on () label_replace(0 * group(fping_exporter_up{{{IT}}}), "reason", "none", "", "")'
                 },
                 unit="pps",
                 steps=[(None, "green"), (1, "orange")],
@@ -144,7 +129,7 @@ def build() -> Dashboard:
                 "To list all instances and what belongs to them.",
                 {"{{instance}}": f"fping_exporter_inventory_duration_seconds{{{IT}}}"},
                 unit="s",
-                span=8,
+                span=6,
             )
         )
         .with_panel(
@@ -152,7 +137,7 @@ def build() -> Dashboard:
                 "Instances",
                 "On the newest complete list, after the selection of the configuration.",
                 {"{{instance}}": f"fping_exporter_inventory_instances{{{IT}}}"},
-                span=8,
+                span=6,
             )
         )
         .with_panel(
@@ -164,7 +149,23 @@ def build() -> Dashboard:
                     f" (rate(fping_exporter_openstack_requests_total{{{IT}}}[$__rate_interval]))"
                 },
                 unit="reqps",
-                span=8,
+                span=6,
+            )
+        )
+        .with_panel(
+            parts.tabular(
+                "Optional parts of the list",
+                "What the credentials may see besides the instances, and whether it could be had.",
+                keys=["instance", "part"],
+                columns=[
+                    Column(
+                        "had",
+                        f"max by (instance, part) (fping_exporter_part_success{{{IT}}})",
+                        mappings=YES,
+                    )
+                ],
+                span=6,
+                height=8,
             )
         )
         .with_row(Row("Process"))
@@ -189,11 +190,9 @@ def build() -> Dashboard:
         .with_panel(
             parts.series(
                 "Open files",
-                "Sockets among them, and how many are allowed.",
-                {
-                    "{{instance}}": f"process_open_fds{{{IT}}}",
-                    "limit of {{instance}}": f"process_max_fds{{{IT}}}",
-                },
+                "Sockets among them, as a share of what is allowed.",
+                {"{{instance}}": f"process_open_fds{{{IT}}} / process_max_fds{{{IT}}}"},
+                unit="percentunit",
                 span=8,
             )
         )

@@ -5,14 +5,17 @@ from typing import NamedTuple
 
 from grafana_foundation_sdk.builders import dashboard, prometheus, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.builders.common import (
+    GraphThresholdsStyleConfig,
     ReduceDataOptions,
     StackingConfig,
+    TableSortByFieldState,
     VizLegendOptions,
     VizTooltipOptions,
 )
 from grafana_foundation_sdk.models.common import (
     BigValueGraphMode,
     BigValueTextMode,
+    GraphThresholdsStyleMode,
     LegendDisplayMode,
     LegendPlacement,
     SortOrder,
@@ -26,6 +29,7 @@ from grafana_foundation_sdk.models.dashboard import (
     DataSourceRef,
     DataTransformerConfig,
     DynamicConfigValue,
+    FieldColorModeId,
     Threshold,
     ThresholdsMode,
     ValueMap,
@@ -208,7 +212,9 @@ def series(
     if stacked:
         panel = panel.stacking(StackingConfig().mode(StackingMode.NORMAL).group("A"))
     if steps is not None:
-        panel = panel.thresholds(_thresholds(steps))
+        panel = panel.thresholds(_thresholds(steps)).thresholds_style(
+            GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED)
+        )
     for ref, (legend, expr) in zip(_refs(len(queries)), queries.items(), strict=True):
         panel = panel.with_target(_query(ref, expr, legend=legend).range())
     return panel
@@ -220,7 +226,7 @@ def timeline(
     queries: Mapping[str, str],
     *,
     mappings: Sequence[ValueMap],
-    height: int = 10,
+    height: int,
 ) -> statetimeline.Panel:
     """Draw how each series of the queries, given by legend, was in which state."""
     panel = (
@@ -229,6 +235,15 @@ def timeline(
         .description(description)
         .datasource(_DATASOURCE)
         .mappings(list(mappings))
+        # With the panel's own scheme, a gradient, there would be no legend of the states.
+        .color_scheme(dashboard.FieldColor().mode(FieldColorModeId.FIXED))
+        .legend(
+            VizLegendOptions()
+            .display_mode(LegendDisplayMode.LIST)
+            .placement(LegendPlacement.BOTTOM)
+            .show_legend(show_legend=True)
+            .calcs([])
+        )
         .merge_values(merge_values=True)
         .show_value(VisibilityMode.NEVER)
         .per_page(25)
@@ -240,6 +255,12 @@ def timeline(
     return panel
 
 
+_WIDTHS = {"id": 310, "project_id": 290}
+"""In pixels, of columns that are to be read to their end."""
+_NARROWEST = 80
+"""In pixels, of the others; by default they would rather stick out of a narrow panel."""
+
+
 class Column(NamedTuple):
     """A column of a table: the value of a query that has the table's first key for a label."""
 
@@ -248,6 +269,8 @@ class Column(NamedTuple):
     unit: str = "short"
     mappings: Sequence[ValueMap] = ()
     steps: Steps | None = None
+    leads: bool = False
+    """Whether the rows that have the most of it come first."""
 
 
 def tabular(
@@ -264,18 +287,22 @@ def tabular(
     """Lay out queries of now side by side, a row for each set of labels that they share.
 
     `keys` are the labels to show, in this order; columns in `hide` only bring labels along.
-    `links` give, by key, where a click on it leads.
+    `links` give, by key, where a click on it leads. The rows are sorted by the first key, unless
+    a column leads.
     """
     refs = _refs(len(columns))
     fields = ["Value"] if len(columns) == 1 else [f"Value #{ref}" for ref in refs]
     names = dict(zip(fields, (column.name for column in columns), strict=True))
     hidden = [field for field, name in names.items() if name in hide]
+    leader = next((column.name for column in columns if column.leads), None)
     panel = (
         table.Panel()
         .title(title)
         .description(description)
         .datasource(_DATASOURCE)
         .filterable(filterable=True)
+        .min_width(_NARROWEST)
+        .sort_by([TableSortByFieldState().display_name(leader or keys[0]).desc(leader is not None)])
         .span(span)
         .height(height)
         .transformations(
@@ -304,9 +331,14 @@ def tabular(
         if column.mappings or column.steps is not None:
             properties += [DynamicConfigValue("custom.cellOptions", {"type": "color-text"})]
         panel = panel.override_by_name(column.name, properties)
-    for key, url in (links or {}).items():
-        target = {"title": "Open", "url": url}
-        panel = panel.override_by_name(key, [DynamicConfigValue("links", [target])])
+    for key in keys:
+        properties = []
+        if key in _WIDTHS:
+            properties += [DynamicConfigValue("custom.width", _WIDTHS[key])]
+        if links and key in links:
+            properties += [DynamicConfigValue("links", [{"title": "Open", "url": links[key]}])]
+        if properties:
+            panel = panel.override_by_name(key, properties)
     return panel
 
 

@@ -23,7 +23,6 @@ SCOPE = Scope('job=~"$job",project_id="$project"')
 
 def build() -> Dashboard:
     """Put it together."""
-    names = f"on (id) group_left (name) {SCOPE.info_by('name')}"
     return (
         parts.new(UID, "project", "The instances of one project, beside what a ping says of them.", PROJECT)
         .with_row(Row("Now"))
@@ -88,23 +87,26 @@ def build() -> Dashboard:
             parts.timeline(
                 "Nova's word and the ping's",
                 "Off: not ACTIVE, and silent. A gap: no exporter could reach it, or none was there.",
-                {"{{name}}": SCOPE.state("name")},
+                # Prometheus sorts series by their labels: this one, the first, by name.
+                {"{{name}}": f'label_replace({SCOPE.state("name")}, "_", "$1", "name", "(.*)")'},
                 mappings=parts.STATE,
+                height=14,
             )
         )
         .with_panel(
             parts.series(
                 "Slowest round trips",
-                "The ten instances with the longest best round trip at the time.",
-                {"{{name}}": f"topk(10, {SCOPE.of('instance_rtt_seconds', how='min')} * {names})"},
+                "The ten instances that once had the longest best round trip in the chosen time.",
+                {"{{name}}": _top("instance_rtt_seconds", "max_over_time")},
                 unit="s",
             )
         )
         .with_panel(
             parts.series(
                 "Most packets lost",
-                "The ten instances that lost most packets to their best address; 100 % is silence.",
-                {"{{name}}": f"topk(10, {SCOPE.of('instance_packet_loss_ratio', how='min')} * {names})"},
+                "The ten instances that lost most packets to their best address, of those that answered"
+                " in the chosen time; 100 % is silence.",
+                {"{{name}}": _top("instance_packet_loss_ratio", "avg_over_time", below=" < 1")},
                 unit="percentunit",
                 maximum=1,
                 steps=[(None, "green"), (0.1, "orange"), (1, "red")],
@@ -126,4 +128,13 @@ def build() -> Dashboard:
                 stacked=True,
             )
         )
+    )
+
+
+def _top(metric: str, over_time: str, *, below: str = "") -> str:
+    """Return the ten series that have most over all of the chosen time, so that they stay the same ten."""
+    over = f"{over_time}({metric}{{{SCOPE.matchers}}}[$__range] @ end())"
+    return (
+        f"{SCOPE.of(metric, how='min')} * on (id) group_left (name) {SCOPE.info_by('name')}"
+        f" and on (id) topk(10, min by (id) ({over}){below})"
     )
