@@ -1,7 +1,8 @@
 """A snapshot as Prometheus metrics, rendered once and served many times."""
 
-import gzip
+import struct
 import threading
+import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
@@ -240,31 +241,69 @@ def _addresses(snapshot: Snapshot) -> Iterator[tuple[Labels, float]]:
 class Exposition:
     """The text of the newest snapshot, rendered by whoever first asks for it.
 
-    Kept family by family, plain and as gzip members: members strung together are a
-    gzip file themselves (RFC 1952, 2.2), so any choice of families is put together
-    without rendering or compressing anything again.
+    Kept family by family, plain and deflated. Each family is compressed on its own and ends at a byte,
+    so that any choice of them is put together without rendering or compressing anything again, and as
+    one gzip member: a file of several is as legal, but browsers and curl stop at the end of the first.
     """
 
     def __init__(self) -> None:
         """Start with nothing."""
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
-        self._texts: dict[str, tuple[bytes, bytes]] = {}
+        self._texts: dict[str, _Text] = {}
+        self._checksum = 0
+        """Of all families; to compute it takes longer than the rest of an answer."""
 
-    def render(self, snapshot: Snapshot, *, names: Collection[str] | None, compressed: bool) -> bytes:
-        """Return the families called `names` (None: all) of the snapshot, perhaps gzipped."""
+    def render(self, snapshot: Snapshot, *, names: Collection[str] | None, end: bytes) -> bytes:
+        """Return the families called `names` (None: all) of the snapshot, and then `end`."""
+        texts, _ = self._choose(snapshot, names)
+        return b"".join([*(text.plain for text in texts), end])
+
+    def compress(self, snapshot: Snapshot, *, names: Collection[str] | None, end: bytes) -> bytes:
+        """Return the same as a gzip file (RFC 1952)."""
+        texts, checksum = self._choose(snapshot, names)
+        size = sum(len(text.plain) for text in texts) + len(end)
+        trailer = struct.pack("<LL", zlib.crc32(end, checksum), size % 2**32)
+        deflated = (text.deflated for text in texts)
+        return b"".join([_GZIP_HEADER, *deflated, _deflate(end, zlib.Z_FINISH), trailer])
+
+    def _choose(self, snapshot: Snapshot, names: Collection[str] | None) -> tuple[Collection["_Text"], int]:
+        """Return the texts of the families called `names`, and their checksum."""
         with self._lock:
             if self._snapshot is not snapshot:
                 self._texts = {}  # what is old need not be in memory beside what is new
                 self._texts = {
-                    family.name: (text := family.render(), gzip.compress(text, _LEVEL, mtime=0))
+                    family.name: _Text(text := family.render(), _deflate(text, zlib.Z_SYNC_FLUSH))
                     for family in families(snapshot)
                 }
+                self._checksum = _checksum(self._texts.values())
                 self._snapshot = snapshot
-            texts = self._texts
-        chosen = texts.values() if names is None else [texts[name] for name in texts if name in names]
-        return b"".join([text[compressed] for text in chosen])
+            texts, checksum = self._texts, self._checksum
+        if names is None:
+            return texts.values(), checksum
+        chosen = [texts[name] for name in texts if name in names]
+        return chosen, _checksum(chosen)
+
+
+class _Text(NamedTuple):
+    plain: bytes
+    deflated: bytes
+
+
+def _deflate(text: bytes, end: int) -> bytes:
+    """Return `text` as blocks of a deflate stream that refer to nothing before them."""
+    stream = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return stream.compress(text) + stream.flush(end)
+
+
+def _checksum(texts: Iterable[_Text]) -> int:
+    checksum = 0
+    for text in texts:
+        checksum = zlib.crc32(text.plain, checksum)
+    return checksum
 
 
 _LEVEL = 1
 """Level 6 takes three times as long for a text that is a quarter smaller."""
+_GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+"""Deflated, without a name or a time, by an unknown system."""

@@ -4,7 +4,7 @@ import gzip
 import math
 
 from flask import Blueprint, Response, request
-from prometheus_client.exposition import choose_encoder, gzip_accepted
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from fping_exporter.metrics import Exposition
@@ -38,11 +38,15 @@ def blueprint(monitor: Monitor, *, telemetry: Telemetry, path: str) -> Blueprint
         if names is not None:
             own = telemetry.registry.restricted_registry(names)
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        compressed = gzip_accepted(request.headers.get("Accept-Encoding", ""))
-        instances = exposition.render(snapshot, names=names, compressed=compressed) if snapshot else b""
+        compressed = request.accept_encodings.quality("gzip") > 0
         # Last, as OpenMetrics ends in a line that says so.
-        rest = encode(own)
-        body = instances + (gzip.compress(rest, 1, mtime=0) if compressed else rest)
+        end = encode(own)
+        if snapshot is None:
+            body = gzip.compress(end, mtime=0) if compressed else end
+        elif compressed:
+            body = exposition.compress(snapshot, names=names, end=end)
+        else:
+            body = exposition.render(snapshot, names=names, end=end)
         response = Response(body, content_type=content_type)
         response.headers["Vary"] = "Accept, Accept-Encoding"
         if compressed:

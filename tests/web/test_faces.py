@@ -81,6 +81,13 @@ def test_gzip_on_request(accept: str) -> None:
     assert gzip.decompress(packed.data) == plain.data
 
 
+@pytest.mark.parametrize("accept", ["", "br", "gzip;q=0", "identity"])
+def test_no_gzip_unasked(accept: str) -> None:
+    answer = client_of("a").get("/metrics", headers={"Accept-Encoding": accept})
+    assert answer.headers.get("Content-Encoding") is None
+    assert "instance_alive{" in answer.text
+
+
 def test_names_restrict_the_answer() -> None:
     answer = client_of("a").get(
         "/metrics?name[]=instance_alive&name[]=fping_exporter_packets_sent_total&name[]=x"
