@@ -175,6 +175,11 @@ class Config(Section, frozen=True):
                     f'joined by commas, got "{emails}"'
                 )
 
+    @property
+    def scope(self) -> tuple[object, ...]:
+        """Whom is asked for which instances: where this is equal, one listing is as good as another."""
+        return self.cloud, self.region, self.all_projects, self.projects, self.instances.host
+
 
 _EMAILS = re.compile(r"[^@\s,]+@[^@\s,]+(,[^@\s,]+@[^@\s,]+)*")
 

@@ -41,6 +41,7 @@ class Monitor:
         self._parts = parts
         self._telemetry = telemetry
         self._inventory: _Listed | None = None
+        self._taking_over = threading.Lock()
         self._shot: _Shot | None = None
         self._listing = _SingleFlight("inventory", self._refresh_inventory)
         self._sweeping = _SingleFlight("sweep", self._refresh_snapshot)
@@ -81,9 +82,19 @@ class Monitor:
         self._sweeping.start()
 
     def reconfigure(self, parts: Parts) -> None:
-        """Use these parts from the next refresh on; the last snapshot stays in use until then."""
-        self._parts = parts
-        self._inventory = None
+        """Use these parts from the next refresh on; the last snapshot stays in use until then.
+
+        So does the last inventory, selected anew, if it is of what the new configuration lists as
+        well: a cloud that is away just now does not end the pinging.
+        """
+        with self._taking_over:
+            before, self._parts = self._parts, parts
+            known = self._inventory
+            if known and parts.settings.scope == before.settings.scope:
+                selected = select(known.all, parts.settings.instances)
+                self._inventory = known._replace(inventory=selected, due=True)
+            else:
+                self._inventory = None
 
     def _refresh_snapshot(self) -> None:
         parts = self._parts
@@ -91,7 +102,7 @@ class Monitor:
         if self._shot and _age(self._shot.begun) < cache.sweep:
             return  # the refresh before this one ended while its caller was on the way
         known = self._inventory
-        if known is None or _age(known.begun) >= cache.inventory:
+        if known is None or known.due or _age(known.begun) >= cache.inventory:
             listing = self._listing.start()
             if known is None or _age(known.begun) >= cache.max_stale:
                 listing.wait()
@@ -114,9 +125,11 @@ class Monitor:
         parts = self._parts
         begun = time.monotonic()
         with self._reporting(self._telemetry.inventory, "listing the instances"):
-            inventory = select(parts.list_instances(), parts.settings.instances)
-            if parts is self._parts:  # else another configuration has come, which may exclude some
-                self._inventory = _Listed(inventory, begun)
+            everything = parts.list_instances()
+            inventory = select(everything, parts.settings.instances)
+            with self._taking_over:
+                if parts is self._parts:  # else another configuration has come, which may exclude some
+                    self._inventory = _Listed(everything, inventory, begun)
             self._telemetry.observe_inventory(inventory)
 
     @contextlib.contextmanager
@@ -133,10 +146,13 @@ class Monitor:
 
 
 class _Listed(NamedTuple):
-    """An inventory and when its listing began, on the monotonic clock."""
+    """An inventory, whole and as selected, and when its listing began, on the monotonic clock."""
 
+    all: Inventory
     inventory: Inventory
     begun: float
+    due: bool = False
+    """Whether it is of an earlier configuration, and to be listed again however young."""
 
 
 class _Shot(NamedTuple):

@@ -282,12 +282,35 @@ def test_a_new_configuration_keeps_the_last_snapshot_until_it_has_its_own(
     first = one.snapshot(timeout=SOON)
     cloud.guests.append(instance("b", "10.0.0.2"))
     cloud.open.clear()
-    instances = config.Instances(exclude=(config.Rule(id="a"),))
-    one.reconfigure(Parts(config.Config(cache=cache, instances=instances), cloud, pinger))
+    one.reconfigure(Parts(config.Config(cache=cache, projects=("other",)), cloud, pinger))
     assert one.snapshot(timeout=0.01) is first
     cloud.open.set()
     eventually(lambda: one.snapshot(timeout=SOON) is not first)
-    assert pinger.calls[-1] == {Target("local", "10.0.0.2")}
+    assert pinger.calls[-1] == {Target("local", "10.0.0.1"), Target("local", "10.0.0.2")}
+
+
+def test_a_new_configuration_of_the_same_cloud_needs_no_new_list_to_ping_on(
+    cloud: Cloud, pinger: Pinger, telemetry: Telemetry
+) -> None:
+    cache = config.Cache(inventory=FOREVER, sweep=NOW, max_stale=Duration(FOREVER + 1))
+    cloud.guests.append(instance("b", "10.0.0.2"))
+    one = Monitor(Parts(config.Config(cache=cache), cloud, pinger), telemetry=telemetry)
+    one.snapshot(timeout=SOON)
+    cloud.error = CloudError("away")
+
+    def reconfigure(instances: config.Instances) -> set[Target]:
+        one.reconfigure(Parts(config.Config(cache=cache, instances=instances), cloud, pinger))
+        assert one.snapshot(timeout=SOON)
+        return pinger.calls[-1]
+
+    a, b = Target("local", "10.0.0.1"), Target("local", "10.0.0.2")
+    assert reconfigure(config.Instances(exclude=(config.Rule(id="a"),))) == {b}
+    assert reconfigure(config.Instances(include=(config.Rule(id="a"),))) == {a}
+    assert reconfigure(config.Instances()) == {a, b}
+
+    cloud.error = None
+    cloud.guests.pop()
+    eventually(lambda: bool(one.snapshot(timeout=SOON)) and pinger.calls[-1] == {a})
 
 
 def test_a_listing_of_the_old_configuration_is_not_used_for_the_new(
