@@ -43,11 +43,15 @@ def parse(text: str, kind: type[_S], *, source: str) -> _S:
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise ConfigError(f"{source}{place}: {error.problem or error.context}") from None
     except (yaml.YAMLError, ValueError) as error:  # control characters; 2026-13-01
-        raise ConfigError(f"{source}: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{source}: {_one_line(str(error))}") from None
     try:
         return msgspec.convert({} if data is None else data, kind, strict=True, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {_explain(str(error), kind)}") from None
+        raise ConfigError(f"{source}: {_one_line(_explain(str(error), kind))}") from None
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _decode(kind: Any, value: object) -> object:  # noqa: ANN401, any type with a method parse

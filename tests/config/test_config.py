@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fping_exporter.config import Config, Rule, load, parse
@@ -91,6 +91,18 @@ def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
         parse(text, source="f")
     except ConfigError as error:
         assert len(str(error).splitlines()) == 1
+
+
+@given(st.text(), st.text())
+@example("shop", "ops\n@example.org")
+@example("sh\u2028op", "ops")
+def test_any_contact_is_read_or_refused_in_one_line(project: str, emails: str) -> None:
+    try:
+        read = parse(yaml.safe_dump({"contacts": {project: emails}}, allow_unicode=True), source="f")
+    except ConfigError as error:
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert read.contacts == {project: emails}
 
 
 @given(st.integers(min_value=1, max_value=10**12))
