@@ -41,7 +41,7 @@ class Service:
         self._reloading = threading.Lock()
         parts, cloud = self._build(settings)
         self.monitor = Monitor(parts, telemetry=telemetry)
-        self.desk = self._open(parts, cloud)
+        self.desk = self._open(parts, cloud, before=None)
         """Another one after each reload."""
         telemetry.observe_reload(success=True)
 
@@ -63,7 +63,7 @@ class Service:
                 log.exception("the configuration stays as it was, because of a bug")
                 raise ConfigError("a bug, of which the log has more") from error
             self.monitor.reconfigure(parts)
-            self.desk = self._open(parts, cloud)
+            self.desk = self._open(parts, cloud, before=self.desk)
             self._telemetry.observe_reload(success=True)
             log.info("the configuration was read again")
 
@@ -72,7 +72,7 @@ class Service:
         cloud = self._connect(settings)
         return Parts(settings, cloud.inventory, make_prober(settings.probe)), cloud
 
-    def _open(self, parts: Parts, cloud: Cloud) -> Desk:
+    def _open(self, parts: Parts, cloud: Cloud, *, before: Desk | None) -> Desk:
         settings, monitor = parts.settings, self.monitor
         return Desk(
             settings.os_fping,
@@ -83,4 +83,5 @@ class Service:
                 max_age=settings.cache.sweep,
                 aim=aim_as(settings, lambda: monitor.latest),
             ),
+            before=before,
         )

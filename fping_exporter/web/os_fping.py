@@ -47,13 +47,26 @@ logger = logging.getLogger(__name__)
 class Desk:
     """What answers callers, as one configuration has it."""
 
-    def __init__(self, settings: config.OsFping, *, callers: Callers, on_demand: OnDemand) -> None:
-        """Admit `callers`, limit their requests as `settings` say, and answer with what is `on_demand`."""
+    def __init__(
+        self,
+        settings: config.OsFping,
+        *,
+        callers: Callers,
+        on_demand: OnDemand,
+        before: "Desk | None" = None,
+    ) -> None:
+        """Admit `callers`, limit their requests as `settings` say, and answer with what is `on_demand`.
+
+        Requests that were made of the desk `before` this one count on.
+        """
         self._open = settings.auth == "none"
         self._callers = callers
         self._on_demand = on_demand
         self._limit = None if settings.rate_limit == "unlimited" else limits.parse(settings.rate_limit)
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self.counts: MovingWindowRateLimiter = (
+            before.counts if before else MovingWindowRateLimiter(MemoryStorage())
+        )
+        """Of the requests that each user has made."""
 
     def admit(self, token: str) -> Caller:
         """Return who asks; raise Fault where they may not, or too often.
@@ -66,8 +79,8 @@ class Desk:
             raise self._unauthorized() from error
         except CloudError as error:
             raise _unavailable("Keystone", error) from error
-        if self._limit and not self._limiter.hit(self._limit, caller.user_id):
-            reset = self._limiter.get_window_stats(self._limit, caller.user_id).reset_time
+        if self._limit and not self.counts.hit(self._limit, caller.user_id):
+            reset = self.counts.get_window_stats(self._limit, caller.user_id).reset_time
             wait = max(1, math.ceil(reset - time.time()))
             raise Fault(
                 429,

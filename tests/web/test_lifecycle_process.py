@@ -79,6 +79,23 @@ def test_sighup(running: Running) -> None:
     assert len(running.instances()) == 1
 
 
+def test_a_reload_forgives_no_request_of_os_fping(running: Running) -> None:
+    def ask() -> int:
+        try:
+            fetch(f"{running.url}/os-fping")
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return refused.code
+        return 200
+
+    running.instances()  # there is a list to answer from
+    running.file.write_text("os_fping: {auth: none, rate_limit: 2/hour}")
+    post(f"{running.url}/-/reload")
+    assert [ask(), ask(), ask()] == [200, 200, 429]
+    post(f"{running.url}/-/reload")
+    assert ask() == 429
+
+
 def test_reload_over_http(running: Running) -> None:
     running.file.write_text("cache: {swep: 1s}")
     with pytest.raises(urllib.error.HTTPError) as refused:
