@@ -13,9 +13,10 @@ from msgspec import Meta
 
 from fping_exporter import strict_yaml
 from fping_exporter.duration import Duration
+from fping_exporter.mail_address import are_mail_addresses
 from fping_exporter.strict_yaml import Section
 
-__all__ = ["Cache", "Config", "Instances", "OsFping", "Probe", "Rule", "load", "parse"]
+__all__ = ["DEFAULT_FILE", "Cache", "Config", "Instances", "OsFping", "Probe", "Rule", "load", "parse"]
 
 Patterns = str | tuple[str, ...]
 """One glob or several, of which any may match."""
@@ -169,7 +170,7 @@ class Config(Section, frozen=True):
     def __post_init__(self) -> None:
         """Refuse what no mail could be sent to."""
         for project, emails in self.contacts.items():
-            if not _EMAILS.fullmatch(emails):
+            if not are_mail_addresses(emails):
                 raise ValueError(
                     f"contacts: {project}: expected mail addresses such as ops@example.org, "
                     f'joined by commas, got "{emails}"'
@@ -181,7 +182,8 @@ class Config(Section, frozen=True):
         return self.cloud, self.region, self.all_projects, self.projects, self.instances.host
 
 
-_EMAILS = re.compile(r"[^@\s,]+@[^@\s,]+(,[^@\s,]+@[^@\s,]+)*")
+DEFAULT_FILE = Path("fping-exporter.yml")
+"""What is read, if it is there, when no file is named."""
 
 
 def load(path: Path) -> Config:

@@ -9,7 +9,7 @@ import msgspec
 from openstack.config.cloud_region import CloudRegion
 
 from fping_exporter.cloud.caller import Callers
-from fping_exporter.cloud.contacts import list_contacts
+from fping_exporter.cloud.contacts import Contacts, list_contacts
 from fping_exporter.cloud.hypervisors import find_host, list_nodes, placed
 from fping_exporter.cloud.neutron import list_security, list_topology
 from fping_exporter.cloud.projects import find_project, list_projects
@@ -51,7 +51,8 @@ class Cloud:
         self._network = self._session.client("network")
         self._names: Mapping[str, Project] = {}
         self._chosen: Mapping[str, Project] = {}
-        self._users: Mapping[str, str] = {}
+        self._users = Contacts({})
+        self._told: frozenset[str] = frozenset()
         self._instances: Mapping[str, Instance] = {}
         self._topology = Topology()
         self._host: str | None = None
@@ -123,7 +124,14 @@ class Cloud:
         """Return whom to write to, by the project's id: whom the configuration names, else the users."""
         ids = {name: project.id for project in self._names.values() for name in (project.name, project.id)}
         given = self._config.contacts
-        return {**self._users, **{ids.get(project, project): email for project, email in given.items()}}
+        for fault in self._users.faults:
+            if fault not in self._told:
+                logger.warning("contacts: %s", fault)
+        self._told = frozenset(self._users.faults)
+        return {
+            **self._users.emails,
+            **{ids.get(project, project): email for project, email in given.items()},
+        }
 
     def _ask_neutron(self, host: str | None) -> dict[str, bool]:
         """Refresh the topology; return which parts of it could be had. No Neutron, no parts."""

@@ -1,18 +1,31 @@
 """Whom to write to about a project: the e-mail addresses of its users in Keystone."""
 
+from typing import NamedTuple
+
 import msgspec
 
 from fping_exporter.cloud.pages import decode
 from fping_exporter.cloud.session import Client
+from fping_exporter.mail_address import are_mail_addresses
 
-__all__ = ["list_contacts"]
+__all__ = ["Contacts", "list_contacts"]
 
 
-def list_contacts(identity: Client) -> dict[str, str]:
-    """Return the addresses of each project's users, sorted and joined by commas, by the project's id.
+class Contacts(NamedTuple):
+    """Whom to write to, as far as that could be made out."""
+
+    emails: dict[str, str]
+    """Addresses, joined by commas, by the project's id."""
+    faults: tuple[str, ...] = ()
+    """What had to be left out, and why: a line of text each, without an address."""
+
+
+def list_contacts(identity: Client) -> Contacts:
+    """Return the addresses of each project's users, sorted.
 
     Two requests, whatever the number of projects: the role assignments, groups resolved into
-    their users, and the users. Who has no e-mail address in Keystone or is disabled is left out.
+    their users, and the users. Who has no e-mail address in Keystone or is disabled is left out,
+    and so is who has one that would keep the mail from the others.
 
     Raises ForbiddenError where the credentials may not list either.
     """
@@ -22,11 +35,26 @@ def list_contacts(identity: Client) -> dict[str, str]:
         identity.get("/role_assignments", params={"effective": "true"}), _Assignments
     ).role_assignments
     found: dict[str, set[str]] = {}
+    unreadable: set[str] = set()
     for assignment in assignments:
         project, user = assignment.scope.project, assignment.user
-        if project and user and user.id in addresses:
+        if not (project and user and user.id in addresses):
+            continue
+        if are_mail_addresses(addresses[user.id]):
             found.setdefault(project.id, set()).add(addresses[user.id])
-    return {project: ",".join(sorted(emails)) for project, emails in found.items()}
+        else:
+            unreadable.add(user.id)
+    return Contacts(
+        {project: ",".join(sorted(emails)) for project, emails in found.items()}, _faults(unreadable)
+    )
+
+
+def _faults(users: set[str]) -> tuple[str, ...]:
+    if not users:
+        return ()
+    return (
+        f"left out are users whose e-mail in Keystone is no mail address: {len(users)}, first {min(users)}",
+    )
 
 
 class _User(msgspec.Struct):

@@ -1,5 +1,7 @@
 """Whom to write to: the configuration's word, else the users of Keystone."""
 
+import pytest
+
 from fping_exporter.demo.http import Answer, Request
 from tests.cloud.faulty import ALPHA, BETA, FaultyCloud, connect
 
@@ -26,8 +28,12 @@ class Directory(FaultyCloud):
 
     refuses = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = [dict(user) for user in USERS]
+
     def answer(self, request: Request) -> Answer:
-        lists = {"users": USERS, "role_assignments": ASSIGNMENTS}
+        lists = {"users": self.directory, "role_assignments": ASSIGNMENTS}
         name = request.path.rpartition("/")[2]
         if name in lists and self.refuses:
             return Answer(403, {"error": {"code": 403, "message": "No."}})
@@ -68,3 +74,26 @@ def test_without_the_right_the_last_answer_stays() -> None:
         after = cloud.inventory()
     assert after.contacts == before
     assert after.parts["contacts"] is False
+
+
+def test_an_address_that_cannot_be_read_costs_its_user_the_mail_and_nobody_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with Directory() as keystone:
+        cloud = connect(keystone, contacts_from_keystone=True).cloud
+        keystone.directory[1]["email"] = "admin,ops@alpha.example"  # bob
+        keystone.directory[2]["email"] = "nowhere"  # in no project, so it is nobody's business
+        assert cloud.inventory().contacts == {ALPHA.id: "ann@example.org", BETA.id: "ann@example.org"}
+        cloud.inventory()
+        told = "contacts: left out are users whose e-mail in Keystone is no mail address: 1, first u2"
+        assert caplog.messages == [told], "once, and without the address"
+
+        keystone.directory[0]["email"] = "<ann@example.org"
+        assert cloud.inventory().contacts == {}
+        assert caplog.messages[1:] == [
+            "contacts: left out are users whose e-mail in Keystone is no mail address: 2, first u1"
+        ]
+
+        keystone.directory[:2] = USERS[:2]
+        assert cloud.inventory().contacts[ALPHA.id] == "ann@example.org,bob@example.org"
+        assert len(caplog.messages) == 2

@@ -24,7 +24,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from tests.integration.process import Process, eventually, free_port
 
-__all__ = ["SPEED", "Mail", "Sink", "alerting", "prometheus", "query", "quicken"]
+__all__ = ["SPEED", "Mail", "Sink", "alerting", "alertmanager", "prometheus", "query", "quicken"]
 
 ROOT = Path(__file__).parents[2]
 SPEED = 60
@@ -89,17 +89,22 @@ def alerting(directory: Path, *, target: str) -> Iterator[Sink]:
     Prometheus takes five seconds to find its first target, which on this clock is an exporter
     gone for five minutes. So Alertmanager is started when that is over.
     """
+    address = f"127.0.0.1:{free_port()}"
+    with (
+        prometheus(directory / "prometheus", target=target, alertmanager=address),
+        alertmanager(directory / "alertmanager", address=address) as sink,
+    ):
+        yield sink
+
+
+@contextlib.contextmanager
+def alertmanager(directory: Path, *, address: str) -> Iterator[Sink]:
+    """Listen on `address` (HOST:PORT), route as it is shipped, and yield where the mail arrives."""
     sink = Sink()
     mail = Controller(sink, hostname="127.0.0.1", port=free_port())
     mail.start()
-    alertmanager = f"127.0.0.1:{free_port()}"
     try:
-        with (
-            prometheus(directory / "prometheus", target=target, alertmanager=alertmanager),
-            _alertmanager(
-                directory / "alertmanager", address=alertmanager, smarthost=f"127.0.0.1:{mail.port}"
-            ),
-        ):
+        with _alertmanager(directory, address=address, smarthost=f"127.0.0.1:{mail.port}"):
             yield sink
     finally:
         mail.stop()

@@ -1,0 +1,57 @@
+"""The mail addresses that the exporter lets pass, read by Alertmanager, which is to write to them."""
+
+import json
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from fping_exporter.mail_address import are_mail_addresses
+from tests.deploy.stack import Sink, alertmanager
+from tests.integration.process import eventually, free_port
+from tests.test_mail_address import ATEXT, GOOD
+
+pytestmark = pytest.mark.e2e
+
+EVERY_CHARACTER = [f"{one}{one}.{one}@example.org" for one in ATEXT]
+DIVIDED = "admin,ops@alpha.example"
+
+
+def alert(address: str, **labels: str) -> None:
+    body = json.dumps([{"labels": {"alertname": "InstanceSilent", **labels}}]).encode()
+    request = urllib.request.Request(f"http://{address}/api/v2/alerts", body)
+    request.add_header("Content-Type", "application/json")
+    with urllib.request.urlopen(request, timeout=10):  # noqa: S310, loopback
+        pass
+
+
+def test_every_address_of_a_list_gets_the_mail(tmp_path: Path) -> None:
+    addresses = (*GOOD, *EVERY_CHARACTER)
+    # The header To has the whole list on one line, and mail servers take no more than 998 characters.
+    lists = [addresses[start : start + 10] for start in range(0, len(addresses), 10)]
+    assert are_mail_addresses(",".join(addresses))
+    listening = f"127.0.0.1:{free_port()}"
+    with alertmanager(tmp_path / "alertmanager", address=listening) as sink:
+        for number, each in enumerate(lists):
+            alert(listening, project_id=f"p{number}", email=",".join(each))
+        eventually(lambda: expect_mails(sink, len(lists)))
+    assert sorted(mail.recipients for mail in sink.mails) == sorted(lists)
+
+
+def test_a_list_of_which_one_is_no_address_gets_none(tmp_path: Path) -> None:
+    """Why the exporter leaves it out."""
+    listening = f"127.0.0.1:{free_port()}"
+    with alertmanager(tmp_path / "alertmanager", address=listening) as sink:
+        alert(listening, project_id="alpha", email=f"ann@example.org,{DIVIDED}")
+        log = tmp_path / "alertmanager" / "log"
+        eventually(lambda: expect_refusal(log))
+        assert not sink.mails
+    assert not are_mail_addresses(DIVIDED)
+
+
+def expect_mails(sink: Sink, count: int) -> None:
+    assert len(sink.mails) == count, str(sink)
+
+
+def expect_refusal(log: Path) -> None:
+    assert "parse 'to' addresses: mail:" in log.read_text()
