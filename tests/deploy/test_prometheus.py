@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from fping_exporter.config import Cache
+from fping_exporter.duration import Duration
+
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy" / "prometheus"
 RULES = DEPLOY / "fping-exporter.rules.yml"
@@ -76,6 +79,18 @@ def test_every_alert_says_what_it_means_and_where_to_read_on(alert: str) -> None
 def test_the_runbook_has_a_section_for_every_alert_and_for_no_other() -> None:
     runbook = (ROOT / "deploy" / "runbook.md").read_text(encoding="utf-8")
     assert sorted(re.findall(r"^### (\w+)$", runbook, re.MULTILINE)) == sorted(ALERTS)
+
+
+def test_a_list_as_old_as_is_recommended_raises_no_alert() -> None:
+    vantages = (ROOT / "deploy" / "vantages.md").read_text(encoding="utf-8")
+    recommended = re.findall(r"`cache\.inventory: (\w+)`", vantages)
+    assert recommended
+    (job,) = load(DEPLOY / "prometheus.yml")["scrape_configs"]
+    oldest = max(map(Duration.parse, recommended)) + Duration.parse(job["scrape_interval"])
+    assert oldest < Duration.parse(ALERTS["InstanceStuckBuilding"]["for"])
+    stale = re.fullmatch(r"time\(\) - \w+ > (\d+)", ALERTS["FpingExporterInventoryStale"]["expr"])
+    assert stale
+    assert oldest < int(stale[1]) < Cache().max_stale
 
 
 def test_every_rule_joins_the_job_that_is_scraped() -> None:
