@@ -18,7 +18,8 @@ COMMANDS = ("serve", "list", "demo")
 EXIT_USAGE = 2
 EXIT_CLOUD = 3
 
-_DEFAULT_FILE = Path("fping-exporter.yml")
+TAKEN = frozenset({"-", "config", "instance", "os-fping", "sd", "static", "v2", "v2.1"})
+"""First segments of the paths that mean something already, so that the metrics cannot be there."""
 _LISTEN = ":10605"
 _DEMO_LISTEN = "127.0.0.1:10605"
 _LEAST_INSTANCES = 4  # the well-known case
@@ -36,17 +37,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = Config()
         if command != "demo":
-            if args.config_file is None and _DEFAULT_FILE.exists():
-                args.config_file = _DEFAULT_FILE
+            if args.config_file is None and config.DEFAULT_FILE.exists():
+                args.config_file = config.DEFAULT_FILE
             settings = config.load(args.config_file) if args.config_file else settings
+        # openstacksdk takes a second to import: --help, --version and mistakes need not wait for it.
+        commands = importlib.import_module("fping_exporter.commands")
         if command == "serve" and args.config_check:
-            if args.web_config_file:
-                importlib.import_module("fping_exporter.web.web_config").WebConfig(args.web_config_file)
+            commands.check(args, settings)
             print(f"{args.config_file or 'No file, so the defaults'}: the configuration is right.")
             return 0
         log.set_up(level=args.log_level, style=args.log_format)
-        # openstacksdk takes a second to import: --help, --version and mistakes need not wait for it.
-        commands = importlib.import_module("fping_exporter.commands")
         return int(getattr(commands, command)(args, settings))
     except FpingExporterError as error:
         print(f"fping-exporter: {error}", file=sys.stderr)
@@ -84,7 +84,7 @@ def make_parser(command: str) -> argparse.ArgumentParser:
             dest="config_file",
             type=Path,
             metavar="FILE",
-            help=f"Configuration. [{_DEFAULT_FILE} if there is one, else defaults]",
+            help=f"Configuration. [{config.DEFAULT_FILE} if there is one, else defaults]",
         )
     if command == "serve":
         flag(
@@ -162,4 +162,6 @@ def _count(text: str) -> int:
 def _path(text: str) -> str:
     if not text.startswith("/") or text == "/" or set(text) & set("<>?# "):
         raise argparse.ArgumentTypeError(f"expected a path such as /metrics, got {text!r}")
+    if text.split("/")[1] in TAKEN:
+        raise argparse.ArgumentTypeError(f"expected a path such as /metrics, got {text!r}, which is taken")
     return text

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from tqdm import tqdm
@@ -28,12 +29,12 @@ from fping_exporter.telemetry import Telemetry
 from fping_exporter.web import create_app
 from fping_exporter.web.guard import Guard
 from fping_exporter.web.lifecycle import Controls
-from fping_exporter.web.listen import parse_listen_address
+from fping_exporter.web.listen import ListenAddress, parse_listen_address
 from fping_exporter.web.os_fping import check_exposure, is_os_fping
 from fping_exporter.web.server import Server
 from fping_exporter.web.web_config import WebConfig
 
-__all__ = ["demo", "list", "serve"]
+__all__ = ["check", "demo", "list", "serve"]
 
 logger = logging.getLogger("fping_exporter")
 
@@ -51,9 +52,27 @@ def serve(args: argparse.Namespace, settings: Config) -> int:
     return _run(
         args,
         settings,
-        read=lambda: config.load(args.config_file) if args.config_file else Config(),
+        read=lambda: _read(args.config_file),
         connect=lambda settings, observe: Cloud(settings, observe=observe),
     )
+
+
+def _read(file: Path | None) -> Config:
+    """Read the file that was there at the start, or one that has come since."""
+    if file or config.DEFAULT_FILE.exists():
+        return config.load(file or config.DEFAULT_FILE)
+    return Config()
+
+
+def check(args: argparse.Namespace, settings: Config) -> None:
+    """Raise ConfigError for what ``serve`` would refuse before it asks a cloud or opens a port."""
+    check_exposure(settings.os_fping, _listen_addresses(args))
+    if args.web_config_file:
+        WebConfig(args.web_config_file)
+
+
+def _listen_addresses(args: argparse.Namespace) -> tuple[ListenAddress, ...]:
+    return tuple(parse_listen_address(text) for text in args.listen or [args.default_listen])
 
 
 def demo(args: argparse.Namespace, settings: Config) -> int:
@@ -94,7 +113,7 @@ def _run(
     _give_memory_back()
     _share_the_interpreter()
     logger.info("starting", extra={"version": __version__, "sockets": check_permission()})
-    listen = [parse_listen_address(text) for text in args.listen or [args.default_listen]]
+    listen = _listen_addresses(args)
     telemetry = Telemetry()
     service = Service(
         settings,

@@ -111,6 +111,9 @@ def test_help_fits_a_terminal(command: str) -> None:
         (["--log.level", "loud"], "invalid choice: 'loud'"),
         (["--web.telemetry-path", "metrics"], "expected a path such as /metrics, got 'metrics'"),
         (["--web.telemetry-path", "/"], "expected a path such as /metrics, got '/'"),
+        (["--web.telemetry-path", "/os-fping"], "got '/os-fping', which is taken"),
+        (["--config.check", "--web.listen-address", "10605"], "listen address '10605': expected [host]:port"),
+        (["--config.check", "--config.file", "open.yml"], "os_fping.auth: none"),
         (["demo", "--instances", "3"], "expected a whole number from 4 to"),
         (["--config.file", "none.yml"], "none.yml: cannot be read: No such file or directory"),
         (
@@ -129,6 +132,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("bad.yml").write_text("probe: {tiemout: 1s}")
+    Path("open.yml").write_text("os_fping: {auth: none}")
     assert fail(*arguments) == 2
     assert said in capsys.readouterr().err.splitlines()[-1]
 

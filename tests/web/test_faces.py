@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from fping_exporter import __version__, config
 from fping_exporter.callers import Anyone
+from fping_exporter.cli import TAKEN
 from fping_exporter.errors import CloudError
 from fping_exporter.model import Inventory, Outcome, Sweep, Target
 from fping_exporter.monitor import Monitor, Parts
@@ -152,3 +153,9 @@ def test_the_front_page_has_the_numbers_of_the_last_sweep() -> None:
     )
     assert page.headers["X-Content-Type-Options"] == "nosniff"
     assert page.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self'")
+
+
+def test_the_metrics_can_be_nowhere_that_means_something_else() -> None:
+    rules = client_of().application.url_map.iter_rules()
+    segments = {rule.rule.split("/")[1] for rule in rules} - {"", "metrics"}
+    assert {segment for segment in segments if not segment.startswith("<")} == TAKEN

@@ -1,5 +1,6 @@
 """A running exporter that is told to read its configuration again, or to end."""
 
+import contextlib
 import re
 import signal
 import subprocess
@@ -39,18 +40,21 @@ class Running(NamedTuple):
         return re.findall(r'instance_alive{id="([^"]*)"', fetch(f"{self.url}/metrics"))
 
 
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
+@contextlib.contextmanager
+def run(file: Path, *flags: str) -> Iterator[Running]:
     need_ping()
-    file = tmp_path / "config.yml"
-    file.write_text("{}")
     with Demo() as demo:
         auth = {f"OS_{name.upper()}": value for name, value in demo.region().get_auth_args().items()}
-        with serving("--config.file", str(file), "--web.enable-lifecycle", cwd=tmp_path, env=auth) as (
-            process,
-            url,
-        ):
+        with serving(*flags, "--web.enable-lifecycle", cwd=file.parent, env=auth) as (process, url):
             yield Running(process, url, file)
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    file = tmp_path / "config.yml"
+    file.write_text("{}")
+    with run(file, "--config.file", str(file)) as running:
+        yield running
 
 
 def post(url: str) -> str:
@@ -77,6 +81,14 @@ def test_sighup(running: Running) -> None:
     assert "sweep: 50ms" in fetch(f"{running.url}/config")
     time.sleep(0.1)
     assert len(running.instances()) == 1
+
+
+def test_a_default_file_that_comes_later(tmp_path: Path) -> None:
+    with run(tmp_path / "fping-exporter.yml") as running:
+        assert "sweep: 15s" in fetch(f"{running.url}/config")
+        running.file.write_text("cache: {sweep: 50ms}")
+        post(f"{running.url}/-/reload")
+        assert "sweep: 50ms" in fetch(f"{running.url}/config")
 
 
 def test_a_reload_forgives_no_request_of_os_fping(running: Running) -> None:
