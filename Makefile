@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SLOW := netns or lab or e2e or browser or fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-netns test-e2e test-fuzz test-lab newcomer lab-up lab-down bench apt check format lock
+.PHONY: help demo test test-netns test-e2e test-fuzz test-lab newcomer lab-up lab-down bench pictures apt check format lock
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,11 @@ lab-down: ## Stop it again
 
 bench: $(VENV)/.dev ## Measure against fping, icmplib, openstacksdk and prometheus_client (root; make apt first)
 	@$(BIN)/python -m tests.benchmarks
+
+pictures: $(VENV)/.dev ## Take the README's pictures anew (root; make apt first; needs npm)
+	$(BIN)/python -m tests.browser.screenshots docs
+	cd grafana/picture && npm ci --ignore-scripts --no-audit --no-fund && npm run check && npm run build
+	$(BIN)/python -m tests.browser.dashboards fping-cloud=docs/dashboard-dark.png
 
 # Debian's packages start their daemons when installed, but for policy-rc.d; the tests start their own.
 apt: ## Install what the slower tests need from Debian (root)

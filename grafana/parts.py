@@ -255,7 +255,7 @@ def timeline(
     return panel
 
 
-_WIDTHS = {"id": 310, "project_id": 290}
+_WIDTHS = {"id": 320, "project_id": 290}
 """In pixels, of columns that are to be read to their end."""
 _NARROWEST = 80
 """In pixels, of the others; by default they would rather stick out of a narrow panel."""
