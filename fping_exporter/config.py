@@ -163,7 +163,7 @@ class Config(Section, frozen=True):
     cache: Cache = Cache()
     os_fping: OsFping = OsFping()
     contacts: Mapping[str, str] = {}
-    """E-mail addresses, joined by commas, by the project's name or id."""
+    """E-mail addresses, joined by commas, by the project's id, or by its name if no other has the same."""
     contacts_from_keystone: bool = False
     """Whether the users of a project that `contacts` does not name are written to."""
 

@@ -9,7 +9,7 @@ import msgspec
 from openstack.config.cloud_region import CloudRegion
 
 from fping_exporter.cloud.caller import Callers
-from fping_exporter.cloud.contacts import Contacts, list_contacts
+from fping_exporter.cloud.contacts import Contacts, by_project, list_contacts
 from fping_exporter.cloud.hypervisors import find_host, list_nodes, placed
 from fping_exporter.cloud.neutron import list_security, list_topology
 from fping_exporter.cloud.projects import find_project, list_projects
@@ -122,16 +122,13 @@ class Cloud:
 
     def _contacts(self) -> dict[str, str]:
         """Return whom to write to, by the project's id: whom the configuration names, else the users."""
-        ids = {name: project.id for project in self._names.values() for name in (project.name, project.id)}
-        given = self._config.contacts
-        for fault in self._users.faults:
+        given = by_project(self._config.contacts, self._names)
+        faults = given.faults + self._users.faults
+        for fault in faults:
             if fault not in self._told:
                 logger.warning("contacts: %s", fault)
-        self._told = frozenset(self._users.faults)
-        return {
-            **self._users.emails,
-            **{ids.get(project, project): email for project, email in given.items()},
-        }
+        self._told = frozenset(faults)
+        return self._users.emails | given.emails
 
     def _ask_neutron(self, host: str | None) -> dict[str, bool]:
         """Refresh the topology; return which parts of it could be had. No Neutron, no parts."""

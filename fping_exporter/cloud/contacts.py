@@ -1,5 +1,6 @@
-"""Whom to write to about a project: the e-mail addresses of its users in Keystone."""
+"""Whom to write to about a project: whom the configuration names, or its users in Keystone."""
 
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -7,8 +8,9 @@ import msgspec
 from fping_exporter.cloud.pages import decode
 from fping_exporter.cloud.session import Client
 from fping_exporter.mail_address import are_mail_addresses
+from fping_exporter.model import Project
 
-__all__ = ["Contacts", "list_contacts"]
+__all__ = ["Contacts", "by_project", "list_contacts"]
 
 
 class Contacts(NamedTuple):
@@ -18,6 +20,41 @@ class Contacts(NamedTuple):
     """Addresses, joined by commas, by the project's id."""
     faults: tuple[str, ...] = ()
     """What had to be left out, and why: a line of text each, without an address."""
+
+
+def by_project(given: Mapping[str, str], projects: Mapping[str, Project]) -> Contacts:
+    """Return the addresses that are `given` by the ids or names of `projects`, by id.
+
+    Names are whatever anybody chose who may create projects in some domain. So an id goes first,
+    and a name counts only if one project has it: nobody takes away another project's contact.
+    What is neither may be the id of a project that the credentials do not show, and stays.
+    """
+    named: dict[str, list[Project]] = {}
+    for project in sorted(projects.values(), key=lambda project: project.id):
+        named.setdefault(project.name, []).append(project)
+    by_name: dict[str, str] = {}
+    by_id: dict[str, str] = {}
+    unknown: list[str] = []
+    faults: list[str] = []
+    for key, emails in given.items():
+        found = named.get(key, [])
+        if key in projects:
+            by_id[key] = emails
+        elif len(found) == 1:
+            by_name[found[0].id] = emails
+        elif found:
+            faults.append(_ambiguous(key, found))
+        else:
+            by_id[key] = emails
+            unknown.append(f'"{key}"')
+    if unknown:
+        faults.append(f"neither id nor name of a project that Keystone lists: {', '.join(unknown)}")
+    return Contacts(by_name | by_id, tuple(faults))
+
+
+def _ambiguous(name: str, found: Iterable[Project]) -> str:
+    ids = ", ".join(f"{project.id} (domain {project.domain_id})" for project in found)
+    return f'"{name}" is left out, as it is the name of several projects; give the id: {ids}'
 
 
 def list_contacts(identity: Client) -> Contacts:

@@ -1,11 +1,19 @@
 """Whom to write to: the configuration's word, else the users of Keystone."""
 
-import pytest
+import copy
+from random import Random
+from typing import Any
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fping_exporter.cloud.contacts import by_project
 from fping_exporter.demo.http import Answer, Request
+from fping_exporter.model import Project
 from tests.cloud.faulty import ALPHA, BETA, FaultyCloud, connect
 
-USERS = [
+USERS: list[dict[str, Any]] = [
     {"id": "u1", "name": "ann", "email": "ann@example.org", "enabled": True},
     {"id": "u2", "name": "bob", "email": "bob@example.org"},
     {"id": "u3", "name": "no mail"},
@@ -30,7 +38,7 @@ class Directory(FaultyCloud):
 
     def __init__(self) -> None:
         super().__init__()
-        self.directory = [dict(user) for user in USERS]
+        self.directory = copy.deepcopy(USERS)
 
     def answer(self, request: Request) -> Answer:
         lists = {"users": self.directory, "role_assignments": ASSIGNMENTS}
@@ -97,3 +105,80 @@ def test_an_address_that_cannot_be_read_costs_its_user_the_mail_and_nobody_else(
         keystone.directory[:2] = USERS[:2]
         assert cloud.inventory().contacts[ALPHA.id] == "ann@example.org,bob@example.org"
         assert len(caplog.messages) == 2
+
+
+def test_the_name_of_several_projects_names_none_of_them(
+    standin: FaultyCloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    cloud = connect(standin, contacts={"alpha": "ops@alpha.example", "beta": "ops@beta.example"}).cloud
+    assert set(cloud.inventory().contacts) == {ALPHA.id, BETA.id}
+
+    standin.projects.append(Project("d" * 32, "alpha", "other"))
+    for _ in range(2):
+        assert cloud.inventory().contacts == {BETA.id: "ops@beta.example"}
+    [told] = caplog.messages
+    assert told == (
+        'contacts: "alpha" is left out, as it is the name of several projects; give the id: '
+        f"{ALPHA.id} (domain default), {'d' * 32} (domain other)"
+    )
+
+    standin.projects.pop()
+    assert set(cloud.inventory().contacts) == {ALPHA.id, BETA.id}
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize("place", [0, 9])
+def test_a_project_that_is_called_as_another_is_identified_gets_nothing_of_it(
+    standin: FaultyCloud, caplog: pytest.LogCaptureFixture, place: int
+) -> None:
+    standin.projects.insert(place, Project("d" * 32, ALPHA.id, "other"))
+    inventory = connect(standin, contacts={ALPHA.id: "ops@alpha.example"}).cloud.inventory()
+    assert inventory.contacts == {ALPHA.id: "ops@alpha.example"}
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("keys", [("alpha", ALPHA.id), (ALPHA.id, "alpha")])
+def test_the_id_goes_before_the_name(standin: FaultyCloud, keys: tuple[str, str]) -> None:
+    contacts = {key: f"{len(key)}@example.org" for key in keys}
+    inventory = connect(standin, contacts=contacts).cloud.inventory()
+    assert inventory.contacts == {ALPHA.id: "32@example.org"}
+
+
+def test_a_contact_of_no_project_is_told_once(standin: FaultyCloud, caplog: pytest.LogCaptureFixture) -> None:
+    cloud = connect(standin, contacts={"shpo": "a@b", "x": "a@b", "beta": "ops@beta.example"}).cloud
+    for _ in range(2):
+        assert cloud.inventory().contacts[BETA.id] == "ops@beta.example"
+    assert caplog.messages == ['contacts: neither id nor name of a project that Keystone lists: "shpo", "x"']
+
+
+def test_an_id_serves_where_projects_cannot_be_listed(standin: FaultyCloud) -> None:
+    standin.fail("/identity/v3/projects", Answer(403, {"error": {"code": 403, "message": "No."}}))
+    inventory = connect(standin, contacts={BETA.id: "ops@beta.example"}).cloud.inventory()
+    assert inventory.contacts == {BETA.id: "ops@beta.example"}
+
+
+PROJECTS = st.lists(
+    st.builds(Project, st.sampled_from("abcd"), st.sampled_from("abcdxy"), st.just("default")),
+    unique_by=lambda project: project.id,
+)
+
+
+@given(PROJECTS, st.dictionaries(st.sampled_from("abcdxyz"), st.sampled_from(["m@1", "m@2"])))
+def test_no_contact_goes_astray(projects: list[Project], given_: dict[str, str]) -> None:
+    emails = by_project(given_, {project.id: project for project in projects}).emails
+    names = [project.name for project in projects]
+    ids = [project.id for project in projects]
+    for project in projects:
+        sole = names.count(project.name) == 1 and project.name not in ids
+        expected = given_.get(project.id) or (given_.get(project.name) if sole else None)
+        assert emails.get(project.id) == expected
+
+
+@given(PROJECTS, st.dictionaries(st.sampled_from("abcdxyz"), st.just("m@1")), st.randoms())
+def test_the_order_of_keystones_answer_does_not_matter(
+    projects: list[Project], given_: dict[str, str], random: Random
+) -> None:
+    shuffled = random.sample(projects, len(projects))
+    assert by_project(given_, {project.id: project for project in projects}) == by_project(
+        given_, {project.id: project for project in shuffled}
+    )
