@@ -241,7 +241,7 @@ def _region(config: Config) -> CloudRegion:
     try:
         settings = openstack.config.OpenStackConfig(app_name="fping-exporter", app_version=__version__)
         names = [name for name in settings.get_cloud_names() if name != "defaults"]
-        cloud = config.cloud or os.environ.get("OS_CLOUD")
+        cloud = config.cloud or os.environ.get("OS_CLOUD") or None
         if cloud and cloud not in names:
             known = ", ".join(sorted(names)) or "none: no clouds.yaml was found"
             where = "cloud" if config.cloud else "OS_CLOUD"

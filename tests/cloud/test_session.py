@@ -196,6 +196,13 @@ class TestConfiguration:
         monkeypatch.setenv("OS_CLOUD", "joes")
         assert len(Cloud(Config(all_projects=False)).inventory().instances) == 2
 
+    def test_an_empty_os_cloud_is_none(
+        self, standin: FaultyCloud, clouds: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("OS_CLOUD", "")
+        clouds.write_text(yaml.safe_dump({"clouds": {"only": standin.cloud()}}), encoding="utf-8")
+        assert len(Cloud(Config()).inventory().instances) == 4
+
     def test_os_variables(self, standin: FaultyCloud, monkeypatch: pytest.MonkeyPatch, clouds: Path) -> None:
         clouds.unlink()
         for name, value in standin.cloud()["auth"].items():
