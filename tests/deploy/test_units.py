@@ -68,6 +68,12 @@ def test_the_compose_file_is_valid() -> None:
     run(Path(sys.executable).with_name("check-jsonschema"), schema, DEPLOY / "compose" / "compose.yml")
 
 
+def test_compose_passes_os_cloud_on_only_where_it_is_set() -> None:
+    compose = yaml.safe_load((DEPLOY / "compose" / "compose.yml").read_text())
+    environment = compose["services"]["fping-exporter"]["environment"]
+    assert environment["OS_CLOUD"] is None, "that is how the Compose specification writes it"
+
+
 def test_what_the_compose_file_mounts_is_there() -> None:
     compose = yaml.safe_load((DEPLOY / "compose" / "compose.yml").read_text())
     mounts = [volume for service in compose["services"].values() for volume in service["volumes"]]
