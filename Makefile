@@ -29,8 +29,9 @@ test-fuzz: $(VENV)/.dev ## Make up ten thousand requests
 test-lab: $(VENV)/.dev ## Run the tests against a real OpenStack on loopback (root, Debian 12; make apt first)
 	tests/lab/ci.sh
 
-newcomer: ## Walk through the README on a bare Debian (root; needs debootstrap and curl)
+newcomer: ## Walk through the README on a bare Debian, and build the container (root; see the scripts)
 	tests/newcomer/bare.sh
+	tests/newcomer/container.sh
 
 lab-up: ## Raise that OpenStack, with 60 servers and guests that answer or not (root, Debian 12)
 	tests/lab/up.sh
