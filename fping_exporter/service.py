@@ -39,9 +39,9 @@ class Service:
         self._read, self._check, self._connect = read, check, connect
         self._telemetry = telemetry
         self._reloading = threading.Lock()
-        parts, cloud = self._build(settings)
+        parts, self._cloud = self._build(settings)
         self.monitor = Monitor(parts, telemetry=telemetry)
-        self.desk = self._open(parts, cloud, before=None)
+        self.desk = self._open(parts, self._cloud, before=None)
         """Another one after each reload."""
         telemetry.observe_reload(success=True)
 
@@ -54,6 +54,8 @@ class Service:
         with self._reloading:
             try:
                 parts, cloud = self._build(self._read())
+                if parts.settings.scope == self.monitor.settings.scope:
+                    cloud.take_over(self._cloud)
             except FpingExporterError as error:
                 self._telemetry.observe_reload(success=False)
                 log.error("the configuration stays as it was: %s", error)  # noqa: TRY400, the line says it all
@@ -62,6 +64,7 @@ class Service:
                 self._telemetry.observe_reload(success=False)
                 log.exception("the configuration stays as it was, because of a bug")
                 raise ConfigError("a bug, of which the log has more") from error
+            self._cloud = cloud
             self.monitor.reconfigure(parts)
             self.desk = self._open(parts, cloud, before=self.desk)
             self._telemetry.observe_reload(success=True)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import msgspec
@@ -27,6 +28,24 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+@dataclass(kw_only=True)
+class Known:
+    """What earlier inventories told, which the next one may not be able to tell again."""
+
+    names: Mapping[str, Project] = field(default_factory=dict)
+    chosen: Mapping[str, Project] = field(default_factory=dict)
+    """The projects of the configuration, by the name or id that it gives."""
+    users: Contacts = field(default_factory=lambda: Contacts({}))
+    instances: Mapping[str, Instance] = field(default_factory=dict)
+    topology: Topology = field(default_factory=Topology)
+    host: str | None = None
+    """Nova's name for the host that the configuration asks for."""
+    refused: frozenset[str] = frozenset()
+    """The parts for which there was no right, which has been said."""
+    told: frozenset[str] = frozenset()
+    """What is wrong with contacts, which has been said."""
+
+
 class Cloud:
     """One OpenStack cloud, as the configured credentials see it."""
 
@@ -49,14 +68,11 @@ class Cloud:
         self._compute = self._session.client("compute")
         self._identity = self._session.client("identity")
         self._network = self._session.client("network")
-        self._names: Mapping[str, Project] = {}
-        self._chosen: Mapping[str, Project] = {}
-        self._users = Contacts({})
-        self._told: frozenset[str] = frozenset()
-        self._instances: Mapping[str, Instance] = {}
-        self._topology = Topology()
-        self._host: str | None = None
-        self._refused: set[str] = set()
+        self.known = Known()
+
+    def take_over(self, before: "Cloud") -> None:
+        """Know what `before` knew, which listed the same instances; call it before the first inventory."""
+        self.known = replace(before.known)
 
     def callers(self) -> Callers:
         """Return the way in for those who bring a token of their own."""
@@ -79,16 +95,18 @@ class Cloud:
         for filters in _filters(scope, all_projects=self._config.all_projects):
             instances |= self._servers(filters | ({"host": host} if host else {}), microversion)
         names = scope if scope is not None else self._part("projects", lambda: list_projects(self._identity))
-        self._names = names or self._names or self._own()
+        self.known.names = names or self.known.names or self._own()
         parts = self._ask_keystone_for_contacts()
         fleet = self._part(
             "hypervisors", lambda: list_nodes(self._compute, microversion=microversion, host=host)
         )
         nodes = fleet.nodes if fleet else ()
-        self._instances = with_lost(instances, known=self._instances, hosts=fleet.lost if fleet else ())
+        self.known.instances = with_lost(
+            instances, known=self.known.instances, hosts=fleet.lost if fleet else ()
+        )
         return Inventory(
-            instances=placed(self._instances.values(), nodes),
-            projects=self._names,
+            instances=placed(self.known.instances.values(), nodes),
+            projects=self.known.names,
             contacts=self._contacts(),
             hypervisors=tuple(Hypervisor(node.name, node.up) for node in nodes),
             parts={
@@ -97,38 +115,39 @@ class Cloud:
                 **parts,
                 **self._ask_neutron(host),
             },
-            topology=self._topology,
+            topology=self.known.topology,
             listed_at=listed_at,
             duration=time.monotonic() - begun,
         )
 
     def _host_filter(self, microversion: str | None) -> str | None:
         """Return Nova's name for the host that the configuration asks for; None: all hosts."""
-        if self._config.instances.host and not self._host:
+        if self._config.instances.host and not self.known.host:
             name = own_host(self._config.instances)
             try:
-                self._host = find_host(self._compute, name, microversion=microversion)
+                self.known.host = find_host(self._compute, name, microversion=microversion)
             except ForbiddenError as error:
                 raise ForbiddenError(f"instances.host needs the right to list services ({error})") from error
-        return self._host
+        return self.known.host
 
     def _ask_keystone_for_contacts(self) -> dict[str, bool]:
         """Refresh the users' addresses if they are wanted; return whether they could be had."""
         if not self._config.contacts_from_keystone:
             return {}
         users = self._part("contacts", lambda: list_contacts(self._identity))
-        self._users = users if users is not None else self._users
+        self.known.users = users if users is not None else self.known.users
         return {"contacts": users is not None}
 
     def _contacts(self) -> dict[str, str]:
         """Return whom to write to, by the project's id: whom the configuration names, else the users."""
-        given = by_project(self._config.contacts, self._names)
-        faults = given.faults + self._users.faults
+        given = by_project(self._config.contacts, self.known.names)
+        users = self.known.users if self._config.contacts_from_keystone else Contacts({})
+        faults = given.faults + users.faults
         for fault in faults:
-            if fault not in self._told:
+            if fault not in self.known.told:
                 logger.warning("contacts: %s", fault)
-        self._told = frozenset(faults)
-        return self._users.emails | given.emails
+        self.known.told = frozenset(faults)
+        return users.emails | given.emails
 
     def _ask_neutron(self, host: str | None) -> dict[str, bool]:
         """Refresh the topology; return which parts of it could be had. No Neutron, no parts."""
@@ -151,11 +170,11 @@ class Cloud:
         if ports is None:
             return {"ports": False, "security_groups": False}
         topology = self._part("security_groups", lambda: list_security(self._network, ports))
-        self._topology = topology or msgspec.structs.replace(
+        self.known.topology = topology or msgspec.structs.replace(
             ports.topology,
-            rules=self._topology.rules,
-            members=self._topology.members,
-            address_groups=self._topology.address_groups,
+            rules=self.known.topology.rules,
+            members=self.known.topology.members,
+            address_groups=self.known.topology.address_groups,
         )
         return {"ports": True, "security_groups": topology is not None}
 
@@ -166,8 +185,8 @@ class Cloud:
             return None
         own = self._session.own_project()
         if self._config.all_projects:
-            self._chosen = {project: self._find(project, own) for project in given}
-            return {project.id: project for project in self._chosen.values()}
+            self.known.chosen = {project: self._find(project, own) for project in given}
+            return {project.id: project for project in self.known.chosen.values()}
         if own is None:
             raise ConfigError("all_projects: false needs credentials of a project, and these have none")
         for project in given:
@@ -183,10 +202,10 @@ class Cloud:
         try:
             return find_project(self._identity, given, own=own)
         except ConfigError as error:
-            if given not in self._chosen:
+            if given not in self.known.chosen:
                 raise
-            logger.warning("%s; Nova is asked for %s, which it was", error, self._chosen[given].id)
-            return self._chosen[given]
+            logger.warning("%s; Nova is asked for %s, which it was", error, self.known.chosen[given].id)
+            return self.known.chosen[given]
 
     def _own(self) -> Mapping[str, Project]:
         own = self._session.own_project()
@@ -211,13 +230,13 @@ class Cloud:
         try:
             value = listed()
         except ForbiddenError as error:
-            if part not in self._refused:
+            if part not in self.known.refused:
                 logger.warning("%s are left out, the credentials have no right to list them: %s", part, error)
-            self._refused.add(part)
+            self.known.refused |= {part}
         except CloudError as error:
             logger.warning("%s are left out this time: %s", part, error)
         else:
-            self._refused.discard(part)
+            self.known.refused -= {part}
             return value
         return None
 

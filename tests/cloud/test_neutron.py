@@ -141,6 +141,15 @@ def test_neutron_away_the_last_answer_stays_in_use(standin: NeutronCloud) -> Non
     assert len(away.instances) == 2
 
 
+def test_who_takes_over_knows_what_was_known(standin: NeutronCloud) -> None:
+    first = connect(standin).cloud
+    before = first.inventory().topology
+    standin.fail(PORTS, *[AWAY] * 4)
+    second = connect(standin).cloud
+    second.take_over(first)
+    assert second.inventory().topology == before
+
+
 def test_nobody_listens_at_neutrons_endpoint(standin: NeutronCloud) -> None:
     standin.endpoint = "http://127.0.0.1:1"
     assert unanswered(connect(standin).cloud.inventory()) == {"ports", "security_groups"}
