@@ -19,6 +19,7 @@ FAULTS = {
     "exporter:fping_exporter_gone:bool",
     "exporter:fping_exporter_uplink_lost:ratio",
     "exporter:fping_exporter_blind:bool",
+    "id:instance_silent:told",
     "id:instance_silent:believed",
 }
 """Recorded only when something is wrong; an instance that always was silent is not."""
