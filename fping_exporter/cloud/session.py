@@ -5,6 +5,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -15,6 +16,7 @@ from keystoneauth1 import exceptions as ka
 from keystoneauth1.adapter import Adapter
 from keystoneauth1.discover import EndpointData, version_between
 from keystoneauth1.identity import BaseIdentityPlugin
+from openstack.config import loader
 from openstack.config.cloud_region import CloudRegion
 from openstack.exceptions import SDKException
 
@@ -238,20 +240,24 @@ def _first_offered(wanted: Sequence[str], data: EndpointData | None) -> str | No
 
 def _region(config: Config) -> CloudRegion:
     """Read clouds.yaml and the OS_* variables as openstacksdk does."""
+    unread = _unreadable("OS_CLIENT_CONFIG_FILE", loader.CONFIG_FILES)
+    hint = f"; {unread}" if unread else ""
+    if secure := _unreadable("OS_CLIENT_SECURE_FILE", loader.SECURE_FILES):
+        logger.warning("%s", secure)
     try:
         settings = openstack.config.OpenStackConfig(app_name="fping-exporter", app_version=__version__)
         names = [name for name in settings.get_cloud_names() if name != "defaults"]
         cloud = config.cloud or os.environ.get("OS_CLOUD") or None
         if cloud and cloud not in names:
-            known = ", ".join(sorted(names)) or "none: no clouds.yaml was found"
+            known = ", ".join(sorted(names)) or ("none" if hint else "none: no clouds.yaml was found")
             where = "cloud" if config.cloud else "OS_CLOUD"
-            raise ConfigError(f'{where}: "{cloud}" is not an entry of clouds.yaml; known are {known}')
+            raise ConfigError(f'{where}: "{cloud}" is not an entry of clouds.yaml; known are {known}{hint}')
         return settings.get_one(cloud=cloud, region_name=config.region or "")
     except ka.MissingRequiredOptions as error:
         missing = ", ".join(sorted(option.dest for option in error.options))
         raise ConfigError(
             f"no complete credentials for OpenStack, missing: {missing}; set `cloud` to an entry of "
-            "clouds.yaml, or the OS_* variables"
+            f"clouds.yaml, or the OS_* variables{hint}"
         ) from error
     except yaml.MarkedYAMLError as error:  # its text may quote a line that has a password
         mark = error.problem_mark or error.context_mark
@@ -259,6 +265,29 @@ def _region(config: Config) -> CloudRegion:
         raise ConfigError(f"clouds.yaml{place}: {error.problem or error.context}") from None
     except (SDKException, ka.ClientException, OSError, *_UNREADABLE) as error:
         raise ConfigError(f"the configuration of OpenStack: {_one_line(error)}") from error
+
+
+def _unreadable(variable: str, places: Sequence[str]) -> str | None:
+    """Say why openstacksdk would skip a file that is there, which it does without a word; None: it would not.
+
+    The file is the first of `places`, or the one that `variable` names: then ConfigError is raised.
+    """
+    named = os.environ.get(variable)
+    path = named or next(filter(os.path.exists, places), None)
+    if not path:
+        return None
+    try:
+        with Path(path).open("rb"):
+            return None
+    except OSError as error:
+        why = f"{path} cannot be read: {error.strerror}"
+        if isinstance(error, PermissionError):
+            why += (
+                f"; make it readable for uid {os.geteuid()} or gid {os.getegid()}, which the exporter runs as"
+            )
+    if named:
+        raise ConfigError(f"{variable}: {why}")
+    return why
 
 
 def _unwrapped(error: ka.ClientException) -> ka.ClientException:

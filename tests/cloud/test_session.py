@@ -1,7 +1,10 @@
 """The border: what may pass is tried again, everything else becomes one line of ours."""
 
 import contextlib
+import os
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -203,8 +206,8 @@ class TestConfiguration:
         clouds.write_text(yaml.safe_dump({"clouds": {"only": standin.cloud()}}), encoding="utf-8")
         assert len(Cloud(Config()).inventory().instances) == 4
 
-    def test_os_variables(self, standin: FaultyCloud, monkeypatch: pytest.MonkeyPatch, clouds: Path) -> None:
-        clouds.unlink()
+    def test_os_variables(self, standin: FaultyCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("OS_CLIENT_CONFIG_FILE")
         for name, value in standin.cloud()["auth"].items():
             monkeypatch.setenv(f"OS_{name.upper()}", value)
         assert len(Cloud(Config()).inventory().instances) == 4
@@ -233,8 +236,8 @@ class TestConfiguration:
             Cloud(Config(cloud="pord"))
         assert str(caught.value) == 'cloud: "pord" is not an entry of clouds.yaml; known are joes, prod'
 
-    def test_no_credentials_at_all(self, clouds: Path) -> None:
-        clouds.unlink()
+    def test_no_credentials_at_all(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("OS_CLIENT_CONFIG_FILE")
         with pytest.raises(ConfigError) as caught:
             Cloud(Config())
         assert str(caught.value) == (
@@ -242,24 +245,40 @@ class TestConfiguration:
             "clouds.yaml, or the OS_* variables"
         )
 
-    def test_an_entry_without_a_clouds_yaml(self, clouds: Path) -> None:
-        clouds.unlink()
+    def test_an_entry_without_a_clouds_yaml(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("OS_CLIENT_CONFIG_FILE")
         with pytest.raises(ConfigError) as caught:
             Cloud(Config(cloud="prod"))
         assert str(caught.value) == (
             'cloud: "prod" is not an entry of clouds.yaml; known are none: no clouds.yaml was found'
         )
 
-    def test_the_variable_names_an_entry_without_a_clouds_yaml(
-        self, clouds: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        clouds.unlink()
+    def test_the_variable_names_an_entry_without_a_clouds_yaml(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("OS_CLIENT_CONFIG_FILE")
         monkeypatch.setenv("OS_CLOUD", "prod")
         with pytest.raises(ConfigError) as caught:
             Cloud(Config())
         assert str(caught.value) == (
             'OS_CLOUD: "prod" is not an entry of clouds.yaml; known are none: no clouds.yaml was found'
         )
+
+    @pytest.mark.parametrize("variable", ["OS_CLIENT_CONFIG_FILE", "OS_CLIENT_SECURE_FILE"])
+    def test_a_file_is_named_that_is_not_there(
+        self, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(variable, str(tmp_path / "none.yaml"))
+        with pytest.raises(ConfigError) as caught:
+            Cloud(Config(cloud="prod"))
+        assert str(caught.value) == (
+            f"{variable}: {tmp_path}/none.yaml cannot be read: No such file or directory"
+        )
+
+    def test_a_directory_as_docker_makes_where_a_file_to_mount_is_missing(self, clouds: Path) -> None:
+        clouds.unlink()
+        clouds.mkdir()
+        with pytest.raises(ConfigError) as caught:
+            Cloud(Config())
+        assert str(caught.value) == f"OS_CLIENT_CONFIG_FILE: {clouds} cannot be read: Is a directory"
 
     @pytest.mark.parametrize(
         "text",
@@ -290,3 +309,72 @@ class TestConfiguration:
         with pytest.raises(CloudError) as caught:
             Cloud(Config(cloud="prod", region="Mars")).inventory()
         assert str(caught.value) == "public endpoint for compute service in Mars region not found"
+
+
+class TestUnreadable:
+    """A file of which openstacksdk takes no notice, as this user may not read it."""
+
+    RIGHT = (
+        f"cannot be read: Permission denied; make it readable for uid {os.geteuid()} or gid {os.getegid()}, "
+        "which the exporter runs as"
+    )
+
+    @staticmethod
+    def start(directory: Path, **environment: str) -> str:
+        """Return what is told by a start in `directory`, without root's power to read everything."""
+        program = (
+            "import logging\n"
+            "from fping_exporter.cloud import Cloud\n"
+            "from fping_exporter.config import Config\n"
+            "logging.basicConfig(format='%(message)s')\n"
+            "try: Cloud(Config()); print('started')\n"
+            "except Exception as error: print(f'{type(error).__name__}: {error}')"
+        )
+        drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+        done = subprocess.run(
+            [*drop, sys.executable, "-c", program],
+            cwd=directory,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=True,
+        )
+        return done.stdout.rstrip("\n")
+
+    @pytest.fixture
+    def clouds(self, standin: FaultyCloud, tmp_path: Path) -> Path:
+        path = tmp_path / "clouds.yaml"
+        path.write_text(yaml.safe_dump({"clouds": {"prod": standin.cloud()}}), encoding="utf-8")
+        return path
+
+    @pytest.mark.parametrize("variable", ["OS_CLIENT_CONFIG_FILE", "OS_CLIENT_SECURE_FILE"])
+    def test_that_a_variable_names(self, clouds: Path, variable: str) -> None:
+        named = clouds.rename(clouds.with_name("named.yaml"))
+        named.chmod(0)
+        told = self.start(clouds.parent, **{variable: str(named)})
+        assert told == f"ConfigError: {variable}: {named} {self.RIGHT}"
+
+    def test_that_is_to_have_an_entry(self, clouds: Path) -> None:
+        clouds.chmod(0)
+        assert self.start(clouds.parent, OS_CLOUD="prod") == (
+            'ConfigError: OS_CLOUD: "prod" is not an entry of clouds.yaml; known are none; '
+            f"{clouds} {self.RIGHT}"
+        )
+
+    def test_that_is_to_have_the_only_entry(self, clouds: Path) -> None:
+        clouds.chmod(0)
+        assert self.start(clouds.parent) == (
+            "ConfigError: no complete credentials for OpenStack, missing: auth_url; set `cloud` to an entry "
+            f"of clouds.yaml, or the OS_* variables; {clouds} {self.RIGHT}"
+        )
+
+    def test_beside_one_that_is_named(self, clouds: Path) -> None:
+        named = clouds.rename(clouds.with_name("named.yaml"))
+        clouds.touch(0)
+        assert self.start(clouds.parent, OS_CLIENT_CONFIG_FILE=str(named)) == "started"
+
+    def test_with_the_secrets(self, clouds: Path) -> None:
+        secure = clouds.with_name("secure.yaml")
+        secure.touch(0)
+        assert self.start(clouds.parent) == f"{secure} {self.RIGHT}\nstarted"
