@@ -182,3 +182,12 @@ def test_the_order_of_keystones_answer_does_not_matter(
     assert by_project(given_, {project.id: project for project in projects}) == by_project(
         given_, {project.id: project for project in shuffled}
     )
+
+
+def test_users_are_no_longer_written_to_once_the_configuration_says_so() -> None:
+    with Directory() as keystone:
+        before = connect(keystone, contacts_from_keystone=True).cloud
+        assert before.inventory().contacts
+        after = connect(keystone).cloud
+        after.take_over(before)
+        assert after.inventory().contacts == {}
