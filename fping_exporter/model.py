@@ -24,6 +24,7 @@ __all__ = [
     "Probed",
     "Project",
     "Reason",
+    "Rejection",
     "SecurityRule",
     "Snapshot",
     "Sweep",
@@ -212,14 +213,29 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
         return self.sent > 0 or (self.unreachable and target.vantage == LOCAL)
 
 
+class Rejection(StrEnum):
+    """Why a packet that came in does not count as a reply."""
+
+    SOURCE = "source"
+    """It came from an address that was not asked."""
+    COOKIE = "cookie"
+    """It does not carry what the target was sent."""
+    SEQUENCE = "sequence"
+    """It answers a packet that was not sent."""
+    DUPLICATE = "duplicate"
+    """It answers a packet that has been answered."""
+    ERROR = "error"
+    """It is an ICMP error that quotes what was not sent."""
+
+
 class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     """One round of pings to every target. Every target asked for has an outcome."""
 
     outcomes: Mapping[Target, Outcome]
     sent: int
     received: int
-    rejected: Mapping[str, int] = {}
-    """Packets that came in and were not counted as replies, by reason."""
+    rejected: Mapping[Rejection, int] = {}
+    """Packets that came in and were not counted as replies."""
     overflows: int = 0
     """How often the kernel's neighbour table was full meanwhile, whoever filled it."""
     started_at: float

@@ -7,7 +7,7 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 
 from fping_exporter import __version__
-from fping_exporter.model import Inventory, Sweep
+from fping_exporter.model import Inventory, Rejection, Sweep
 
 __all__ = ["Part", "Telemetry"]
 
@@ -55,6 +55,8 @@ class Telemetry:
             ["reason"],
             registry=registry,
         )
+        for reason in Rejection:
+            self._packets_rejected.labels(reason)
         self._vantage_targets = Gauge(
             "fping_exporter_vantage_targets",
             "Targets of the newest complete sweep, by the kind of vantage.",

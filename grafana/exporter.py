@@ -107,7 +107,6 @@ def build() -> Dashboard:
                 {
                     "{{reason}}": "sum by (reason)"
                     f" (rate(fping_exporter_packets_rejected_total{{{IT}}}[$__rate_interval]))"
-                    f' or on () label_replace(0 * group(fping_exporter_up{{{IT}}}), "reason", "none", "", "")'
                 },
                 unit="pps",
                 steps=[(None, "green"), (1, "orange")],

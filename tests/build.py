@@ -12,6 +12,7 @@ from fping_exporter.model import (
     Inventory,
     Outcome,
     Project,
+    Rejection,
     Sweep,
     Target,
     Topology,
@@ -70,7 +71,7 @@ def sweep(outcomes: Mapping[str, Outcome] | Mapping[Target, Outcome]) -> Sweep:
         },
         sent=sum(outcome.sent for outcome in outcomes.values()),
         received=sum(outcome.received for outcome in outcomes.values()),
-        rejected={"source": 2},
+        rejected={Rejection.SOURCE: 2},
         started_at=NOW + 1,
         duration=1.5,
     )

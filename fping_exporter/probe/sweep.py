@@ -14,7 +14,7 @@ from collections.abc import Collection
 import msgspec
 
 from fping_exporter.errors import ProbeError
-from fping_exporter.model import LOCAL, Family, Outcome, Sweep, Target
+from fping_exporter.model import LOCAL, Family, Outcome, Rejection, Sweep, Target
 from fping_exporter.probe import packet
 from fping_exporter.probe.pacing import Pacer, Progress
 from fping_exporter.probe.sockets import IcmpSocket, Opener, SocketAddress, open_local, socket_address
@@ -41,10 +41,10 @@ class SweepProber:
 
     - A reply counts if it comes from the address that was asked, with this sweep's identifier,
       the target's cookie, and the sequence of a packet that was sent and not answered before. What
-      fails one of these is counted in ``Sweep.rejected`` as ``source``, ``cookie``, ``sequence`` or
-      ``duplicate``; an error that quotes what was never sent, as ``error``. Packets with another
-      identifier belong to other programs and are not looked at. A reply that comes after its
-      packet's time counts as long as the sweep goes on: it is a proof of life.
+      fails one of these, and an error that quotes what was never sent, is counted in
+      ``Sweep.rejected``. Packets with another identifier belong to other programs and are not looked at.
+      A reply that comes after its packet's time counts as long as the sweep goes on: it is a proof of
+      life.
     - An ICMP error that quotes one of our packets ends the wait for that packet at once. The target is
       asked again in the retries all the same, since routes flap, and is unreachable if it never replies.
     - Every packet carries a sequence of its own target, so ``received`` is never above ``sent``. Packets
@@ -182,7 +182,7 @@ class _Conversation:
     """The packets of one sweep, out and in."""
 
     def __init__(self, *, pacer: Pacer, timeout: float, progress: Progress | None) -> None:
-        self.rejected: Counter[str] = Counter()
+        self.rejected: Counter[Rejection] = Counter()
         self._pacer = pacer
         self._timeout = timeout
         self._progress = progress
@@ -292,19 +292,21 @@ class _Conversation:
             self._progress(booked)
 
 
-def _take_reply(lane: _Lane, reply: packet.EchoReply, address: SocketAddress, arrived: int) -> str | None:
+def _take_reply(
+    lane: _Lane, reply: packet.EchoReply, address: SocketAddress, arrived: int
+) -> Rejection | None:
     """Book a reply; return why it does not count if it does not."""
     ask = lane.asked.get(address)
     if ask is None:
-        return "source"
+        return Rejection.SOURCE
     if reply.payload != ask.cookie:
-        return "cookie"
+        return Rejection.COOKIE
     sequence = reply.sequence
     if sequence >= len(ask.sent_at):
-        return "sequence"
+        return Rejection.SEQUENCE
     bit = 1 << sequence
     if ask.answered & bit:
-        return "duplicate"
+        return Rejection.DUPLICATE
     ask.answered |= bit
     ask.settled |= bit
     # A clock set between the arrival and now could still make it negative.
@@ -314,14 +316,14 @@ def _take_reply(lane: _Lane, reply: packet.EchoReply, address: SocketAddress, ar
     return None
 
 
-def _take_error(lane: _Lane, error: packet.EchoError) -> str | None:
+def _take_error(lane: _Lane, error: packet.EchoError) -> Rejection | None:
     """Book an ICMP error; return why it does not count if it does not."""
     address = socket_address(error.destination)
     ask = lane.asked.get(address) if address else None
     # Errors of IPv4 need to quote only the header of ICMP: then there is no cookie to compare.
     quoted = error.payload[:_COOKIE_BYTES]
     if ask is None or error.sequence >= len(ask.sent_at) or quoted != ask.cookie[: len(quoted)]:
-        return "error"
+        return Rejection.ERROR
     ask.settled |= 1 << error.sequence
     ask.unreachable = True
     return None
