@@ -13,7 +13,7 @@ import json
 import re
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from tests.integration.process import Process, eventually, free_port
 
-__all__ = ["SPEED", "Mail", "Sink", "alerting", "alertmanager", "prometheus", "query", "quicken"]
+__all__ = ["SPEED", "Mail", "Sink", "alerting", "alertmanager", "prometheus", "query", "quicken", "tell"]
 
 ROOT = Path(__file__).parents[2]
 SPEED = 60
@@ -108,6 +108,15 @@ def alertmanager(directory: Path, *, address: str) -> Iterator[Sink]:
             yield sink
     finally:
         mail.stop()
+
+
+def tell(address: str, *alerts: Mapping[str, str]) -> None:
+    """Tell the Alertmanager at `address` of alerts, by their labels, that fire."""
+    body = json.dumps([{"labels": labels} for labels in alerts]).encode()
+    request = urllib.request.Request(f"http://{address}/api/v2/alerts", body)
+    request.add_header("Content-Type", "application/json")
+    with urllib.request.urlopen(request, timeout=10):  # noqa: S310, loopback
+        pass
 
 
 @contextlib.contextmanager

@@ -1,13 +1,11 @@
 """The mail addresses that the exporter lets pass, read by Alertmanager, which is to write to them."""
 
-import json
-import urllib.request
 from pathlib import Path
 
 import pytest
 
 from fping_exporter.mail_address import are_mail_addresses
-from tests.deploy.stack import Sink, alertmanager
+from tests.deploy.stack import Sink, alertmanager, tell
 from tests.integration.process import eventually, free_port
 from tests.test_mail_address import ATEXT, GOOD
 
@@ -15,14 +13,6 @@ pytestmark = pytest.mark.e2e
 
 EVERY_CHARACTER = [f"{one}{one}.{one}@example.org" for one in ATEXT]
 DIVIDED = "admin,ops@alpha.example"
-
-
-def alert(address: str, **labels: str) -> None:
-    body = json.dumps([{"labels": {"alertname": "InstanceSilent", **labels}}]).encode()
-    request = urllib.request.Request(f"http://{address}/api/v2/alerts", body)
-    request.add_header("Content-Type", "application/json")
-    with urllib.request.urlopen(request, timeout=10):  # noqa: S310, loopback
-        pass
 
 
 def test_every_address_of_a_list_gets_the_mail(tmp_path: Path) -> None:
@@ -33,7 +23,8 @@ def test_every_address_of_a_list_gets_the_mail(tmp_path: Path) -> None:
     listening = f"127.0.0.1:{free_port()}"
     with alertmanager(tmp_path / "alertmanager", address=listening) as sink:
         for number, each in enumerate(lists):
-            alert(listening, project_id=f"p{number}", email=",".join(each))
+            labels = {"project_id": f"p{number}", "email": ",".join(each)}
+            tell(listening, {"alertname": "InstanceSilent"} | labels)
         eventually(lambda: expect_mails(sink, len(lists)))
     assert sorted(mail.recipients for mail in sink.mails) == sorted(lists)
 
@@ -42,7 +33,8 @@ def test_a_list_of_which_one_is_no_address_gets_none(tmp_path: Path) -> None:
     """Why the exporter leaves it out."""
     listening = f"127.0.0.1:{free_port()}"
     with alertmanager(tmp_path / "alertmanager", address=listening) as sink:
-        alert(listening, project_id="alpha", email=f"ann@example.org,{DIVIDED}")
+        labels = {"project_id": "alpha", "email": f"ann@example.org,{DIVIDED}"}
+        tell(listening, {"alertname": "InstanceSilent"} | labels)
         log = tmp_path / "alertmanager" / "log"
         eventually(lambda: expect_refusal(log))
         assert not sink.mails

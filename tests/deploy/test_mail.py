@@ -105,7 +105,7 @@ def test_a_guest_dies_and_its_contact_is_told_and_told_again_when_it_is_back(
     cloud.dead |= {"a1"}
     expect(sink, CONTACT, 1)
     died = sink.to(CONTACT)[0]
-    assert died.message["Subject"] == "[fping-exporter] project Alpha Shop: 1 now"
+    assert died.message["Subject"] == "[fping-exporter] InstanceSilent Alpha Shop: 1 now"
     assert died.message["To"] == CONTACT
     for part in ("plain", "html"):
         assert "web-1 does not answer" in died.part(part)
@@ -115,7 +115,7 @@ def test_a_guest_dies_and_its_contact_is_told_and_told_again_when_it_is_back(
     cloud.dead.clear()
     expect(sink, CONTACT, 2)
     back = sink.to(CONTACT)[1]
-    assert back.message["Subject"] == "[fping-exporter] project Alpha Shop: 1 over"
+    assert back.message["Subject"] == "[fping-exporter] InstanceSilent Alpha Shop: 1 over"
     for part in ("plain", "html"):
         assert "web-1 answers again" in back.part(part)
         assert "(instance a1)" in back.part(part)
@@ -129,14 +129,14 @@ def test_one_mail_for_each_project_to_the_operator_where_there_is_no_contact(
     expect(sink, CONTACT, 1)
     expect(sink, OPERATOR, 1)
     (ours,) = sink.to(CONTACT)
-    assert ours.message["Subject"] == "[fping-exporter] project Alpha Shop: 2 now"
+    assert ours.message["Subject"] == "[fping-exporter] InstanceSilent Alpha Shop: 2 now"
     assert "web-1 does not answer" in ours.part("plain")
     assert "web-2 does not answer" in ours.part("plain")
     assert "instance b1" not in ours.part("plain")
 
     # What a tenant has called its guest is text, wherever it stands.
     (theirs,) = sink.to(OPERATOR)
-    assert theirs.message["Subject"] == "[fping-exporter] project Beta: 1 now"
+    assert theirs.message["Subject"] == "[fping-exporter] InstanceSilent Beta: 1 now"
     assert theirs.message["Bcc"] is None
     assert "instance b1" in theirs.part("plain")
     assert "&lt;script&gt;" in theirs.part("html")
@@ -151,7 +151,7 @@ def test_a_project_that_is_silent_as_a_whole_is_told_as_one(cloud: Cloud, sink: 
     expect(sink, CONTACT, 2)
     expect(sink, OPERATOR, 2)
     silent, back = sink.to(CONTACT)
-    assert silent.message["Subject"] == "[fping-exporter] project Alpha Shop: 1 now"
+    assert silent.message["Subject"] == "[fping-exporter] ProjectSilent Alpha Shop: 1 now"
     assert "No instance of project Alpha Shop answers" in silent.part("plain")
     assert "web-" not in silent.part("plain")
     # Which ones are back is listed with it, whether Alertmanager was silent about them or not.

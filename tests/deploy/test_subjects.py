@@ -1,0 +1,67 @@
+"""The subject of a mail: which alerts, and where, in a line that ends."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.stack import alertmanager, tell
+from tests.integration.process import eventually, free_port
+
+pytestmark = pytest.mark.e2e
+
+EXPORTER = {"job": "fping-exporter"}
+NASTY = "x\r\nBcc: everyone@example.com"
+GROUPS = {
+    "HypervisorManySilent compute-7: 1 now": [
+        {"alertname": "HypervisorManySilent", "hypervisor": "compute-7"},
+    ],
+    "HypervisorUpNoneAnswering c1, c2: 2 now": [
+        {"alertname": "HypervisorUpNoneAnswering", "hypervisor": each} for each in ("c1", "c2")
+    ],
+    "FpingExporterGone x1:10605: 1 now": [
+        {"alertname": "FpingExporterGone", "instance": "x1:10605"} | EXPORTER,
+    ],
+    "Watchdog: 1 now": [{"alertname": "Watchdog"}],
+    # Two refusals of one exporter.
+    "FpingExporterOpenStackRefuses x1: 2 now": [
+        {"alertname": "FpingExporterOpenStackRefuses", "instance": "x1", "code": code} | EXPORTER
+        for code in ("500", "503")
+    ],
+    # A project without a contact: what is up with it, and its id where its name is not known.
+    "InstanceFlapping, InstanceSilent Beta: 3 now": [
+        {"alertname": alert, "id": id_, "project_id": "b", "project": "Beta", "hypervisor": "c9"}
+        for alert, id_ in (("InstanceSilent", "1"), ("InstanceFlapping", "1"), ("InstanceSilent", "2"))
+    ],
+    "InstanceSilent 5fa0: 1 now": [{"alertname": "InstanceSilent", "project_id": "5fa0"}],
+    f"InstanceSilent {NASTY}: 1 now": [{"alertname": "InstanceSilent", "project_id": "n", "project": NASTY}],
+    # A whole rack.
+    "HypervisorDownGuestsAnswering node00.example.com, node01.example.com, node02.example.com, ...: 40 now": [
+        {"alertname": "HypervisorDownGuestsAnswering", "hypervisor": f"node{number:02}.example.com"}
+        for number in range(40)
+    ],
+    # All that can be wrong with a project whose name is as long as Keystone allows.
+    f"InstanceAnsweringThoughOff, InstanceFlapping, InstancePacket... {'p' * 60}...: 6 now": [
+        {"alertname": alert, "project_id": "long", "project": "p" * 64}
+        for alert in (
+            "InstanceAnsweringThoughOff",
+            "InstanceFlapping",
+            "InstancePacketLoss",
+            "InstanceSilent",
+            "InstanceStuckBuilding",
+            "InstanceStuckMoving",
+        )
+    ],
+}
+
+
+def test_the_subject_says_which_alerts_and_where_in_a_line_that_ends(tmp_path: Path) -> None:
+    listening = f"127.0.0.1:{free_port()}"
+    with alertmanager(tmp_path / "alertmanager", address=listening) as sink:
+        tell(listening, *(labels for alerts in GROUPS.values() for labels in alerts))
+
+        def check() -> None:
+            subjects = [mail.message["Subject"] for mail in sink.mails]
+            assert sorted(subjects) == sorted(f"[fping-exporter] {each}" for each in GROUPS)
+
+        eventually(check)
+        assert all(mail.message["Bcc"] is None for mail in sink.mails)
