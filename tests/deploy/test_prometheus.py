@@ -1,6 +1,7 @@
 """The rules, their tests, and that no alert goes without either."""
 
 import functools
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -19,11 +20,12 @@ RULES = DEPLOY / "fping-exporter.rules.yml"
 CASES = sorted((Path(__file__).parent / "rules").glob("*.test.yml"))
 
 
-def promtool(*arguments: object) -> None:
+def promtool(*arguments: object) -> str:
     done = subprocess.run(
         ["promtool", *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @functools.cache
@@ -53,6 +55,41 @@ def test_the_rules_are_valid_and_lint_free() -> None:
 @pytest.mark.e2e
 def test_the_configuration_is_valid() -> None:
     promtool("check", "config", DEPLOY / "prometheus.yml")
+
+
+@pytest.mark.e2e
+def test_the_pods_get_names_that_last(tmp_path: Path) -> None:
+    """All but the finding, of which Debian's Prometheus is bare: the pods are given to it."""
+    config = load(DEPLOY / "kubernetes.yml")
+    (job,) = config["scrape_configs"]
+    assert job["kubernetes_sd_configs"][0]["role"] == "pod"
+    given = [pod("10.0.0.1"), pod("10.0.0.2", phase="Failed"), pod("10.0.0.3", port="other")]
+    given += [pod("192.0.2.7", name="fping-exporter-node", node="c7")]
+    replaced = {key: value for key, value in job.items() if key != "kubernetes_sd_configs"}
+    replaced["static_configs"] = given
+    path = tmp_path / "prometheus.yml"
+    path.write_text(yaml.safe_dump(config | {"scrape_configs": [replaced]}), encoding="utf-8")
+    promtool("check", "config", path)
+    found = json.loads(promtool("check", "service-discovery", "--timeout=6s", path, "fping-exporter"))
+    assert [each["labels"]["instance"] for each in found if each["labels"]] == [
+        "fping-exporter:10605",
+        "c7:10605",
+    ]
+    assert {each["labels"]["job"] for each in found if each["labels"]} == {"fping-exporter"}
+
+
+def pod(
+    ip: str, *, name: str = "fping-exporter", node: str = "n1", phase: str = "Running", port: str = "http"
+) -> dict[str, Any]:
+    """Return one pod as Prometheus's discovery does: a target and what is known of it."""
+    meta = {
+        "label_app_kubernetes_io_name": name,
+        "node_name": node,
+        "phase": phase,
+        "container_port_name": port,
+    }
+    labels = {f"__meta_kubernetes_pod_{key}": value for key, value in meta.items()}
+    return {"targets": [f"{ip}:10605"], "labels": labels}
 
 
 @pytest.mark.e2e
@@ -93,6 +130,7 @@ def test_a_list_as_old_as_is_recommended_raises_no_alert() -> None:
     assert oldest < int(stale[1]) < Cache().max_stale
 
 
-def test_every_rule_joins_the_job_that_is_scraped() -> None:
-    jobs = {job["job_name"] for job in load(DEPLOY / "prometheus.yml")["scrape_configs"]}
+@pytest.mark.parametrize("name", ["prometheus.yml", "kubernetes.yml"])
+def test_every_rule_joins_the_job_that_is_scraped(name: str) -> None:
+    jobs = {job["job_name"] for job in load(DEPLOY / name)["scrape_configs"]}
     assert set(re.findall(r'job="([^"]+)"', RULES.read_text(encoding="utf-8"))) == jobs

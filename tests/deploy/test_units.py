@@ -56,6 +56,26 @@ def test_the_kubernetes_manifests_are_valid() -> None:
     run(Path(sys.executable).with_name("kubernetes-validate"), "--strict", *files)
 
 
+def test_prometheus_finds_the_pods() -> None:
+    (job,) = yaml.safe_load((DEPLOY / "prometheus" / "kubernetes.yml").read_text())["scrape_configs"]
+    (discovery,) = job["kubernetes_sd_configs"]
+    (selector,) = discovery["selectors"]
+    chosen = re.fullmatch(r"app\.kubernetes\.io/name in \((.+)\)", selector["label"])
+    assert chosen
+    pods = {
+        document["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"]: document
+        for path in (DEPLOY / "kubernetes").glob("*.yml")
+        for document in yaml.safe_load_all(path.read_text())
+        if "template" in document["spec"]
+    }
+    assert sorted(pods) == chosen[1].split(", ")
+    for document in pods.values():
+        template = document["spec"]["template"]
+        # They would make another job find it again, by a name that no rule knows.
+        assert not [key for key in template["metadata"].get("annotations", {}) if "prometheus.io" in key]
+        assert template["spec"]["containers"][0]["ports"] == [{"name": "http", "containerPort": 10605}]
+
+
 def test_the_pod_lets_its_own_group_ping() -> None:
     text = (DEPLOY / "kubernetes" / "deployment.yml").read_text()
     pod = next(yaml.safe_load_all(text))["spec"]["template"]["spec"]["securityContext"]
