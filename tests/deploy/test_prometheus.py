@@ -134,3 +134,26 @@ def test_a_list_as_old_as_is_recommended_raises_no_alert() -> None:
 def test_every_rule_joins_the_job_that_is_scraped(name: str) -> None:
     jobs = {job["job_name"] for job in load(DEPLOY / name)["scrape_configs"]}
     assert set(re.findall(r'job="([^"]+)"', RULES.read_text(encoding="utf-8"))) == jobs
+
+
+@pytest.mark.e2e
+def test_the_readme_joins_what_two_exporters_show(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (query,) = re.findall(r"^instance_silent \* .+$", readme, re.MULTILINE)
+    series = [
+        {"series": f'{metric}{{instance="{exporter}",id="a",{labels}}}', "values": "1"}
+        for exporter in ("x1", "x2")
+        for metric, labels in (
+            ("instance_silent", 'reason="no_reply"'),
+            ("instance_info", 'name="web-1",hypervisor="c1"'),
+        )
+    ]
+    joined = '{id="a",reason="no_reply",name="web-1",hypervisor="c1"}'
+    expected = {
+        "expr": f"count without (instance) ({query})",
+        "eval_time": "0m",
+        "exp_samples": [{"labels": joined, "value": 2}],
+    }
+    path = tmp_path / "readme.test.yml"
+    path.write_text(yaml.safe_dump({"tests": [{"input_series": series, "promql_expr_test": [expected]}]}))
+    promtool("test", "rules", path)
