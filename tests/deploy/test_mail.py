@@ -34,6 +34,7 @@ class Cloud(Collector):
 
     def __init__(self) -> None:
         self.dead: set[str] = set()
+        self.contact = CONTACT
         self._snapshot: Snapshot | None = None
         self._inventory = inventory(
             instance("a1", "10.0.0.1", name="web-1", project_id="alpha", hypervisor="c1"),
@@ -60,7 +61,7 @@ class Cloud(Collector):
         contacts = GaugeMetricFamily(
             "project_contact_info", "Whom to write to.", labels=["project_id", "email"]
         )
-        contacts.add_metric(["alpha", CONTACT], 1)
+        contacts.add_metric(["alpha", self.contact], 1)
         yield contacts
 
 
@@ -120,6 +121,16 @@ def test_a_guest_dies_and_its_contact_is_told_and_told_again_when_it_is_back(
         assert "web-1 answers again" in back.part(part)
         assert "(instance a1)" in back.part(part)
     assert not sink.to(OPERATOR)
+
+
+def test_a_project_of_many_people(cloud: Cloud, sink: Sink) -> None:
+    people = [f"somebody.with.a.long.name.{number}@alpha.example" for number in range(100)]
+    cloud.contact = ",".join(people)
+    cloud.dead |= {"a1"}
+    expect(sink, people[-1], 1)
+    [mail] = sink.to(people[0])
+    assert set(mail.recipients) == set(people)
+    assert mail.message["To"] == "undisclosed-recipients:;"
 
 
 def test_one_mail_for_each_project_to_the_operator_where_there_is_no_contact(
