@@ -1,11 +1,17 @@
-"""Every metric name that a panel or a rule may read, taken from the code that exports them."""
+"""Every metric and label name that a panel or a rule may read, taken from the code that exports them."""
+
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from fping_exporter.judge import judge
 from fping_exporter.metrics import families
 from fping_exporter.telemetry import Telemetry
 from tests.build import inventory, sweep
 
-__all__ = ["names"]
+__all__ = ["labels", "names"]
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "instances.prom"
 
 PROMETHEUS = {"up", "scrape_duration_seconds", "ALERTS"}
 """Written by Prometheus itself."""
@@ -20,3 +26,16 @@ def names() -> set[str]:
         for name in (metric.name + "_total" * (metric.type == "counter"),)
     }
     return exported | own | PROMETHEUS
+
+
+def labels() -> dict[str, set[str]]:
+    """Return the labels that each of these has, as Prometheus stores them."""
+    telemetry = Telemetry()
+    telemetry.observe_request("compute", 200)
+    text = GOLDEN.read_text(encoding="utf-8")
+    shown = [*text_string_to_metric_families(text), *telemetry.registry.collect()]
+    found = {name: {"job", "instance"} for name in names()}
+    for sample in (sample for family in shown for sample in family.samples):
+        found[sample.name] |= sample.labels.keys()
+    found["ALERTS"] |= {"alertname", "alertstate"}
+    return found

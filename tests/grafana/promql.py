@@ -1,9 +1,9 @@
-"""What a test wants to know of a query, without a parser: which metrics it reads, and how it runs."""
+"""What a test wants to know of a query, without a parser: which metrics and labels it reads."""
 
 import re
 from collections.abc import Mapping
 
-__all__ = ["concrete", "metrics"]
+__all__ = ["concrete", "joined", "matched", "metrics"]
 
 _KEYWORDS = {
     "and",
@@ -31,6 +31,19 @@ def metrics(expr: str) -> set[str]:
     expr = re.sub(r"\b(?:by|on|group_left|group_right|without|ignoring)\s*\([^)]*\)", " ", expr)
     words = re.findall(r"(?<![\w:.])[a-zA-Z_:][\w:]*(?!\s*\(|[\w:])", expr)
     return {word for word in words if word not in _KEYWORDS}
+
+
+def matched(expr: str) -> list[tuple[str, set[str]]]:
+    """Return the metric and the labels of each selector that has matchers."""
+    expr = re.sub(r'"(?:[^"\\]|\\.)*"', "", expr)
+    selectors = re.findall(r"([a-zA-Z_:][\w:]*)\{([^}]*)\}", expr)
+    return [(metric, set(re.findall(r"\w+(?=\s*[=!])", matchers))) for metric, matchers in selectors]
+
+
+def joined(expr: str) -> set[str]:
+    """Return the labels by which the query groups, or joins, or that it copies."""
+    lists = re.findall(r"\b(?:by|on|group_left|group_right|without|ignoring)\s*\(([^)]*)\)", expr)
+    return {label for each in lists for label in re.findall(r"\w+", each)}
 
 
 def concrete(expr: str, variables: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.__main__ import DASHBOARDS, render
 from tests.grafana import contract
-from tests.grafana.promql import concrete, metrics
+from tests.grafana.promql import concrete, joined, matched, metrics
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "fping-exporter.rules.yml"
@@ -151,6 +151,29 @@ def test_the_rules_read_only_metrics_that_are_exported_or_recorded_before() -> N
         assert metrics(rule["expr"]) <= there, rule
 
 
+def test_the_rules_use_only_labels_that_their_metrics_have() -> None:
+    there = contract.labels()
+    for rule in rules():
+        expr = rule["expr"]
+        made = set(re.findall(r'label_replace\(\w+, "(\w+)"', expr))
+        has = made.union(*(there.get(metric, ()) for metric in metrics(expr)))
+        if "record" in rule:
+            there[rule["record"]] = has
+        assert joined(expr) <= has, rule
+        for metric, labels in matched(expr):
+            assert labels <= there[metric], rule
+
+
+def test_the_series_of_the_rules_tests_are_such_as_are_exported() -> None:
+    """Else a rule and its test could agree on a label that nobody exports."""
+    there = contract.labels()
+    for path in (ROOT / "tests" / "deploy" / "rules").iterdir():
+        for test in yaml.safe_load(path.read_text(encoding="utf-8"))["tests"]:
+            for each in test["input_series"]:
+                ((metric, labels),) = matched(each["series"])
+                assert metric == "ALERTS" or labels <= there[metric], each
+
+
 @pytest.mark.parametrize(
     ("query", "read"),
     [
@@ -163,6 +186,12 @@ def test_the_rules_read_only_metrics_that_are_exported_or_recorded_before() -> N
 )
 def test_metrics_of_a_query(query: str, read: set[str]) -> None:
     assert metrics(query) == read
+
+
+def test_labels_of_a_query() -> None:
+    query = 'sum by (a, b) (m{c="}d=", e!~"f"} * on (g) group_left (h) n:o{i!="j"})'
+    assert matched(query) == [("m", {"c", "e"}), ("n:o", {"i"})]
+    assert joined(query) == {"a", "b", "g", "h"}
 
 
 def test_a_wrong_name_is_noticed() -> None:
