@@ -39,7 +39,7 @@ def build() -> Dashboard:
                         "time() - max by (instance)"
                         f" (fping_exporter_inventory_last_success_timestamp_seconds{{{IT}}})",
                         unit="s",
-                        steps=[(None, "green"), (180, "orange"), (300, "red")],
+                        steps=[(None, "green"), (240, "orange"), (480, "red")],
                     ),
                     Column(
                         "sweep good",
