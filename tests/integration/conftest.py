@@ -26,10 +26,11 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="session")
-def novaclient(lab: Lab, pytestconfig: pytest.Config) -> Novaclient:
+def novaclient(lab: Lab, pytestconfig: pytest.Config) -> Iterator[Novaclient]:
     """The last client with ``fping``, installed once for all runs."""
     assert pytestconfig.cache
-    return Novaclient(pytestconfig.cache.mkdir("novaclient"), clouds=lab.clouds)
+    with Novaclient(pytestconfig.cache.mkdir("novaclient"), clouds=lab.clouds) as client:
+        yield client
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ class Lab:
     @classmethod
     def running(cls) -> "Lab":
         """Return the lab, raised and filled where it is not, and every guest as it was at first."""
-        if not (STATE / "vms.tsv").exists() or "stopped" in _run("svc.sh", "status"):
+        if not (STATE / "state" / "seeded").exists() or "stopped" in _run("svc.sh", "status"):
             _run("up.sh")
             _run("seed.py", str(SERVERS), "--ipv6", "--floating", "2")
         lab = cls()

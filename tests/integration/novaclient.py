@@ -6,7 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -20,21 +20,22 @@ from keystoneauth1 import session, token_endpoint
 from keystoneauth1.identity import v3
 from novaclient import client, exceptions
 
-asked = json.load(sys.stdin)
-if asked["token"]:
-    auth = token_endpoint.Token(asked["endpoint"], asked["token"])
-else:
-    auth = v3.Password(**asked["auth"])
-nova = client.Client(
-    asked["version"], session=session.Session(auth=auth), endpoint_override=asked["endpoint"]
-)
-try:
-    found = getattr(nova.fping, asked["method"])(*asked["args"], **asked["kwargs"])
-except exceptions.ClientException as error:
-    answer = {"error": type(error).__name__, "code": error.code, "message": error.message}
-else:
-    answer = {"found": [one.to_dict() for one in (found if isinstance(found, list) else [found])]}
-json.dump(answer, sys.stdout)
+for line in sys.stdin:
+    asked = json.loads(line)
+    if asked["token"]:
+        auth = token_endpoint.Token(asked["endpoint"], asked["token"])
+    else:
+        auth = v3.Password(**asked["auth"])
+    nova = client.Client(
+        asked["version"], session=session.Session(auth=auth), endpoint_override=asked["endpoint"]
+    )
+    try:
+        found = getattr(nova.fping, asked["method"])(*asked["args"], **asked["kwargs"])
+    except exceptions.ClientException as error:
+        answer = {"error": type(error).__name__, "code": error.code, "message": error.message}
+    else:
+        answer = {"found": [one.to_dict() for one in (found if isinstance(found, list) else [found])]}
+    print(json.dumps(answer), flush=True)
 """
 
 
@@ -51,7 +52,7 @@ class Answer:
 
 
 class Novaclient:
-    """Calls of ``client.fping``, as users of clouds.yaml."""
+    """Calls of ``client.fping``, as users of clouds.yaml, in one process; a client is made for each call."""
 
     def __init__(self, home: Path, *, clouds: Path) -> None:
         """Install the client below `home`, where that has not been done yet."""
@@ -66,6 +67,21 @@ class Novaclient:
         pip = [str(self._python), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
         subprocess.run([*pip, "--no-deps", "-r", str(REQUIREMENTS)], check=True)
         installed.write_text(wanted, encoding="utf-8")
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [self._python, "-W", "ignore", "-c", _PROGRAM],
+            env={"PATH": os.environ["PATH"], "HOME": str(self._home)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._process as process:
+            assert process.stdin
+            process.stdin.close()
 
     def fping(
         self,
@@ -91,13 +107,7 @@ class Novaclient:
             "args": args,
             "kwargs": kwargs,
         }
-        done = subprocess.run(
-            [self._python, "-W", "ignore", "-c", _PROGRAM],
-            input=json.dumps(asked),
-            env={"PATH": os.environ["PATH"], "HOME": str(self._home)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return Answer(**json.loads(done.stdout))
+        assert self._process.stdin
+        assert self._process.stdout
+        print(json.dumps(asked), file=self._process.stdin, flush=True)
+        return Answer(**json.loads(self._process.stdout.readline()))
