@@ -37,9 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = Config()
         if command != "demo":
-            if args.config_file is None and config.DEFAULT_FILE.exists():
-                args.config_file = config.DEFAULT_FILE
-            settings = config.load(args.config_file) if args.config_file else settings
+            args.config_file = config.find(args.config_file)
+            settings = config.load(args.config_file)
         # openstacksdk takes a second to import: --help, --version and mistakes need not wait for it.
         commands = importlib.import_module("fping_exporter.commands")
         if command == "serve" and args.config_check:

@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import NoReturn
 
 from tqdm import tqdm
@@ -52,16 +51,9 @@ def serve(args: argparse.Namespace, settings: Config) -> int:
     return _run(
         args,
         settings,
-        read=lambda: _read(args.config_file),
+        read=lambda: config.load(config.find(args.config_file)),  # one may have come since the start
         connect=lambda settings, observe: Cloud(settings, observe=observe),
     )
-
-
-def _read(file: Path | None) -> Config:
-    """Read the file that was there at the start, or one that has come since."""
-    if file or config.DEFAULT_FILE.exists():
-        return config.load(file or config.DEFAULT_FILE)
-    return Config()
 
 
 def check(args: argparse.Namespace, settings: Config) -> None:

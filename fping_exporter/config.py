@@ -16,7 +16,18 @@ from fping_exporter.duration import Duration
 from fping_exporter.mail_address import are_mail_addresses
 from fping_exporter.strict_yaml import Section
 
-__all__ = ["DEFAULT_FILE", "Cache", "Config", "Instances", "OsFping", "Probe", "Rule", "load", "parse"]
+__all__ = [
+    "DEFAULT_FILE",
+    "Cache",
+    "Config",
+    "Instances",
+    "OsFping",
+    "Probe",
+    "Rule",
+    "find",
+    "load",
+    "parse",
+]
 
 Patterns = str | tuple[str, ...]
 """One glob or several, of which any may match."""
@@ -186,8 +197,15 @@ DEFAULT_FILE = Path("fping-exporter.yml")
 """What is read, if it is there, when no file is named."""
 
 
-def load(path: Path) -> Config:
-    """Read the file at `path`; raise ConfigError with the file, the place and what is right."""
+def find(named: Path | None) -> Path | None:
+    """Return the file to read: the one that is named, else `DEFAULT_FILE` if it is there now."""
+    return named or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+
+
+def load(path: Path | None) -> Config:
+    """Read the file at `path` (None: the defaults); raise ConfigError with file, place and what is right."""
+    if path is None:
+        return Config()
     return strict_yaml.parse(strict_yaml.read(path), Config, source=str(path))
 
 

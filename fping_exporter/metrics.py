@@ -254,12 +254,12 @@ class Exposition:
         self._checksum = 0
         """Of all families; to compute it takes longer than the rest of an answer."""
 
-    def render(self, snapshot: Snapshot, *, names: Collection[str] | None, end: bytes) -> bytes:
-        """Return the families called `names` (None: all) of the snapshot, and then `end`."""
+    def render(self, snapshot: Snapshot | None, *, names: Collection[str] | None, end: bytes) -> bytes:
+        """Return the families called `names` (None: all) of the snapshot, if there is one, and then `end`."""
         texts, _ = self._choose(snapshot, names)
         return b"".join([*(text.plain for text in texts), end])
 
-    def compress(self, snapshot: Snapshot, *, names: Collection[str] | None, end: bytes) -> bytes:
+    def compress(self, snapshot: Snapshot | None, *, names: Collection[str] | None, end: bytes) -> bytes:
         """Return the same as a gzip file (RFC 1952)."""
         texts, checksum = self._choose(snapshot, names)
         size = sum(len(text.plain) for text in texts) + len(end)
@@ -267,14 +267,16 @@ class Exposition:
         deflated = (text.deflated for text in texts)
         return b"".join([_GZIP_HEADER, *deflated, _deflate(end, zlib.Z_FINISH), trailer])
 
-    def _choose(self, snapshot: Snapshot, names: Collection[str] | None) -> tuple[Collection["_Text"], int]:
+    def _choose(
+        self, snapshot: Snapshot | None, names: Collection[str] | None
+    ) -> tuple[Collection["_Text"], int]:
         """Return the texts of the families called `names`, and their checksum."""
         with self._lock:
             if self._snapshot is not snapshot:
                 self._texts = {}  # what is old need not be in memory beside what is new
                 self._texts = {
                     family.name: _Text(text := family.render(), _deflate(text, zlib.Z_SYNC_FLUSH))
-                    for family in families(snapshot)
+                    for family in (families(snapshot) if snapshot else ())
                 }
                 self._checksum = _checksum(self._texts.values())
                 self._snapshot = snapshot

@@ -1,6 +1,5 @@
 """``/metrics``: the newest snapshot and the exporter's own metrics, for Prometheus."""
 
-import gzip
 import math
 
 from flask import Blueprint, Response, request
@@ -41,13 +40,8 @@ def blueprint(monitor: Monitor, *, telemetry: Telemetry, path: str) -> Blueprint
         compressed = request.accept_encodings.quality("gzip") > 0
         # Last, as OpenMetrics ends in a line that says so.
         end = encode(own)
-        if snapshot is None:
-            body = gzip.compress(end, mtime=0) if compressed else end
-        elif compressed:
-            body = exposition.compress(snapshot, names=names, end=end)
-        else:
-            body = exposition.render(snapshot, names=names, end=end)
-        response = Response(body, content_type=content_type)
+        assemble = exposition.compress if compressed else exposition.render
+        response = Response(assemble(snapshot, names=names, end=end), content_type=content_type)
         response.headers["Vary"] = "Accept, Accept-Encoding"
         if compressed:
             response.headers["Content-Encoding"] = "gzip"
