@@ -82,6 +82,12 @@ def test_gzip_on_request(accept: str) -> None:
     assert gzip.decompress(packed.data) == plain.data
 
 
+def test_gzip_without_a_cloud() -> None:
+    packed = client_of().get("/metrics", headers={"Accept-Encoding": "gzip"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert b"\nfping_exporter_up 0.0\n" in gzip.decompress(packed.data)
+
+
 @pytest.mark.parametrize("accept", ["", "br", "gzip;q=0", "identity"])
 def test_no_gzip_unasked(accept: str) -> None:
     answer = client_of("a").get("/metrics", headers={"Accept-Encoding": accept})
