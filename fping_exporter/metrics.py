@@ -222,20 +222,18 @@ def _word(alive: bool | None) -> str:  # noqa: FBT001, it is the value itself
 
 def _addresses(snapshot: Snapshot) -> Iterator[tuple[Labels, float]]:
     """Yield each address that was asked once, however often Nova lists it."""
-    outcomes = snapshot.sweep.outcomes
     for verdict in snapshot.verdicts:
         instance = verdict.instance
-        asked = [(each.address, each.target) for each in verdict.probed if each.target]
-        for network, target in dict.fromkeys((address.network, target) for address, target in asked):
-            if outcomes[target].tells_of(target):
-                who = labels(
-                    id=instance.id,
-                    project_id=instance.project_id,
-                    address=target.ip,
-                    network=network,
-                    vantage=target.vantage,
-                )
-                yield who, outcomes[target].alive
+        asked = {(p.address.network, p.target): p.outcome for p in verdict.probed if p.target and p.outcome}
+        for (network, target), outcome in asked.items():
+            who = labels(
+                id=instance.id,
+                project_id=instance.project_id,
+                address=target.ip,
+                network=network,
+                vantage=target.vantage,
+            )
+            yield who, outcome.alive
 
 
 class Exposition:

@@ -181,14 +181,6 @@ class Target(NamedTuple):
         return self.vantage.partition("-")[0]
 
 
-class Probed(msgspec.Struct, frozen=True, gc=False):
-    """An address that the configuration asks for, and how it is asked."""
-
-    address: Address
-    target: Target | None
-    """None where no vantage here reaches it."""
-
-
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What a sweep learned of one target."""
 
@@ -211,6 +203,16 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
         its namespace is gone or has no route. What ``local`` has no route to is unreachable.
         """
         return self.sent > 0 or (self.unreachable and target.vantage == LOCAL)
+
+
+class Probed(msgspec.Struct, frozen=True, gc=False):
+    """An address that the configuration asks for, how it is asked, and what came of it."""
+
+    address: Address
+    target: Target | None
+    """None where no vantage here reaches it."""
+    outcome: Outcome | None = None
+    """None until it was asked, and where that says nothing of the address."""
 
 
 class Rejection(StrEnum):

@@ -10,7 +10,7 @@ from flask import Blueprint, render_template, request
 
 from fping_exporter import __version__
 from fping_exporter.duration import Duration
-from fping_exporter.model import Address, Outcome, Reason, Snapshot, Target, Verdict
+from fping_exporter.model import Address, Probed, Reason, Snapshot, Verdict
 from fping_exporter.monitor import Monitor
 from fping_exporter.report import printable
 from fping_exporter.telemetry import Telemetry
@@ -78,7 +78,7 @@ def blueprint(monitor: Monitor, *, telemetry: Telemetry, telemetry_path: str) ->
             notices=notices,
             snapshot=snapshot,
             verdict=verdict,
-            asked=list(_asked(snapshot, verdict)),
+            asked=list(_asked(verdict)),
             project_name=project_name(snapshot, verdict.instance.project_id),
         )
 
@@ -196,29 +196,23 @@ def _choices(snapshot: Snapshot) -> dict[str, tuple[str, list[tuple[str, str]]]]
     }
 
 
-class _Asked(NamedTuple):
-    """One address of an instance and what came of asking it."""
-
-    address: Address
-    target: Target | None
-    outcome: Outcome | None
-    word: str
-
-
-def _asked(snapshot: Snapshot, verdict: Verdict) -> Iterator[_Asked]:
-    targets = {each.address: each.target for each in verdict.probed}
+def _asked(verdict: Verdict) -> Iterator[tuple[Address, Probed | None, str]]:
+    """Yield each address of an instance, how it was asked, and what came of that in a word."""
+    probed = {each.address: each for each in verdict.probed}
     for address in verdict.instance.addresses:
-        target = targets.get(address)
-        outcome = snapshot.sweep.outcomes.get(target) if target else None
-        if outcome is None or target is None:
-            word = "no vantage" if address in targets else "not asked"
-        elif outcome.alive:
-            word = "answers"
-        elif not outcome.tells_of(target):
-            word = "not sent"
-        else:
-            word = "unreachable" if outcome.unreachable else "no reply"
-        yield _Asked(address, target, outcome, word)
+        yield address, probed.get(address), _word(probed.get(address))
+
+
+def _word(probed: Probed | None) -> str:
+    if probed is None:
+        return "not asked"
+    if probed.target is None:
+        return "no vantage"
+    if probed.outcome is None:
+        return "not sent"
+    if probed.outcome.alive:
+        return "answers"
+    return "unreachable" if probed.outcome.unreachable else "no reply"
 
 
 def _span(seconds: float) -> str:
