@@ -3,16 +3,15 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 import msgspec
 from openstack.config.cloud_region import CloudRegion
 
 from fping_exporter.cloud.caller import Callers
 from fping_exporter.cloud.contacts import Contacts, by_project, list_contacts
-from fping_exporter.cloud.hypervisors import find_host, list_nodes, placed
-from fping_exporter.cloud.neutron import list_security, list_topology
+from fping_exporter.cloud.hypervisors import Fleet, find_host, list_nodes, placed
+from fping_exporter.cloud.neutron import Listed, list_security, list_topology
+from fping_exporter.cloud.part import Part
 from fping_exporter.cloud.projects import find_project, list_projects
 from fping_exporter.cloud.servers import MICROVERSIONS, list_servers, with_lost
 from fping_exporter.cloud.session import Observe, connect
@@ -25,25 +24,29 @@ __all__ = ["Cloud"]
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
 
-
-@dataclass(kw_only=True)
 class Known:
     """What earlier inventories told, which the next one may not be able to tell again."""
 
-    names: Mapping[str, Project] = field(default_factory=dict)
-    chosen: Mapping[str, Project] = field(default_factory=dict)
-    """The projects of the configuration, by the name or id that it gives."""
-    users: Contacts = field(default_factory=lambda: Contacts({}))
-    instances: Mapping[str, Instance] = field(default_factory=dict)
-    topology: Topology = field(default_factory=Topology)
-    host: str | None = None
-    """Nova's name for the host that the configuration asks for."""
-    refused: frozenset[str] = frozenset()
-    """The parts for which there was no right, which has been said."""
-    told: frozenset[str] = frozenset()
-    """What is wrong with contacts, which has been said."""
+    def __init__(self) -> None:
+        """Know nothing."""
+        self.instances: Mapping[str, Instance] = {}
+        self.projects: Part[Mapping[str, Project]] = Part("projects", {})
+        self.users = Part("contacts", Contacts({}))
+        self.fleet = Part("hypervisors", Fleet((), frozenset()))
+        self.ports: Part[Listed] = Part("ports", Listed(Topology(), (), complete=False))
+        self.security = Part("security_groups", Topology())
+        self.chosen: Mapping[str, Project] = {}
+        """The projects of the configuration, by the name or id that it gives."""
+        self.host: str | None = None
+        """Nova's name for the host that the configuration asks for."""
+        self.told: frozenset[str] = frozenset()
+        """What is wrong with contacts, which has been said."""
+
+    def parts(self) -> dict[str, bool]:
+        """Return whether each part that was asked for was had."""
+        parts = (self.fleet, self.projects, self.users, self.ports, self.security)
+        return {part.name: part.had for part in parts if part.had is not None}
 
 
 class Cloud:
@@ -72,7 +75,7 @@ class Cloud:
 
     def take_over(self, before: "Cloud") -> None:
         """Know what `before` knew, which listed the same instances; call it before the first inventory."""
-        self.known = replace(before.known)
+        self.known = before.known
 
     def callers(self) -> Callers:
         """Return the way in for those who bring a token of their own."""
@@ -89,33 +92,29 @@ class Cloud:
         """
         listed_at, begun = time.time(), time.monotonic()
         microversion = self._compute.microversion(MICROVERSIONS)
-        host = self._host_filter(microversion)
+        known, host = self.known, self._host_filter(microversion)
         scope = self._scope()
         instances: dict[str, Instance] = {}
         for filters in _filters(scope, all_projects=self._config.all_projects):
             instances |= self._servers(filters | ({"host": host} if host else {}), microversion)
-        names = scope if scope is not None else self._part("projects", lambda: list_projects(self._identity))
-        self.known.names = names or self.known.names or self._own()
-        parts = self._ask_keystone_for_contacts()
-        fleet = self._part(
-            "hypervisors", lambda: list_nodes(self._compute, microversion=microversion, host=host)
-        )
-        nodes = fleet.nodes if fleet else ()
-        self.known.instances = with_lost(
-            instances, known=self.known.instances, hosts=fleet.lost if fleet else ()
-        )
+        self._ask_keystone(scope)
+        fleet = known.fleet.refresh(
+            lambda: list_nodes(self._compute, microversion=microversion, host=host)
+        ) or Fleet((), frozenset())
+        self._ask_neutron(host)
+        known.instances = with_lost(instances, known=known.instances, hosts=fleet.lost)
         return Inventory(
-            instances=placed(self.known.instances.values(), nodes),
-            projects=self.known.names,
+            instances=placed(known.instances.values(), fleet.nodes),
+            projects=known.projects.value,
             contacts=self._contacts(),
-            hypervisors=tuple(Hypervisor(node.name, node.up) for node in nodes),
-            parts={
-                "hypervisors": fleet is not None,
-                "projects": names is not None,
-                **parts,
-                **self._ask_neutron(host),
-            },
-            topology=self.known.topology,
+            hypervisors=tuple(Hypervisor(node.name, node.up) for node in fleet.nodes),
+            parts=known.parts(),
+            topology=msgspec.structs.replace(
+                known.ports.value.topology,
+                rules=known.security.value.rules,
+                members=known.security.value.members,
+                address_groups=known.security.value.address_groups,
+            ),
             listed_at=listed_at,
             duration=time.monotonic() - begun,
         )
@@ -130,18 +129,22 @@ class Cloud:
                 raise ForbiddenError(f"instances.host needs the right to list services ({error})") from error
         return self.known.host
 
-    def _ask_keystone_for_contacts(self) -> dict[str, bool]:
-        """Refresh the users' addresses if they are wanted; return whether they could be had."""
-        if not self._config.contacts_from_keystone:
-            return {}
-        users = self._part("contacts", lambda: list_contacts(self._identity))
-        self.known.users = users if users is not None else self.known.users
-        return {"contacts": users is not None}
+    def _ask_keystone(self, scope: Mapping[str, Project] | None) -> None:
+        """Refresh the projects, but for those that were looked up already, and their users if wanted."""
+        known = self.known
+        if scope is None:
+            known.projects.refresh(lambda: list_projects(self._identity))
+        else:
+            known.projects.value, known.projects.had = scope, True
+        known.projects.value = known.projects.value or self._own()
+        known.users.had = None
+        if self._config.contacts_from_keystone:
+            known.users.refresh(lambda: list_contacts(self._identity))
 
     def _contacts(self) -> dict[str, str]:
         """Return whom to write to, by the project's id: whom the configuration names, else the users."""
-        given = by_project(self._config.contacts, self.known.names)
-        users = self.known.users if self._config.contacts_from_keystone else Contacts({})
+        given = by_project(self._config.contacts, self.known.projects.value)
+        users = self.known.users.value if self._config.contacts_from_keystone else Contacts({})
         faults = given.faults + users.faults
         for fault in faults:
             if fault not in self.known.told:
@@ -149,34 +152,27 @@ class Cloud:
         self.known.told = frozenset(faults)
         return users.emails | given.emails
 
-    def _ask_neutron(self, host: str | None) -> dict[str, bool]:
-        """Refresh the topology; return which parts of it could be had. No Neutron, no parts."""
-        probe = self._config.probe
+    def _ask_neutron(self, host: str | None) -> None:
+        """Refresh the ports and what may reach them. No Neutron, no parts."""
+        known, probe = self.known, self._config.probe
         chosen = probe.kinds != {"local"} or probe.local_networks is not None
+        known.ports.had = known.security.had = None
         try:
             if not self._network.in_catalog():
-                return {}
+                return
         except CloudError:  # asked again below, and told there
             pass
-        ports = self._part(
-            "ports",
+        ports = known.ports.refresh(
             lambda: list_topology(
                 self._network,
                 host=host,
                 networks=chosen and "local" in probe.kinds,
                 routers="qrouter" in probe.kinds,
-            ),
+            )
         )
-        if ports is None:
-            return {"ports": False, "security_groups": False}
-        topology = self._part("security_groups", lambda: list_security(self._network, ports))
-        self.known.topology = topology or msgspec.structs.replace(
-            ports.topology,
-            rules=self.known.topology.rules,
-            members=self.known.topology.members,
-            address_groups=self.known.topology.address_groups,
-        )
-        return {"ports": True, "security_groups": topology is not None}
+        known.security.had = False
+        if ports:
+            known.security.refresh(lambda: list_security(self._network, ports))
 
     def _scope(self) -> Mapping[str, Project] | None:
         """Return the projects to list, by id; None: all of them."""
@@ -224,21 +220,6 @@ class Cloud:
                 "all_projects: true needs the right os_compute_api:servers:detail:get_all_tenants, which "
                 f"Nova grants to admins; without it, set all_projects: false ({error})"
             ) from error
-
-    def _part(self, part: str, listed: Callable[[], T]) -> T | None:
-        """Return an optional part of the inventory; None, with a log line, where it cannot be had."""
-        try:
-            value = listed()
-        except ForbiddenError as error:
-            if part not in self.known.refused:
-                logger.warning("%s are left out, the credentials have no right to list them: %s", part, error)
-            self.known.refused |= {part}
-        except CloudError as error:
-            logger.warning("%s are left out this time: %s", part, error)
-        else:
-            self.known.refused -= {part}
-            return value
-        return None
 
 
 def _filters(scope: Iterable[str] | None, *, all_projects: bool) -> list[dict[str, str]]:
