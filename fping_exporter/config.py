@@ -33,7 +33,7 @@ Patterns = str | tuple[str, ...]
 """One glob or several, of which any may match."""
 
 
-class Rule(Section, frozen=True):
+class Rule(Section, frozen=True, omit_defaults=True):
     """A rule of the selection: every key that is given must match."""
 
     id: Patterns | None = None

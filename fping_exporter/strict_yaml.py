@@ -59,26 +59,8 @@ def _decode(kind: Any, value: object) -> object:  # noqa: ANN401, any type with 
 
 
 def dump(section: Section) -> str:
-    """Write a configuration as :func:`parse` reads it, with its defaults but for the keys of list entries."""
-    return yaml.safe_dump(_plain(section), sort_keys=False, allow_unicode=True)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, msgspec.Struct):
-        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, tuple):
-        return [
-            {key: given for key, given in plain.items() if given is not None}
-            if isinstance(plain, dict)
-            else plain
-            for plain in map(_plain, value)
-        ]
-    return value if type(value) in _YAML else str(value)
-
-
-_YAML = {str, int, float, bool, type(None)}
+    """Write a configuration as :func:`parse` reads it, with its defaults."""
+    return yaml.safe_dump(msgspec.to_builtins(section, enc_hook=str), sort_keys=False, allow_unicode=True)
 
 
 class _StrictLoader(yaml.SafeLoader):
