@@ -31,7 +31,7 @@ def blueprint(monitor: Monitor, *, telemetry: Telemetry, path: str) -> Blueprint
         snapshot = monitor.snapshot(
             timeout=scrape_timeout(request.headers.get("X-Prometheus-Scrape-Timeout-Seconds"))
         )
-        telemetry.up.set(snapshot is not None)
+        telemetry.up = snapshot is not None
         names = request.args.getlist("name[]") or None
         own: Collector = telemetry.registry
         if names is not None:
