@@ -118,7 +118,9 @@ class Monitor:
                 instances=parts.settings.instances,
                 previous=self.latest,
             )
-            self._shot = _Shot(snapshot, begun=begun, listed=known.begun)
+            with self._taking_over:
+                if parts.settings.scope == self._parts.settings.scope:  # else it is of another cloud
+                    self._shot = _Shot(snapshot, begun=begun, listed=known.begun)
             self._telemetry.observe_sweep(snapshot.sweep)
 
     def _refresh_inventory(self) -> None:
