@@ -2,7 +2,7 @@
 
 import sys
 
-from fping_exporter.cli import main
+from fping_exporter.cli.parser import main
 
 if __name__ == "__main__":
     sys.exit(main())

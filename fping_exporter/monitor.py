@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 from fping_exporter import config
 from fping_exporter.errors import FpingExporterError
-from fping_exporter.judge import take_snapshot
+from fping_exporter.metrics.telemetry import Part, Telemetry
 from fping_exporter.model import Inventory, Snapshot
 from fping_exporter.probe import Prober
-from fping_exporter.selection import select
-from fping_exporter.telemetry import Part, Telemetry
+from fping_exporter.snapshot import take_snapshot
+from fping_exporter.verdict.selection import select
 
 __all__ = ["Monitor", "Parts"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Parts(NamedTuple):
@@ -141,10 +141,10 @@ class Monitor:
             yield
         except FpingExporterError as error:
             part.failed(str(error))
-            log.error("%s failed: %s", what, error)  # noqa: TRY400, the line says it all
+            logger.error("%s failed: %s", what, error)  # noqa: TRY400, the line says it all
         except Exception:
             part.failed("a bug, of which the log has more")
-            log.exception("%s failed, which is a bug", what)
+            logger.exception("%s failed, which is a bug", what)
 
 
 class _Listed(NamedTuple):

@@ -1,22 +1,25 @@
 """A running exporter: what its configuration decides, until another one takes over."""
 
+import ipaddress
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from fping_exporter.callers import Anyone
 from fping_exporter.cloud import Cloud
-from fping_exporter.config import Config
+from fping_exporter.config import Config, OsFping
 from fping_exporter.errors import ConfigError, FpingExporterError
+from fping_exporter.httpd.listen import ListenAddress, UnixAddress
+from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.monitor import Monitor, Parts
-from fping_exporter.on_demand import OnDemand, aim_as
+from fping_exporter.os_fping.api import OsFpingApi
+from fping_exporter.os_fping.callers import AnonymousAccess
+from fping_exporter.os_fping.keystone import KeystoneCallers
+from fping_exporter.os_fping.on_demand import OnDemand, aim_as
 from fping_exporter.probe import make_prober
-from fping_exporter.telemetry import Telemetry
-from fping_exporter.web.os_fping import Desk
 
-__all__ = ["Service"]
+__all__ = ["Service", "check_exposure"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Service:
@@ -58,28 +61,30 @@ class Service:
                     cloud.take_over(self._cloud)
             except FpingExporterError as error:
                 self._telemetry.observe_reload(success=False)
-                log.error("the configuration stays as it was: %s", error)  # noqa: TRY400, the line says it all
+                logger.error("the configuration stays as it was: %s", error)  # noqa: TRY400, the line says it all
                 raise
             except Exception as error:
                 self._telemetry.observe_reload(success=False)
-                log.exception("the configuration stays as it was, because of a bug")
+                logger.exception("the configuration stays as it was, because of a bug")
                 raise ConfigError("a bug, of which the log has more") from error
             self._cloud = cloud
             self.monitor.reconfigure(parts)
             self.desk = self._open(parts, cloud, before=self.desk)
             self._telemetry.observe_reload(success=True)
-            log.info("the configuration was read again")
+            logger.info("the configuration was read again")
 
     def _build(self, settings: Config) -> tuple[Parts, Cloud]:
         self._check(settings)
         cloud = self._connect(settings)
         return Parts(settings, cloud.inventory, make_prober(settings.probe)), cloud
 
-    def _open(self, parts: Parts, cloud: Cloud, *, before: Desk | None) -> Desk:
+    def _open(self, parts: Parts, cloud: Cloud, *, before: OsFpingApi | None) -> OsFpingApi:
         settings, monitor = parts.settings, self.monitor
-        return Desk(
+        return OsFpingApi(
             settings.os_fping,
-            callers=Anyone(monitor) if settings.os_fping.auth == "none" else cloud.callers(),
+            callers=AnonymousAccess(monitor)
+            if settings.os_fping.auth == "none"
+            else KeystoneCallers(cloud.session),
             on_demand=OnDemand(
                 prober=parts.prober,
                 fresh=lambda: monitor.fresh,
@@ -88,3 +93,25 @@ class Service:
             ),
             before=before,
         )
+
+
+def check_exposure(settings: OsFping, addresses: Iterable[ListenAddress]) -> None:
+    """Raise ConfigError if the API would be open to others than this machine's users.
+
+    Of host names only ``localhost`` is taken to be this machine.
+    """
+    if settings.auth == "keystone":
+        return
+    for address in addresses:
+        if not isinstance(address, UnixAddress) and not _is_loopback(address.host):
+            raise ConfigError(
+                f"os_fping.auth: none shows every instance to whoever can reach {address}; "
+                "listen on loopback addresses or unix sockets only, or set it to keystone"
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

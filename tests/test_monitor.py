@@ -8,11 +8,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 import pytest
 
 from fping_exporter import config
-from fping_exporter.duration import Duration
+from fping_exporter.config.duration import Duration
 from fping_exporter.errors import CloudError, ProbeError
+from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory, Outcome, Snapshot, Sweep, Target, Verdict
 from fping_exporter.monitor import Monitor, Parts
-from fping_exporter.telemetry import Telemetry
 from tests.build import ALIVE, instance, inventory
 
 SOON = 5.0

@@ -7,10 +7,10 @@ import pytest
 
 from fping_exporter.cloud import Cloud
 from fping_exporter.config import Cache, Config
+from fping_exporter.config.duration import Duration
 from fping_exporter.demo.http import Answer
-from fping_exporter.duration import Duration
+from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.service import Service
-from fping_exporter.telemetry import Telemetry
 from tests.cloud.faulty import ADMIN, make_servers
 from tests.cloud.neutron import PORTS, NeutronCloud, port
 from tests.permission import need_ping

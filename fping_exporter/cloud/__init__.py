@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 from openstack.config.cloud_region import CloudRegion
 
-from fping_exporter.cloud.caller import Callers
 from fping_exporter.cloud.contacts import Contacts, by_project, list_contacts
 from fping_exporter.cloud.hypervisors import Fleet, find_host, list_nodes, placed
 from fping_exporter.cloud.neutron import Listed, list_security, list_topology
@@ -17,8 +16,8 @@ from fping_exporter.cloud.servers import MICROVERSIONS, list_servers, with_lost
 from fping_exporter.cloud.session import Observe, connect
 from fping_exporter.config import Config
 from fping_exporter.errors import CloudError, ConfigError, ForbiddenError
+from fping_exporter.hosts import own_host
 from fping_exporter.model import Hypervisor, Instance, Inventory, Project, Topology
-from fping_exporter.plan import own_host
 
 __all__ = ["Cloud"]
 
@@ -67,19 +66,15 @@ class Cloud:
         `sleep` waits between attempts. Raises ConfigError where no credentials are configured.
         """
         self._config = config
-        self._session = connect(config, observe=observe, region=region, sleep=sleep)
-        self._compute = self._session.client("compute")
-        self._identity = self._session.client("identity")
-        self._network = self._session.client("network")
+        self.session = connect(config, observe=observe, region=region, sleep=sleep)
+        self._compute = self.session.client("compute")
+        self._identity = self.session.client("identity")
+        self._network = self.session.client("network")
         self.known = Known()
 
     def take_over(self, before: "Cloud") -> None:
         """Know what `before` knew, which listed the same instances; call it before the first inventory."""
         self.known = before.known
-
-    def callers(self) -> Callers:
-        """Return the way in for those who bring a token of their own."""
-        return Callers(self._session)
 
     def inventory(self) -> Inventory:
         """List the cloud.
@@ -122,7 +117,7 @@ class Cloud:
     def _host_filter(self, microversion: str | None) -> str | None:
         """Return Nova's name for the host that the configuration asks for; None: all hosts."""
         if self._config.instances.host and not self.known.host:
-            name = own_host(self._config.instances)
+            name = own_host(self._config.instances.host)
             try:
                 self.known.host = find_host(self._compute, name, microversion=microversion)
             except ForbiddenError as error:
@@ -179,7 +174,7 @@ class Cloud:
         given = self._config.projects
         if self._config.all_projects and not given:
             return None
-        own = self._session.own_project()
+        own = self.session.own_project()
         if self._config.all_projects:
             self.known.chosen = {project: self._find(project, own) for project in given}
             return {project.id: project for project in self.known.chosen.values()}
@@ -204,7 +199,7 @@ class Cloud:
             return self.known.chosen[given]
 
     def _own(self) -> Mapping[str, Project]:
-        own = self._session.own_project()
+        own = self.session.own_project()
         return {own.id: own} if own else {}
 
     def _servers(self, filters: Mapping[str, str], microversion: str | None) -> dict[str, Instance]:

@@ -7,7 +7,7 @@ import msgspec
 
 from fping_exporter.cloud.pages import decode
 from fping_exporter.cloud.session import Client
-from fping_exporter.mail_address import are_mail_addresses
+from fping_exporter.config.mail_address import are_mail_addresses
 from fping_exporter.model import Project
 
 __all__ = ["Contacts", "by_project", "list_contacts"]

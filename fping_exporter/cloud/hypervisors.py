@@ -1,18 +1,17 @@
 """Hypervisors, and whether the nova-compute service in front of each is up."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 
 from fping_exporter.cloud.pages import Get, Page, decode, pages
 from fping_exporter.cloud.session import Client
 from fping_exporter.errors import ConfigError, NotFoundError
+from fping_exporter.hosts import Hosts
 from fping_exporter.model import Instance
 
 __all__ = ["Fleet", "Node", "find_host", "list_nodes", "placed"]
-
-T = TypeVar("T")
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -37,7 +36,7 @@ def list_nodes(compute: Client, *, microversion: str | None, host: str | None = 
     Raises ForbiddenError where the credentials may not list hypervisors or services.
     """
     services = _list_services(compute, microversion=microversion, host=host)
-    state_of = _Hosts({service.host: service.state == "up" for service in services if service.state})
+    state_of = Hosts({service.host: service.state == "up" for service in services if service.state})
 
     def get(params: Mapping[str, str]) -> bytes:
         return compute.get("/os-hypervisors/detail", params=params, microversion=microversion)
@@ -59,7 +58,7 @@ def find_host(compute: Client, name: str, *, microversion: str | None) -> str:
     Raises ConfigError where Nova has no such host, and ForbiddenError where the credentials may not ask.
     """
     services = _list_services(compute, microversion=microversion)
-    found = _Hosts({service.host: service.host for service in services}).find(name, default="")
+    found = Hosts({service.host: service.host for service in services}).find(name, default="")
     if not found:
         raise ConfigError(f'instances.host: Nova has no nova-compute on "{name}"')
     return found
@@ -90,33 +89,13 @@ def placed(instances: Iterable[Instance], nodes: Collection[Node]) -> tuple[Inst
     hosts: dict[str, list[str]] = {}
     for node in nodes:
         hosts.setdefault(node.host, []).append(node.name)
-    on_host = _Hosts({host: names[0] for host, names in hosts.items() if len(names) == 1})
+    on_host = Hosts({host: names[0] for host, names in hosts.items() if len(names) == 1})
     return tuple(
         instance
         if instance.hypervisor in names or not (name := on_host.find(instance.host, default=""))
         else msgspec.structs.replace(instance, hypervisor=name)
         for instance in instances
     )
-
-
-class _Hosts(Generic[T]):
-    """What is known of hosts, to be found by short name or FQDN, whichever was given."""
-
-    def __init__(self, known: Mapping[str, T]) -> None:
-        self._known = {host.lower(): value for host, value in known.items()}
-        self._short: dict[str, list[T]] = {}
-        for host, value in self._known.items():
-            self._short.setdefault(host.partition(".")[0], []).append(value)
-
-    def find(self, host: str, *, default: T) -> T:
-        host = host.lower()
-        if host in self._known:
-            return self._known[host]
-        short, dot, _domain = host.partition(".")
-        if dot:  # an FQDN of another domain is another host
-            return self._known.get(short, default)
-        values = self._short.get(short, [])
-        return values[0] if len(values) == 1 else default
 
 
 class _Service(msgspec.Struct):

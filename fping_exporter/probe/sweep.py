@@ -21,7 +21,7 @@ from fping_exporter.probe.sockets import IcmpSocket, Opener, SocketAddress, open
 
 __all__ = ["SweepProber"]
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _COOKIE_BYTES = 16
 _SHORTAGES = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
@@ -128,7 +128,7 @@ class SweepProber:
                     raise refusal
         for text in {str(refusal) for refusal in refusals.values()} - self._told:
             self._told.add(text)
-            _log.warning("part of the targets cannot be asked: %s", text)
+            logger.warning("part of the targets cannot be asked: %s", text)
 
     def _ask(self, asks: list["_Ask"], conversation: "_Conversation") -> None:
         for number in range(self._count):
@@ -230,7 +230,7 @@ class _Conversation:
                 progress_at = now
             if done < size:
                 if now - progress_at > _SHORTAGE_PATIENCE:
-                    _log.warning("no buffers for %d packets: not sent", len(waiting))
+                    logger.warning("no buffers for %d packets: not sent", len(waiting))
                     return
                 self.receive_until(now + _SHORTAGE_PAUSE)
             if self._unheard + size > self._room or now - listened_at > _LISTEN_EVERY:

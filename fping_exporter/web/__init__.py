@@ -1,12 +1,12 @@
 """The faces of a snapshot on HTTP: one Flask blueprint each."""
 
-from collections.abc import Callable
+from collections.abc import Iterable
 
-from flask import Flask, Response
+from flask import Blueprint, Flask, Response
 
+from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.monitor import Monitor
-from fping_exporter.telemetry import Telemetry
-from fping_exporter.web import lifecycle, metrics, os_fping, sd, status
+from fping_exporter.web import lifecycle, metrics, sd, status
 
 __all__ = ["create_app"]
 
@@ -16,13 +16,13 @@ def create_app(
     *,
     telemetry: Telemetry,
     telemetry_path: str,
-    desk: Callable[[], os_fping.Desk],
     controls: lifecycle.Controls | None = None,
+    others: Iterable[Blueprint] = (),
 ) -> Flask:
     """Put the faces together; `telemetry_path` is where the metrics are, ``/metrics`` as a rule.
 
-    `desk` returns what answers a request of the os-fping API; it may be another one each time.
-    `controls` are what may be done over HTTP, None for nothing.
+    `controls` are what may be done over HTTP, None for nothing. `others` are blueprints of other
+    features, such as os-fping.
     """
     app = Flask(__name__, static_folder=None)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
@@ -31,7 +31,8 @@ def create_app(
     app.register_blueprint(status.blueprint(monitor, telemetry=telemetry, telemetry_path=telemetry_path))
     app.register_blueprint(lifecycle.blueprint(monitor, controls=controls))
     app.register_blueprint(sd.blueprint(monitor))
-    app.register_blueprint(os_fping.blueprint(desk, telemetry=telemetry))
+    for blueprint in others:
+        app.register_blueprint(blueprint)
     app.after_request(_harden)
     return app
 

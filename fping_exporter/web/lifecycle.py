@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, abort, request
 
-from fping_exporter import strict_yaml
+from fping_exporter.config import strict_yaml
 from fping_exporter.errors import FpingExporterError
 from fping_exporter.monitor import Monitor
 

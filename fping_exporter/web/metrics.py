@@ -6,9 +6,9 @@ from flask import Blueprint, Response, request
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from fping_exporter.metrics import Exposition
+from fping_exporter.metrics.exposition import Exposition
+from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.monitor import Monitor
-from fping_exporter.telemetry import Telemetry
 
 __all__ = ["blueprint", "scrape_timeout"]
 

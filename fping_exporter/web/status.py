@@ -9,11 +9,11 @@ from typing import NamedTuple
 from flask import Blueprint, render_template, request
 
 from fping_exporter import __version__
-from fping_exporter.duration import Duration
+from fping_exporter.config.duration import Duration
+from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Address, Probed, Reason, Snapshot, Verdict
 from fping_exporter.monitor import Monitor
-from fping_exporter.report import printable
-from fping_exporter.telemetry import Telemetry
+from fping_exporter.text import printable
 from fping_exporter.web.table import Query, find, paginate, project_name, sort
 
 __all__ = ["blueprint"]

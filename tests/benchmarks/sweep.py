@@ -16,7 +16,7 @@ from typing import NamedTuple
 import icmplib  # type: ignore[import-untyped]
 
 from fping_exporter import config
-from fping_exporter.duration import Duration
+from fping_exporter.config.duration import Duration
 from fping_exporter.model import LOCAL, Target
 from fping_exporter.probe import Prober, make_prober
 from tests.netns import Network

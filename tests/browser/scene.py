@@ -7,17 +7,17 @@ from contextlib import contextmanager
 from flask import Flask
 
 from fping_exporter import config
-from fping_exporter.callers import Anyone
+from fping_exporter.config.duration import Duration
 from fping_exporter.demo.scene import SILENT, make_nodes, make_projects, make_servers
-from fping_exporter.duration import Duration
+from fping_exporter.httpd.listen import TcpAddress
+from fping_exporter.httpd.server import Server
+from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Hypervisor, Inventory, Outcome, Project, Sweep, Target
 from fping_exporter.monitor import Monitor, Parts
-from fping_exporter.on_demand import OnDemand
-from fping_exporter.telemetry import Telemetry
+from fping_exporter.os_fping.api import OsFpingApi, blueprint
+from fping_exporter.os_fping.callers import AnonymousAccess
+from fping_exporter.os_fping.on_demand import OnDemand
 from fping_exporter.web import create_app
-from fping_exporter.web.listen import TcpAddress
-from fping_exporter.web.os_fping import Desk
-from fping_exporter.web.server import Server
 from tests.build import address, instance
 
 __all__ = ["HOSTILE", "Cloud", "serving", "watch"]
@@ -120,12 +120,17 @@ def watch(cloud: Cloud) -> Flask:
     for _ in range(2):
         monitor.snapshot(timeout=None)
         time.sleep(0.002)
-    desk = Desk(
+    desk = OsFpingApi(
         config.OsFping(auth="none"),
-        callers=Anyone(monitor),
+        callers=AnonymousAccess(monitor),
         on_demand=OnDemand(prober=cloud, fresh=lambda: monitor.fresh, max_age=1),
     )
-    return create_app(monitor, telemetry=telemetry, telemetry_path="/metrics", desk=lambda: desk)
+    return create_app(
+        monitor,
+        telemetry=telemetry,
+        telemetry_path="/metrics",
+        others=[blueprint(lambda: desk, telemetry=telemetry)],
+    )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 
-from fping_exporter.report import printable
+from fping_exporter.text import printable
 from tests.browser.chrome import Chrome, chrome
 from tests.browser.scene import HOSTILE, Cloud, serving, watch
 

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fping_exporter.config import Config, Rule, load, parse
-from fping_exporter.duration import Duration
+from fping_exporter.config.duration import Duration
 from fping_exporter.errors import ConfigError
 
 BAD = sorted((Path(__file__).parent / "bad").glob("*.yml"))

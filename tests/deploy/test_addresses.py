@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from fping_exporter.mail_address import are_mail_addresses
+from fping_exporter.config.mail_address import are_mail_addresses
+from tests.config.test_mail_address import ATEXT, GOOD
 from tests.deploy.stack import Sink, alertmanager, tell
 from tests.integration.process import eventually, free_port
-from tests.test_mail_address import ATEXT, GOOD
 
 pytestmark = pytest.mark.e2e
 

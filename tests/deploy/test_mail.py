@@ -12,10 +12,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from fping_exporter import config
-from fping_exporter.judge import judge
-from fping_exporter.metrics import as_metrics
+from fping_exporter.metrics.exposition import as_metrics
 from fping_exporter.model import Project, Snapshot
-from fping_exporter.plan import plan
+from fping_exporter.verdict.judge import judge
+from fping_exporter.verdict.plan import plan
 from tests.build import ALIVE, SILENT, instance, inventory, sweep
 from tests.deploy.stack import Sink, alerting
 from tests.integration.process import eventually, free_port

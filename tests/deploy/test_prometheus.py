@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from fping_exporter.config import Cache
-from fping_exporter.duration import Duration
+from fping_exporter.config.duration import Duration
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy" / "prometheus"

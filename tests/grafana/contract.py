@@ -4,9 +4,9 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from fping_exporter.judge import judge
-from fping_exporter.metrics import families
-from fping_exporter.telemetry import Telemetry
+from fping_exporter.metrics.exposition import families
+from fping_exporter.metrics.telemetry import Telemetry
+from fping_exporter.verdict.judge import judge
 from tests.build import inventory, sweep
 
 __all__ = ["labels", "names"]

@@ -8,7 +8,7 @@ import yaml
 
 from fping_exporter.demo.standin import Server
 from fping_exporter.model import Address, AddressKind
-from fping_exporter.notify import notify
+from fping_exporter.systemd import notify
 from tests.cloud.faulty import ALPHA
 from tests.cloud.neutron import NeutronCloud, group, port, rule
 

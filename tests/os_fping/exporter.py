@@ -9,16 +9,17 @@ from typing import Any, NamedTuple
 from openstack.config.cloud_region import CloudRegion
 
 from fping_exporter import config
-from fping_exporter.callers import Anyone
 from fping_exporter.cloud import Cloud
+from fping_exporter.httpd.listen import TcpAddress
+from fping_exporter.httpd.server import Server
+from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.monitor import Monitor, Parts
-from fping_exporter.on_demand import OnDemand, aim_as
+from fping_exporter.os_fping.api import OsFpingApi, blueprint
+from fping_exporter.os_fping.callers import AnonymousAccess
+from fping_exporter.os_fping.keystone import KeystoneCallers
+from fping_exporter.os_fping.on_demand import OnDemand, aim_as
 from fping_exporter.probe import Prober
-from fping_exporter.telemetry import Telemetry
 from fping_exporter.web import create_app
-from fping_exporter.web.listen import TcpAddress
-from fping_exporter.web.os_fping import Desk
-from fping_exporter.web.server import Server
 
 __all__ = ["Api", "Reply", "serving"]
 
@@ -88,9 +89,11 @@ def serving(
     telemetry = Telemetry()
     cloud = Cloud(configured, region=region)
     monitor = Monitor(Parts(configured, cloud.inventory, prober), telemetry=telemetry)
-    desk = Desk(
+    desk = OsFpingApi(
         configured.os_fping,
-        callers=Anyone(monitor) if configured.os_fping.auth == "none" else cloud.callers(),
+        callers=AnonymousAccess(monitor)
+        if configured.os_fping.auth == "none"
+        else KeystoneCallers(cloud.session),
         on_demand=OnDemand(
             prober=prober,
             fresh=lambda: monitor.fresh,
@@ -99,7 +102,12 @@ def serving(
             check=check,
         ),
     )
-    app = create_app(monitor, telemetry=telemetry, telemetry_path="/metrics", desk=lambda: desk)
+    app = create_app(
+        monitor,
+        telemetry=telemetry,
+        telemetry_path="/metrics",
+        others=[blueprint(lambda: desk, telemetry=telemetry)],
+    )
     server = Server(app, listen=[TcpAddress("127.0.0.1", 0)])
     server.start()
     try:

@@ -5,10 +5,10 @@ import time
 import pytest
 
 from fping_exporter.cloud import Cloud
-from fping_exporter.cloud.caller import Callers
 from fping_exporter.cloud.session import connect
 from fping_exporter.config import Config
 from fping_exporter.errors import AuthError, CloudError, ForbiddenError, NotFoundError
+from fping_exporter.os_fping.keystone import KeystoneCallers
 from tests.os_fping.worlds import SERVERS, Recorder, StandinWorld, uuid
 
 
@@ -18,8 +18,8 @@ def world(standin: Recorder) -> StandinWorld:
 
 
 @pytest.fixture
-def callers(world: StandinWorld) -> Callers:
-    return Cloud(Config(), region=world.region()).callers()
+def callers(world: StandinWorld) -> KeystoneCallers:
+    return KeystoneCallers(Cloud(Config(), region=world.region()).session)
 
 
 IDENTITY = "/identity/v3/auth/tokens"
@@ -33,7 +33,9 @@ def validations(standin: Recorder) -> list[tuple[str, str]]:
     ]
 
 
-def test_a_token_validates_itself_once(standin: Recorder, world: StandinWorld, callers: Callers) -> None:
+def test_a_token_validates_itself_once(
+    standin: Recorder, world: StandinWorld, callers: KeystoneCallers
+) -> None:
     token = world.token("alpha")
     for _ in range(3):
         caller = callers.admit(token)
@@ -42,7 +44,7 @@ def test_a_token_validates_itself_once(standin: Recorder, world: StandinWorld, c
 
 
 def test_every_request_for_a_caller_carries_the_callers_token(
-    standin: Recorder, world: StandinWorld, callers: Callers
+    standin: Recorder, world: StandinWorld, callers: KeystoneCallers
 ) -> None:
     tokens = {user: world.token(user) for user in ("alpha", "admin")}
     caller = callers.admit(tokens["alpha"])
@@ -60,7 +62,7 @@ def test_every_request_for_a_caller_carries_the_callers_token(
 
 
 def test_after_a_while_a_token_is_validated_again(standin: Recorder, world: StandinWorld) -> None:
-    callers = Callers(connect(Config(), region=world.region()), believed_seconds=0.05)
+    callers = KeystoneCallers(connect(Config(), region=world.region()), believed_seconds=0.05)
     token = world.token("alpha")
     callers.admit(token)
     time.sleep(0.06)
@@ -71,7 +73,7 @@ def test_after_a_while_a_token_is_validated_again(standin: Recorder, world: Stan
 
 
 def test_a_token_is_not_believed_past_its_end(
-    standin: Recorder, world: StandinWorld, callers: Callers
+    standin: Recorder, world: StandinWorld, callers: KeystoneCallers
 ) -> None:
     callers.admit(world.token("admin"))  # the exporter's own token lives on
     standin.token_seconds = 0.3
@@ -83,7 +85,7 @@ def test_a_token_is_not_believed_past_its_end(
 
 
 def test_nova_has_the_last_word_on_a_revoked_token(
-    standin: Recorder, world: StandinWorld, callers: Callers
+    standin: Recorder, world: StandinWorld, callers: KeystoneCallers
 ) -> None:
     caller = callers.admit(world.token("alpha"))
     standin.forget_tokens()
@@ -91,7 +93,7 @@ def test_nova_has_the_last_word_on_a_revoked_token(
         caller.list(all_tenants=False)
 
 
-def test_wrong_tokens_are_not_remembered(standin: Recorder, callers: Callers) -> None:
+def test_wrong_tokens_are_not_remembered(standin: Recorder, callers: KeystoneCallers) -> None:
     for _ in range(2):
         with pytest.raises(AuthError):
             callers.admit("wrong")
@@ -99,23 +101,23 @@ def test_wrong_tokens_are_not_remembered(standin: Recorder, callers: Callers) ->
 
 
 @pytest.mark.parametrize("token", ["", " ", "a b", "a\r\nX-Auth-Token: b", "é", "x" * 8193])
-def test_what_cannot_be_a_token_is_not_sent(standin: Recorder, callers: Callers, token: str) -> None:
+def test_what_cannot_be_a_token_is_not_sent(standin: Recorder, callers: KeystoneCallers, token: str) -> None:
     with pytest.raises(AuthError):
         callers.admit(token)
     assert standin.requests == []
 
 
-def test_no_token_is_kept(world: StandinWorld, callers: Callers) -> None:
+def test_no_token_is_kept(world: StandinWorld, callers: KeystoneCallers) -> None:
     token = world.token("alpha")
     callers.admit(token)
     [(key, known)] = callers._known.items()  # noqa: SLF001, what it is about
     assert token not in repr(known)
     assert token.encode() not in key
-    assert callers._key != Cloud(Config(), region=world.region()).callers()._key  # noqa: SLF001, likewise
+    assert callers._key != KeystoneCallers(Cloud(Config(), region=world.region()).session)._key  # noqa: SLF001, likewise
 
 
 def test_the_oldest_is_forgotten_first(standin: Recorder, world: StandinWorld) -> None:
-    callers = Callers(connect(Config(), region=world.region()), remembered=2)
+    callers = KeystoneCallers(connect(Config(), region=world.region()), remembered=2)
     tokens = [world.token("alpha") for _ in range(3)]
     for token in [*tokens, tokens[2], tokens[1], tokens[0]]:
         callers.admit(token)
@@ -123,15 +125,15 @@ def test_the_oldest_is_forgotten_first(standin: Recorder, world: StandinWorld) -
 
 
 @pytest.fixture
-def locked_out(standin: Recorder, world: StandinWorld) -> Callers:
-    """Callers of an exporter whose own password has become wrong."""
+def locked_out(standin: Recorder, world: StandinWorld) -> KeystoneCallers:
+    """KeystoneCallers of an exporter whose own password has become wrong."""
     region = world.region()
     standin.users = [user for user in standin.users if user.name != "admin"]
-    return Cloud(Config(), region=region).callers()
+    return KeystoneCallers(Cloud(Config(), region=region).session)
 
 
 def test_a_fault_of_the_exporters_credentials_is_not_the_callers(
-    locked_out: Callers, world: StandinWorld
+    locked_out: KeystoneCallers, world: StandinWorld
 ) -> None:
     with pytest.raises(CloudError) as caught:
         locked_out.admit(world.token("alpha"))

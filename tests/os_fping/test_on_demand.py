@@ -10,9 +10,9 @@ import pytest
 
 from fping_exporter.config import Config, Probe
 from fping_exporter.errors import ProbeError
-from fping_exporter.judge import take_snapshot
 from fping_exporter.model import LOCAL, Network, Outcome, Port, Snapshot, Sweep, Target, Topology
-from fping_exporter.on_demand import OnDemand, aim_as
+from fping_exporter.os_fping.on_demand import OnDemand, aim_as
+from fping_exporter.snapshot import take_snapshot
 from tests.build import instance, inventory
 from tests.os_fping.worlds import Guests
 

@@ -6,8 +6,8 @@ import pytest
 
 from fping_exporter.config import OsFping
 from fping_exporter.errors import ConfigError
-from fping_exporter.web.listen import parse_listen_address
-from fping_exporter.web.os_fping import check_exposure
+from fping_exporter.httpd.listen import parse_listen_address
+from fping_exporter.service import check_exposure
 from tests.os_fping.exporter import Api, serving
 from tests.os_fping.worlds import GONE, Recorder, StandinWorld, uuid
 

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.datastructures import Headers
 
-from fping_exporter.web import nova
-from fping_exporter.web.nova import Fault, Version
+from fping_exporter.os_fping import nova_http as nova
+from fping_exporter.os_fping.nova_http import Fault, Version
 from tests.os_fping.exporter import Api, serving
 from tests.os_fping.worlds import Recorder, StandinWorld, World
 

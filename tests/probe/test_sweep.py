@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from fping_exporter import config
-from fping_exporter.duration import Duration
+from fping_exporter.config.duration import Duration
 from fping_exporter.errors import ProbeError
 from fping_exporter.model import LOCAL, Family, Outcome, Sweep, Target
 from fping_exporter.probe import make_prober

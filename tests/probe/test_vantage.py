@@ -13,12 +13,12 @@ from typing import Self
 import pytest
 
 from fping_exporter import config
-from fping_exporter.duration import Duration
+from fping_exporter.config.duration import Duration
 from fping_exporter.errors import ProbeError
-from fping_exporter.judge import take_snapshot
 from fping_exporter.model import LOCAL, Outcome, Port, Sweep, Target, Topology
 from fping_exporter.probe import make_prober, neighbours
 from fping_exporter.probe.vantage import find_namespaces, open_from, source_addresses
+from fping_exporter.snapshot import take_snapshot
 from tests.build import address, instance, inventory
 from tests.netns import Namespace, need_root
 

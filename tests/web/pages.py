@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Mapping
 from flask.testing import FlaskClient
 
 from fping_exporter import config
-from fping_exporter.callers import Anyone
+from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory, Outcome, Sweep, Target
 from fping_exporter.monitor import Monitor, Parts
-from fping_exporter.on_demand import OnDemand
-from fping_exporter.telemetry import Telemetry
+from fping_exporter.os_fping.api import OsFpingApi, blueprint
+from fping_exporter.os_fping.callers import AnonymousAccess
+from fping_exporter.os_fping.on_demand import OnDemand
 from fping_exporter.web import create_app
 from fping_exporter.web.lifecycle import Controls
-from fping_exporter.web.os_fping import Desk
 from tests.build import ALIVE
 
 __all__ = ["Exporter", "Pinger"]
@@ -55,12 +55,14 @@ class Exporter:
         self.pinger = pinger
         self.monitor = Monitor(Parts(settings or config.Config(), cloud, pinger), telemetry=telemetry)
         on_demand = OnDemand(prober=pinger, fresh=lambda: self.monitor.fresh, max_age=1)
-        desk = Desk(config.OsFping(auth="none"), callers=Anyone(self.monitor), on_demand=on_demand)
+        desk = OsFpingApi(
+            config.OsFping(auth="none"), callers=AnonymousAccess(self.monitor), on_demand=on_demand
+        )
         self.app = create_app(
             self.monitor,
             telemetry=telemetry,
             telemetry_path="/metrics",
-            desk=lambda: desk,
+            others=[blueprint(lambda: desk, telemetry=telemetry)],
             controls=controls,
         )
         self.client: FlaskClient = self.app.test_client()

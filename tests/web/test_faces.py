@@ -10,16 +10,16 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from fping_exporter import __version__, config
-from fping_exporter.callers import Anyone
-from fping_exporter.cli import TAKEN
+from fping_exporter.cli.parser import TAKEN
 from fping_exporter.errors import CloudError
+from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory, Outcome, Sweep, Target
 from fping_exporter.monitor import Monitor, Parts
-from fping_exporter.on_demand import OnDemand
-from fping_exporter.telemetry import Telemetry
+from fping_exporter.os_fping.api import OsFpingApi, blueprint
+from fping_exporter.os_fping.callers import AnonymousAccess
+from fping_exporter.os_fping.on_demand import OnDemand
 from fping_exporter.web import create_app
 from fping_exporter.web.metrics import scrape_timeout
-from fping_exporter.web.os_fping import Desk
 from tests.build import ALIVE, instance, inventory
 
 
@@ -45,8 +45,13 @@ def client_of(*guests: str, pinger: Pinger | None = None, path: str = "/metrics"
     cloud = (lambda: inventory(*(instance(id_, "10.0.0.1") for id_ in guests))) if guests else no_cloud
     monitor = Monitor(Parts(config.Config(), cloud, pinger or Pinger()), telemetry=telemetry)
     on_demand = OnDemand(prober=pinger or Pinger(), fresh=lambda: monitor.fresh, max_age=15)
-    desk = Desk(config.OsFping(auth="none"), callers=Anyone(monitor), on_demand=on_demand)
-    app = create_app(monitor, telemetry=telemetry, telemetry_path=path, desk=lambda: desk)
+    desk = OsFpingApi(config.OsFping(auth="none"), callers=AnonymousAccess(monitor), on_demand=on_demand)
+    app = create_app(
+        monitor,
+        telemetry=telemetry,
+        telemetry_path=path,
+        others=[blueprint(lambda: desk, telemetry=telemetry)],
+    )
     return app.test_client()
 
 

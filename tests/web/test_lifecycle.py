@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from fping_exporter import config, strict_yaml
+from fping_exporter import config
 from fping_exporter.cloud import Cloud
-from fping_exporter.config import Config
+from fping_exporter.config import Config, strict_yaml
+from fping_exporter.config.duration import Duration
 from fping_exporter.demo import Demo
-from fping_exporter.duration import Duration
 from fping_exporter.errors import ConfigError, FpingExporterError
+from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.service import Service
-from fping_exporter.telemetry import Telemetry
 from fping_exporter.web.lifecycle import Controls
 from tests.build import inventory
 from tests.web.pages import Exporter, Pinger

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import pytest
 
 from fping_exporter.demo import Demo
+from tests.cli.test_cli import SECONDS, fetch, serving
 from tests.permission import need_ping
-from tests.test_cli import SECONDS, fetch, serving
 
 
 class Running(NamedTuple):

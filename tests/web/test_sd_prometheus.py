@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from fping_exporter.httpd.listen import TcpAddress
+from fping_exporter.httpd.server import Server
 from fping_exporter.model import Inventory
-from fping_exporter.web.listen import TcpAddress
-from fping_exporter.web.server import Server
 from tests.build import SILENT, address, instance, inventory
 from tests.integration.process import Process, eventually, free_port
 from tests.web.pages import Exporter, Pinger

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fping_exporter import config
-from fping_exporter.duration import Duration
+from fping_exporter.config.duration import Duration
 from fping_exporter.errors import AuthError
 from fping_exporter.model import Hypervisor, Inventory, Project
 from fping_exporter.monitor import Parts

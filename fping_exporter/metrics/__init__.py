@@ -1,0 +1,1 @@
+"""Prometheus metrics: those of a snapshot, and the exporter's own."""

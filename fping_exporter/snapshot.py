@@ -1,0 +1,49 @@
+"""One sweep of an inventory: what is done, between what is planned and what is judged."""
+
+import logging
+
+import msgspec
+
+from fping_exporter import config
+from fping_exporter.hosts import own_host
+from fping_exporter.model import Inventory, Snapshot
+from fping_exporter.probe import Prober
+from fping_exporter.probe.neighbours import count_overflows, limit
+from fping_exporter.probe.vantage import find_namespaces, source_addresses
+from fping_exporter.verdict.judge import judge
+from fping_exporter.verdict.plan import plan
+
+__all__ = ["take_snapshot"]
+
+logger = logging.getLogger(__name__)
+
+
+def take_snapshot(
+    inventory: Inventory,
+    *,
+    prober: Prober,
+    probe: config.Probe,
+    instances: config.Instances = config.Instances(),  # noqa: B008, it is frozen
+    previous: Snapshot | None = None,
+) -> Snapshot:
+    """Ask all instances of the inventory once; raises ProbeError where nothing can be asked.
+
+    From the `previous` snapshot come the times at which instances last answered.
+    """
+    targets = plan(inventory, probe, namespaces=find_namespaces(probe.kinds), host=own_host(instances.host))
+    before = count_overflows()
+    sweep = prober.probe({each.target for asked in targets.values() for each in asked if each.target})
+    if overflows := count_overflows() - before:
+        logger.warning(
+            "the kernel's neighbour table was full %d times during the sweep: raise "
+            "net.ipv4.neigh.default.gc_thresh3 (now %s), and net.ipv6's, to more than the addresses pinged",
+            overflows,
+            limit(),
+        )
+        sweep = msgspec.structs.replace(sweep, overflows=overflows)
+    snapshot = judge(inventory, targets=targets, sweep=sweep, previous=previous, sources=source_addresses)
+    return msgspec.structs.replace(
+        snapshot,
+        alone=instances.host is not None or probe.kinds == {"local"},
+        per_address=probe.per_address,
+    )

@@ -1,0 +1,133 @@
+"""From an inventory to its targets, and from the replies to verdicts."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import msgspec
+
+from fping_exporter.model import (
+    Instance,
+    Inventory,
+    Outcome,
+    Probed,
+    Reason,
+    Snapshot,
+    Sweep,
+    Target,
+    Topology,
+    Verdict,
+)
+from fping_exporter.verdict.plan import Plan, port_of
+from fping_exporter.verdict.security_groups import blocks_echo
+
+__all__ = ["judge"]
+
+logger = logging.getLogger(__name__)
+
+
+Sources = Callable[[Sequence[Target]], Mapping[Target, str]]
+"""Returns the addresses that the vantages of these targets send from, as far as there are any."""
+
+
+def judge(
+    inventory: Inventory,
+    *,
+    targets: Plan,
+    sweep: Sweep,
+    previous: Snapshot | None = None,
+    sources: Sources = lambda _targets: {},
+) -> Snapshot:
+    """Set Nova's word on every instance beside the ping's.
+
+    `targets` are the plan's for this inventory, and `sweep` has an outcome for each.
+    """
+    replied = {v.instance.id: v.last_reply_at for v in previous.verdicts} if previous else {}
+    verdicts = tuple(
+        [
+            _verdict(each, targets[each.id], sweep=sweep, replied_at=replied.get(each.id))
+            for each in inventory.instances
+        ]
+    )
+    silent = [
+        p.target
+        for v in _unexplained(verdicts, inventory.topology)
+        for p in v.probed
+        if p.outcome and p.target
+    ]
+    return explain(Snapshot(inventory=inventory, sweep=sweep, verdicts=verdicts), sources(silent))
+
+
+def _asked(probed: Probed, outcomes: Mapping[Target, Outcome]) -> Probed:
+    outcome = outcomes.get(probed.target) if probed.target else None
+    if outcome is None or probed.target is None or not outcome.tells_of(probed.target):
+        return probed
+    return Probed(probed.address, probed.target, outcome)
+
+
+def _verdict(
+    instance: Instance, planned: tuple[Probed, ...], *, sweep: Sweep, replied_at: float | None
+) -> Verdict:
+    probed = tuple([_asked(each, sweep.outcomes) for each in planned])
+    outcomes = [each.outcome for each in probed if each.outcome]
+    alive = any(outcome.alive for outcome in outcomes) if outcomes or not probed else None
+    return Verdict(
+        instance=instance,
+        alive=alive,
+        reason=None if alive else _reason(instance, probed, outcomes),
+        probed=probed,
+        rtt=min([outcome.rtt for outcome in outcomes if outcome.rtt is not None], default=None),
+        loss=min(
+            [(outcome.sent - outcome.received) / outcome.sent for outcome in outcomes if outcome.sent],
+            default=None,
+        ),
+        last_reply_at=sweep.started_at if alive else replied_at,
+    )
+
+
+def _reason(instance: Instance, probed: Sequence[Probed], outcomes: Sequence[Outcome]) -> Reason:
+    """Return the first reason that fits an instance that is not alive; a filter is looked for later."""
+    if not instance.active:
+        return Reason.NOT_ACTIVE
+    if not probed:
+        return Reason.NO_ADDRESS
+    if not outcomes:
+        return Reason.NO_VANTAGE
+    if all(outcome.unreachable for outcome in outcomes):
+        return Reason.UNREACHABLE
+    return Reason.NO_REPLY
+
+
+def _unexplained(verdicts: Iterable[Verdict], topology: Topology) -> list[Verdict]:
+    """Return those whose silence a security group may explain."""
+    return [
+        verdict
+        for verdict in verdicts
+        if verdict.reason in {Reason.UNREACHABLE, Reason.NO_REPLY} and verdict.instance.id in topology.ports
+    ]
+
+
+def explain(snapshot: Snapshot, senders: Mapping[Target, str]) -> Snapshot:
+    """Return the snapshot, those silent changed of which every port that was asked keeps our packets out."""
+    topology = snapshot.inventory.topology
+
+    def blocked(instance: Instance, each: Probed) -> bool:
+        port, sender = (
+            port_of(instance, each.address, topology),
+            senders.get(each.target) if each.target else None,
+        )
+        return bool(port and sender and blocks_echo(port, sender=sender, topology=topology))
+
+    out = {
+        verdict.instance.id
+        for verdict in _unexplained(snapshot.verdicts, topology)
+        if all(blocked(verdict.instance, each) for each in verdict.probed if each.outcome)
+    }
+    return msgspec.structs.replace(
+        snapshot,
+        verdicts=tuple(
+            msgspec.structs.replace(verdict, reason=Reason.ICMP_BLOCKED)
+            if verdict.instance.id in out
+            else verdict
+            for verdict in snapshot.verdicts
+        ),
+    )

@@ -1,0 +1,343 @@
+"""The command line, run as a user runs it: a process of its own, against the demo's cloud."""
+
+import base64
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import bcrypt
+import pytest
+
+from fping_exporter import __version__
+from fping_exporter.cli.parser import COMMANDS, main, make_parser
+from fping_exporter.demo import Demo
+from fping_exporter.os_fping.api import is_os_fping
+from tests.permission import need_ping
+
+SECONDS = 20
+
+
+def run(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fping_exporter", *arguments],
+        cwd=cwd,
+        env=os.environ | (env or {}),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[dict[str, str]]:
+    """The OS_* variables of a running demo, whose instances can be pinged."""
+    need_ping()
+    with Demo() as demo:
+        auth = demo.region().get_auth_args()
+        yield {
+            "OS_AUTH_URL": auth["auth_url"],
+            "OS_USERNAME": auth["username"],
+            "OS_PASSWORD": auth["password"],
+            "OS_PROJECT_NAME": auth["project_name"],
+            "OS_USER_DOMAIN_ID": "default",
+            "OS_PROJECT_DOMAIN_ID": "default",
+        }
+
+
+@contextmanager
+def serving(*arguments: str, cwd: Path, env: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A running exporter and its address."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "fping_exporter", *arguments, "--web.listen-address", "127.0.0.1:0"],
+        cwd=cwd,
+        env=os.environ | env,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stderr
+            for line in process.stderr:
+                if found := re.search(r"msg=listening address=(\S+)", line):
+                    break
+            else:
+                pytest.fail("it ended before it listened")
+            yield process, f"http://{found[1]}"
+        finally:
+            process.kill()
+
+
+def fetch(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=SECONDS) as answer:  # noqa: S310, loopback
+        return str(answer.read().decode())
+
+
+def fail(*arguments: str) -> int:
+    """Run it in this process, where a mistake is told before anything is begun."""
+    try:
+        return main(arguments)
+    except SystemExit as ended:
+        assert isinstance(ended.code, int)
+        return ended.code
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fail("--version") == 0
+    assert capsys.readouterr().out == f"fping-exporter {__version__}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_a_terminal(command: str) -> None:
+    text = make_parser(command).format_help()
+    assert max(map(len, text.splitlines())) <= 100
+    assert text.startswith("usage: fping-exporter")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["lst"], "unknown: lst (commands, which go first, are serve, list, demo)"),
+        (["--conf", "x"], "unknown: --conf x"),
+        (["--log.level", "loud"], "invalid choice: 'loud'"),
+        (["--web.telemetry-path", "metrics"], "expected a path such as /metrics, got 'metrics'"),
+        (["--web.telemetry-path", "/"], "expected a path such as /metrics, got '/'"),
+        (["--web.telemetry-path", "/os-fping"], "got '/os-fping', which is taken"),
+        (["--config.check", "--web.listen-address", "10605"], "listen address '10605': expected [host]:port"),
+        (["--config.check", "--config.file", "open.yml"], "os_fping.auth: none"),
+        (["demo", "--instances", "3"], "expected a whole number from 4 to"),
+        (["--config.file", "none.yml"], "none.yml: cannot be read: No such file or directory"),
+        (
+            ["--config.check", "--config.file", "bad.yml"],
+            'bad.yml: probe.tiemout: unknown key; did you mean "timeout"?',
+        ),
+        (["list", "--config.file", "bad.yml"], "bad.yml: probe.tiemout"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    arguments: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bad.yml").write_text("probe: {tiemout: 1s}")
+    Path("open.yml").write_text("os_fping: {auth: none}")
+    assert fail(*arguments) == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_no_credentials(tmp_path: Path) -> None:
+    need_ping()
+    done = run("list", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("fping-exporter: no complete credentials for OpenStack")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_file_in_the_folder_is_read_if_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert fail("--config.check") == 0
+    Path("fping-exporter.yml").write_text("x: 1")
+    assert fail("--config.check") == 2
+    assert "fping-exporter.yml: x: unknown key" in capsys.readouterr().err
+
+
+def test_an_address_that_is_none(tmp_path: Path) -> None:
+    need_ping()
+    done = run("demo", "--web.listen-address", "nowhere", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "listen address 'nowhere'" in done.stderr.splitlines()[-1]
+
+
+def test_an_address_in_use(tmp_path: Path) -> None:
+    need_ping()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = run("demo", "--web.listen-address", address, cwd=tmp_path)
+    assert done.returncode == 2
+    assert address in done.stderr.splitlines()[-1]
+
+
+def test_list(cloud: dict[str, str], tmp_path: Path) -> None:
+    done = run("list", cwd=tmp_path, env=cloud)
+    assert done.returncode == 1, done.stderr
+    rows = {line.split()[1]: line.split()[3:5] for line in done.stdout.splitlines()}
+    assert rows == {
+        "NAME": ["STATUS", "ALIVE"],
+        "selenium-0": ["ACTIVE", "no"],
+        "selenium-1": ["ACTIVE", "yes"],
+        "text-0": ["ACTIVE", "no"],
+        "text-1": ["SHUTOFF", "no"],
+    }
+
+
+def test_the_readme_shows_what_list_prints(cloud: dict[str, str], tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    shown = readme.partition("$ fping-exporter list\n")[2].partition("```")[0]
+    printed = run("list", cwd=tmp_path, env=cloud).stdout
+    assert re.sub(r"0\.\d+ ms", "RTT", shown) == re.sub(r"\d+\.\d+ ms", "RTT", printed)
+
+
+def test_list_of_the_silent_as_json(cloud: dict[str, str], tmp_path: Path) -> None:
+    done = run("list", "--json", "--silent", cwd=tmp_path, env=cloud)
+    assert done.returncode == 1
+    assert [row["name"] for row in json.loads(done.stdout)] == ["selenium-0", "text-0"]
+
+
+def test_list_of_what_answers(cloud: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "fping-exporter.yml").write_text("instances: {include: [{name: selenium-1}]}")
+    done = run("list", cwd=tmp_path, env=cloud)
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+def test_list_without_the_cloud(cloud: dict[str, str], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    done = run("list", cwd=tmp_path, env=cloud | {"OS_AUTH_URL": f"http://127.0.0.1:{port}/v3"})
+    assert done.returncode == 3
+    assert "no connection" in done.stderr
+    assert cloud["OS_PASSWORD"] not in done.stderr
+
+
+def test_serve_until_it_is_told_to_stop(cloud: dict[str, str], tmp_path: Path) -> None:
+    with serving(cwd=tmp_path, env=cloud) as (process, url):
+        metrics = fetch(f"{url}/metrics")
+        assert len(re.findall(r"(?m)^instance_alive{", metrics)) == 4
+        assert "fping_exporter_config_last_reload_successful 1.0" in metrics
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(SECONDS) == 0
+        assert process.stderr
+        assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.netns
+def test_a_user_who_may_not_ping_is_told_both_remedies(tmp_path: Path) -> None:
+    # A new namespace has the kernel's own net.ipv4.ping_group_range, which is nobody's.
+    done = subprocess.run(
+        [
+            "unshare",
+            "--net",
+            "setpriv",
+            "--bounding-set=-net_raw",
+            sys.executable,
+            "-m",
+            "fping_exporter",
+            "demo",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    [line] = done.stderr.splitlines()
+    assert "setcap cap_net_raw" in line
+    assert "net.ipv4.ping_group_range" in line
+
+
+def status_of(url: str, *, password: str = "") -> int:
+    headers = {"Authorization": "Basic " + base64.b64encode(f"prometheus:{password}".encode()).decode()}
+    request = urllib.request.Request(url, headers=headers if password else {})  # noqa: S310, loopback
+    try:
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310, loopback
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_passwords_guard_everything_but_health_and_os_fping(cloud: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "web.yml"
+    hashed = bcrypt.hashpw(b"open sesame", bcrypt.gensalt(4)).decode()
+    file.write_text(f"basic_auth_users: {{prometheus: {hashed}}}")
+    assert run("--config.check", f"--web.config.file={file}", cwd=tmp_path).returncode == 0
+    with serving(f"--web.config.file={file}", cwd=tmp_path, env=cloud) as (_, url):
+        assert status_of(f"{url}/metrics") == 401
+        assert status_of(f"{url}/metrics", password="open sesame") == 200
+        assert status_of(f"{url}/metrics", password="wrong") == 401
+        assert status_of(f"{url}/os-fping/../metrics") == 401
+        assert status_of(f"{url}/-/healthy") == 200
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            fetch(f"{url}/v2.1/os-fping")
+        with refused.value:
+            assert refused.value.headers["WWW-Authenticate"].startswith("Keystone")
+
+
+def test_a_wrong_web_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "web.yml"
+    file.write_text("tls_server_confg: {}")
+    done = run("--config.check", f"--web.config.file={file}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert 'tls_server_confg: unknown key; did you mean "tls_server_config"?' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/os-fping", True),
+        ("/v2/os-fping/1", True),
+        ("/v2.1/5fa0/os-fping", True),
+        ("/v2.1/5fa0/os-fping/1", True),
+        ("/metrics", False),
+        ("/os-fping/../metrics", False),
+        ("/os-fping/1/2", False),
+        ("/v3/os-fping", False),
+        ("/v2.1/5fa0/metrics", False),
+        ("/os-fping\n", False),
+    ],
+)
+def test_the_paths_that_ask_for_tokens(path: str, expected: bool) -> None:  # noqa: FBT001, a parameter of the test
+    assert is_os_fping(path) is expected
+
+
+def test_systemd_is_kept_informed(cloud: dict[str, str], tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(SECONDS)
+        told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "100000"}
+        with serving(cwd=tmp_path, env=cloud | told) as (process, _):
+            assert manager.recv(64) == b"READY=1"
+            assert manager.recv(64) == b"WATCHDOG=1"
+            process.send_signal(signal.SIGTERM)
+            while (state := manager.recv(64)) == b"WATCHDOG=1":
+                pass
+            assert state == b"STOPPING=1"
+
+
+def test_sighup_takes_a_good_configuration_and_refuses_a_bad_one(
+    cloud: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "fping-exporter.yml"
+    file.write_text("cache: {sweep: 1ms}")
+    with serving(cwd=tmp_path, env=cloud) as (process, url):
+        assert len(re.findall(r"(?m)^instance_alive{", fetch(f"{url}/metrics"))) == 4
+        file.write_text("cache: {sweep: 1ms}\ninstances: {include: [{name: selenium-1}]}")
+        process.send_signal(signal.SIGHUP)
+        eventually(lambda: len(re.findall(r"(?m)^instance_alive{", fetch(f"{url}/metrics"))) == 1)
+        file.write_text("x: 1")
+        process.send_signal(signal.SIGHUP)
+        eventually(lambda: "fping_exporter_config_last_reload_successful 0.0" in fetch(f"{url}/metrics"))
+        assert len(re.findall(r"(?m)^instance_alive{", fetch(f"{url}/metrics"))) == 1
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

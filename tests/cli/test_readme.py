@@ -1,0 +1,30 @@
+"""The README's examples are what the program prints."""
+
+import re
+from pathlib import Path
+
+from fping_exporter.cli.parser import make_parser
+from fping_exporter.metrics.exposition import families
+from tests.metrics.test_exposition import example
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def block(heading: str) -> str:
+    """The text block that begins with this line, without it."""
+    found = re.search(rf"```text\n{re.escape(heading)}\n(.*?)```", README, re.DOTALL)
+    assert found, heading
+    return found[1]
+
+
+def test_help() -> None:
+    assert block("$ fping-exporter --help") == make_parser("serve").format_help()
+
+
+def test_the_table_of_metrics_is_complete() -> None:
+    rows = dict(re.findall(r"(?m)^\| `(\w+)` \| ([\w, ]+) \|", README))
+    for family in families(example()):
+        assert family.samples
+        names = {name for sample, _ in family.samples for name, _ in sample.pairs}
+        assert set(rows.pop(family.name).split(", ")) == names
+    assert rows == {}

@@ -1,0 +1,47 @@
+"""What the exporter counts of its vantages."""
+
+from fping_exporter.metrics.telemetry import Telemetry
+from fping_exporter.model import LOCAL, Sweep, Target
+from tests.build import ALIVE, NOT_SENT, SILENT, sweep
+
+
+def observed(telemetry: Telemetry, name: str) -> dict[str, float]:
+    """The values of a metric of the vantages, by kind."""
+    return {
+        sample.labels["vantage"]: sample.value
+        for family in telemetry.registry.collect()
+        for sample in family.samples
+        if sample.name == f"fping_exporter_{name}"
+    }
+
+
+def test_vantages_are_counted_by_kind_and_those_that_went_away_are_none() -> None:
+    telemetry = Telemetry()
+    telemetry.observe_sweep(
+        sweep(
+            {
+                Target(LOCAL, "192.0.2.1"): ALIVE,
+                Target("qdhcp-1", "10.0.0.1"): SILENT,
+                Target("qdhcp-1", "10.0.0.2"): NOT_SENT,
+                Target("qdhcp-2", "10.0.0.1"): NOT_SENT,
+            }
+        )
+    )
+    assert observed(telemetry, "vantage_targets") == {"local": 1, "qdhcp": 3}
+    assert observed(telemetry, "vantages") == {"local": 1, "qdhcp": 2}
+    assert observed(telemetry, "vantage_up") == {"local": 1, "qdhcp": 1}
+
+    telemetry.observe_sweep(sweep({Target("ovnmeta-1", "10.0.0.1"): ALIVE}))
+    assert observed(telemetry, "vantage_targets") == {"local": 0, "qdhcp": 0, "ovnmeta": 1}
+    assert observed(telemetry, "vantage_up") == {"local": 0, "qdhcp": 0, "ovnmeta": 1}
+
+
+def test_overflows_add_up() -> None:
+    telemetry = Telemetry()
+    for overflows in (0, 3, 4):
+        outcomes = {Target(LOCAL, "192.0.2.1"): ALIVE}
+        telemetry.observe_sweep(
+            Sweep(outcomes=outcomes, sent=1, received=1, overflows=overflows, started_at=0, duration=0)
+        )
+    name = "fping_exporter_neighbour_table_overflows_total"
+    assert telemetry.registry.get_sample_value(name) == 7

@@ -1,0 +1,98 @@
+"""Rules: which instances are taken."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fping_exporter import config
+from fping_exporter.config import Rule
+from fping_exporter.model import Project
+from fping_exporter.verdict.selection import select
+from tests.build import address, instance, inventory
+
+WEB = instance(
+    "11-22",
+    address("10.0.0.7", network="front"),
+    address("fd00::7", network="back"),
+    name="web-1",
+    project_id="5fa0",
+    status="ACTIVE",
+    host="c1",
+    hypervisor="c1.example.com",
+    availability_zone="az1",
+    tags=("prod", "blue"),
+    metadata={"role": "www", "empty": ""},
+)
+
+
+def taken(*, include: tuple[Rule, ...] = (), exclude: tuple[Rule, ...] = ()) -> bool:
+    there = inventory(WEB, projects=(Project("5fa0", "shop", "default"),))
+    return bool(select(there, config.Instances(include=include, exclude=exclude)).instances)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Rule(id="11-*"),
+        Rule(project="5fa0"),
+        Rule(project="sh?p"),
+        Rule(name="web-[0-9]"),
+        Rule(name=("db-*", "web-*")),
+        Rule(status="active"),
+        Rule(hypervisor="c1"),
+        Rule(hypervisor="*.example.com"),
+        Rule(availability_zone="az1"),
+        Rule(network="back"),
+        Rule(tag="blue"),
+        Rule(address="10.0.0.0/8"),
+        Rule(address=("192.0.2.0/24", "fd00::/8")),
+        Rule(metadata={"role": "w*"}),
+        Rule(name="web-1", tag="prod", metadata={"role": "www"}),
+    ],
+    ids=repr,
+)
+def test_a_rule_that_matches_includes_and_excludes(rule: Rule) -> None:
+    assert taken(include=(rule,))
+    assert not taken(exclude=(rule,))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Rule(id="11"),
+        Rule(project="5fa"),
+        Rule(name="WEB-1"),
+        Rule(status="SHUTOFF"),
+        Rule(hypervisor="c2*"),
+        Rule(network="mid"),
+        Rule(tag="green"),
+        Rule(address="10.1.0.0/16"),
+        Rule(metadata={"role": "db"}),
+        Rule(metadata={"rank": "*"}),
+        Rule(name="web-1", tag="green"),
+        Rule(metadata={"role": "www", "rank": "*"}),
+    ],
+    ids=repr,
+)
+def test_a_rule_that_does_not_match_does_nothing(rule: Rule) -> None:
+    assert not taken(include=(rule,))
+    assert taken(exclude=(rule,))
+
+
+def test_any_rule_includes_and_any_excludes() -> None:
+    yes, no = Rule(name="web-1"), Rule(name="db-1")
+    assert taken(include=(no, yes))
+    assert not taken(include=(yes,), exclude=(no, yes))
+    assert taken()
+
+
+def test_the_rest_of_the_inventory_stays() -> None:
+    there = inventory(WEB, projects=(Project("5fa0", "shop", "default"),))
+    left = select(there, config.Instances(exclude=(Rule(id="*"),)))
+    assert left.instances == ()
+    assert (left.projects, left.listed_at, left.parts) == (there.projects, there.listed_at, there.parts)
+
+
+@given(st.text(min_size=1))
+def test_any_text_is_a_glob(text: str) -> None:
+    taken(include=(Rule(name=text, metadata={text: text}),))
