@@ -78,6 +78,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     addresses: tuple[Address, ...] = ()
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, str] = {}
+    launched_at: float | None = None
+    """When it was first launched (``OS-SRV-USG:launched_at``); None until then."""
 
     @property
     def active(self) -> bool:
@@ -167,6 +169,11 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     listed_at: float
     duration: float
 
+    def project_name(self, project_id: str) -> str:
+        """Return the project's name where it is known, else its id."""
+        project = self.projects.get(project_id)
+        return project.name if project else project_id
+
 
 class Target(NamedTuple):
     """What a packet is sent to. Tenant networks overlap: the vantage is part of the address."""
@@ -179,6 +186,11 @@ class Target(NamedTuple):
     def kind(self) -> str:
         """The vantage without the id: ``local``, ``qdhcp``, ``ovnmeta``, ``qrouter``."""
         return self.vantage.partition("-")[0]
+
+    @property
+    def family(self) -> Family:
+        """The IP version of the address."""
+        return 6 if ":" in self.ip else 4
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -228,6 +240,8 @@ class Rejection(StrEnum):
     """It answers a packet that has been answered."""
     ERROR = "error"
     """It is an ICMP error that quotes what was not sent."""
+    CHECKSUM = "checksum"
+    """Its ICMP checksum is wrong."""
 
 
 class Sweep(msgspec.Struct, frozen=True, kw_only=True):
@@ -238,6 +252,8 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     received: int
     rejected: Mapping[Rejection, int] = {}
     """Packets that came in and were not counted as replies."""
+    refused: Mapping[str, int] = {}
+    """Packets that this machine refused to send, by the name of the errno, such as ``EPERM``."""
     overflows: int = 0
     """How often the kernel's neighbour table was full meanwhile, whoever filled it."""
     started_at: float
@@ -250,6 +266,7 @@ class Reason(StrEnum):
     NOT_ACTIVE = "not_active"
     NO_ADDRESS = "no_address"
     NO_VANTAGE = "no_vantage"
+    AMBIGUOUS_ADDRESS = "ambiguous_address"
     ICMP_BLOCKED = "icmp_blocked"
     UNREACHABLE = "unreachable"
     NO_REPLY = "no_reply"
@@ -270,6 +287,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Lost / sent of its best address, 0 to 1; None where nothing was sent."""
     last_reply_at: float | None = None
     """When it last answered this exporter; None until it has."""
+
+    @property
+    def silent(self) -> bool:
+        """Whether Nova reports it as ACTIVE, and it was asked and did not answer."""
+        return self.instance.active and self.alive is False
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

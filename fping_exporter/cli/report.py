@@ -14,7 +14,7 @@ _COLUMNS = ("ID", "NAME", "PROJECT", "STATUS", "ALIVE", "REASON", "BEST RTT", "H
 
 def silent(verdicts: Iterable[Verdict]) -> list[Verdict]:
     """Return those that Nova calls ACTIVE and that were asked and do not answer."""
-    return [verdict for verdict in verdicts if verdict.instance.active and verdict.alive is False]
+    return [verdict for verdict in verdicts if verdict.silent]
 
 
 def as_table(snapshot: Snapshot, verdicts: Sequence[Verdict]) -> str:
@@ -31,7 +31,7 @@ def _row(snapshot: Snapshot, verdict: Verdict) -> tuple[str, ...]:
     return (
         instance.id,
         printable(instance.name),
-        printable(_project(snapshot, verdict)),
+        printable(snapshot.inventory.project_name(verdict.instance.project_id)),
         instance.status,
         "-" if verdict.alive is None else "yes" if verdict.alive else "no",
         verdict.reason or "-",
@@ -48,7 +48,7 @@ def as_json(snapshot: Snapshot, verdicts: Sequence[Verdict]) -> str:
                 "id": verdict.instance.id,
                 "name": verdict.instance.name,
                 "project_id": verdict.instance.project_id,
-                "project": _project(snapshot, verdict),
+                "project": snapshot.inventory.project_name(verdict.instance.project_id),
                 "status": verdict.instance.status,
                 "alive": verdict.alive,
                 "reason": verdict.reason,
@@ -60,9 +60,3 @@ def as_json(snapshot: Snapshot, verdicts: Sequence[Verdict]) -> str:
         for verdict in verdicts
     )
     return f"[\n{lines}\n]" if lines else "[]"
-
-
-def _project(snapshot: Snapshot, verdict: Verdict) -> str:
-    """Return the project's name where it is known, else its id."""
-    project = snapshot.inventory.projects.get(verdict.instance.project_id)
-    return project.name if project else verdict.instance.project_id

@@ -13,7 +13,6 @@ from werkzeug.datastructures import MultiDict
 
 from fping_exporter.model import Address, AddressKind, Instance, Snapshot
 from fping_exporter.monitor import Monitor
-from fping_exporter.web.table import project_name
 
 __all__ = ["Selection", "blueprint", "parse", "target_groups"]
 
@@ -99,7 +98,7 @@ def target_groups(snapshot: Snapshot, selection: Selection) -> Iterator[dict[str
         instance = verdict.instance
         if selection.alive not in {None, verdict.alive}:
             continue
-        project = {instance.project_id, project_name(snapshot, instance.project_id)}
+        project = {instance.project_id, snapshot.inventory.project_name(instance.project_id)}
         if selection.projects and not selection.projects & project:
             continue
         common = _labels(instance)

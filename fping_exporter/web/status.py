@@ -14,7 +14,7 @@ from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Address, Probed, Reason, Snapshot, Verdict
 from fping_exporter.monitor import Monitor
 from fping_exporter.text import printable
-from fping_exporter.web.table import Query, find, paginate, project_name, sort
+from fping_exporter.web.table import Query, find, paginate, sort
 
 __all__ = ["blueprint"]
 
@@ -62,7 +62,7 @@ def blueprint(monitor: Monitor, *, telemetry: Telemetry, telemetry_path: str) ->
             columns=_COLUMNS,
             page=paginate(sort(snapshot, found, query.sort), query.page),
             down={hypervisor.name for hypervisor in snapshot.inventory.hypervisors if not hypervisor.up},
-            project_name=lambda id_: project_name(snapshot, id_),
+            project_name=snapshot.inventory.project_name,
         )
 
     @bp.get("/instance/<instance_id>")
@@ -79,7 +79,7 @@ def blueprint(monitor: Monitor, *, telemetry: Telemetry, telemetry_path: str) ->
             snapshot=snapshot,
             verdict=verdict,
             asked=list(_asked(verdict)),
-            project_name=project_name(snapshot, verdict.instance.project_id),
+            project_name=snapshot.inventory.project_name(verdict.instance.project_id),
         )
 
     return bp
@@ -170,7 +170,7 @@ def _summarize(snapshot: Snapshot) -> _Summary:
 def _choices(snapshot: Snapshot) -> dict[str, tuple[str, list[tuple[str, str]]]]:
     """Return the filters: label, and the values with their words, by the name of the parameter."""
     instances = snapshot.inventory.instances
-    projects = {id_: project_name(snapshot, id_) for id_ in {i.project_id for i in instances}}
+    projects = {id_: snapshot.inventory.project_name(id_) for id_ in {i.project_id for i in instances}}
     times = Counter(projects.values())
     return {
         "project": (

@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 
 from fping_exporter.model import Snapshot, Verdict
 
-__all__ = ["PAGE_SIZE", "SORTS", "Page", "Query", "find", "paginate", "project_name", "sort"]
+__all__ = ["PAGE_SIZE", "SORTS", "Page", "Query", "find", "paginate", "sort"]
 
 PAGE_SIZE = 100
 SORTS = ("name", "project", "status", "ping", "last_reply", "rtt", "hypervisor")
@@ -94,7 +94,7 @@ def _answers(verdict: Verdict) -> tuple[str, ...]:
 
 
 def _project(snapshot: Snapshot, verdict: Verdict) -> tuple[str, str]:
-    return verdict.instance.project_id, project_name(snapshot, verdict.instance.project_id)
+    return verdict.instance.project_id, snapshot.inventory.project_name(verdict.instance.project_id)
 
 
 def _mentions(verdict: Verdict, term: str) -> bool:
@@ -106,12 +106,6 @@ def _mentions(verdict: Verdict, term: str) -> bool:
     )
 
 
-def project_name(snapshot: Snapshot, project_id: str) -> str:
-    """Return the project's name where it is known, else its id."""
-    project = snapshot.inventory.projects.get(project_id)
-    return project.name if project else project_id
-
-
 def sort(snapshot: Snapshot, verdicts: list[Verdict], order: str) -> list[Verdict]:
     """Sort by one of SORTS, descending after a ``-``; an order that is none of these is by attention.
 
@@ -119,7 +113,7 @@ def sort(snapshot: Snapshot, verdicts: list[Verdict], order: str) -> list[Verdic
     """
     keys: dict[str, Callable[[Verdict], str | float | None]] = {
         "name": _name,
-        "project": lambda v: project_name(snapshot, v.instance.project_id).casefold(),
+        "project": lambda v: snapshot.inventory.project_name(v.instance.project_id).casefold(),
         "status": lambda v: v.instance.status,
         "ping": lambda v: v.reason or "",
         "last_reply": lambda v: v.last_reply_at,
@@ -141,6 +135,6 @@ def _name(verdict: Verdict) -> str:
 
 def _attention(verdict: Verdict) -> tuple[int, float]:
     """Silent though ACTIVE first, of these the one last heard of first; then answering though not ACTIVE."""
-    if verdict.instance.active and verdict.alive is False:
+    if verdict.silent:
         return 0, -(verdict.last_reply_at or 0)
     return (1, 0) if verdict.alive and not verdict.instance.active else (2, 0)
