@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,9 @@ from fping_exporter.verdict.selection import select
 __all__ = ["Monitor", "Parts"]
 
 logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.25
+"""Between two looks at whether a waiting caller is still there."""
 
 
 class Parts(NamedTuple):
@@ -62,16 +66,18 @@ class Monitor:
         shot = self._shot
         return shot.snapshot if shot and _age(shot.begun) < self._parts.settings.cache.sweep else None
 
-    def snapshot(self, *, timeout: float | None) -> Snapshot | None:
+    def snapshot(
+        self, *, timeout: float | None, stop_waiting: Callable[[], bool] = lambda: False
+    ) -> Snapshot | None:
         """Return the newest complete snapshot, refreshed first where it is too old.
 
-        Waits for the refresh `timeout` seconds at most (None: until it ends); it goes on
-        when the caller has left. None where there is no snapshot, or its sweep or its
-        inventory is older than `cache.max_stale`.
+        Waits for the refresh `timeout` seconds at most (None: until it ends), or until `stop_waiting`
+        holds, which is asked a few times a second; the refresh goes on when the caller has left.
+        None where there is no snapshot, or its sweep or its inventory is older than `cache.max_stale`.
         """
         cache = self._parts.settings.cache
         if self._shot is None or _age(self._shot.begun) >= cache.sweep:
-            self._sweeping.start().wait(timeout)
+            _wait(self._sweeping.start(), timeout, stop_waiting)
         newest = self._shot
         if newest is None or max(_age(newest.begun), _age(newest.listed)) >= cache.max_stale:
             return None
@@ -163,6 +169,13 @@ class _Shot(NamedTuple):
     snapshot: Snapshot
     begun: float
     listed: float
+
+
+def _wait(event: threading.Event, timeout: float | None, stop_waiting: Callable[[], bool]) -> None:
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
+    while not event.wait(min(_POLL_SECONDS, max(deadline - time.monotonic(), 0))):
+        if time.monotonic() >= deadline or stop_waiting():
+            return
 
 
 def _age(begun: float) -> float:

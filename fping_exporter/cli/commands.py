@@ -20,9 +20,9 @@ from fping_exporter.cloud.session import Observe
 from fping_exporter.config import Config
 from fping_exporter.demo import Demo
 from fping_exporter.errors import FpingExporterError
-from fping_exporter.httpd.guard import Guard
 from fping_exporter.httpd.listen import ListenAddress, parse_listen_address
-from fping_exporter.httpd.server import Server
+from fping_exporter.httpd.middleware import WebConfigMiddleware
+from fping_exporter.httpd.server import HttpServer
 from fping_exporter.httpd.web_config import WebConfig
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.os_fping import api as os_fping
@@ -124,8 +124,8 @@ def _run(
         controls=controls if args.enable_lifecycle else None,
     )
     web = WebConfig(args.web_config_file) if args.web_config_file else None
-    server = Server(
-        Guard(app, settings=web.settings, is_open=_is_open) if web else app,
+    server = HttpServer(
+        WebConfigMiddleware(app, settings=web.settings, is_public=_is_public) if web else app,
         listen=listen,
         tls=web.tls if web else None,
     )
@@ -153,7 +153,7 @@ def _hold_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 
-def _next_signal(server: Server) -> signal.Signals:
+def _next_signal(server: HttpServer) -> signal.Signals:
     """Wait for a signal, with signs of life for systemd meanwhile."""
     interval = watchdog_interval()
     while not (
@@ -166,7 +166,7 @@ def _next_signal(server: Server) -> signal.Signals:
     return number
 
 
-def _is_open(path: str) -> bool:
+def _is_public(path: str) -> bool:
     """Whether a path is for everyone, passwords or not: os-fping asks for tokens of its own."""
     return path == "/-/healthy" or os_fping.is_os_fping(path)
 

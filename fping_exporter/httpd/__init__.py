@@ -1,1 +1,1 @@
-"""The HTTP server: listeners, TLS, passwords, and the exporter-toolkit's web configuration."""
+"""The HTTP server: listeners, TLS, authentication, and the exporter-toolkit's web configuration."""

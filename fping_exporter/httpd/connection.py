@@ -1,107 +1,105 @@
-"""Connections: a deadline on every wait for a client, and a bound on how many wait at once."""
+"""One client's connection: a socket on which every wait for the client ends at a deadline."""
 
 import contextlib
-import http.client
-import io
+import select
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer, WriteableBuffer
+    from _typeshed import ReadableBuffer
 
-__all__ = ["MAX_HEAD", "Connection", "Connections", "Limits"]
+__all__ = ["Connection", "PlainHttpError"]
 
-MAX_HEAD = 131_072
-"""Bytes of a request line and all headers, give or take a read buffer."""
+_RECEIVE_BYTES = 65_536
+_SEND_BUFFER_BYTES = 262_144
+"""In the kernel, which would give each connection some MiB, and tell late that a client has taken them."""
 _LINGER = 1.0
-"""Seconds in which a client may read the answer to a request that was not read to its end."""
-_GRACE = 0.5
-"""Seconds that a client has for its move before another may take its place."""
+"""Seconds in which a client may read the response to a request that was not read to its end."""
+_HUNG_UP = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
 
-class Limits(NamedTuple):
-    """What a client may take. Times are in seconds, each for the whole and not for a byte of it."""
-
-    connections: int = 256
-    request: float = 5.0
-    """From the connection, or the first byte of a later request, to the request's last byte."""
-    idle: float = 120.0
-    """Between an answer and the next request; above the usual intervals of scrapes."""
-    response: float = 30.0
-    """For the client to take the response."""
+class PlainHttpError(Exception):
+    """A client speaks plain HTTP to a TLS port."""
 
 
-class Connection(io.RawIOBase):
-    """A client's socket on which every wait ends at `deadline` and no more than `budget` bytes are read."""
+class Connection:
+    """A client's socket, plain or TLS, with a deadline that the caller moves."""
 
-    def __init__(self, sock: socket.socket, peer: str, *, timeout: float) -> None:
-        """Expect the handshake, if there is one, and a request's head within `timeout` seconds."""
+    def __init__(self, sock: socket.socket, client: str, *, timeout: float) -> None:
+        """Take over `sock`; the TLS handshake, if any, and a request have `timeout` seconds together."""
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         self._sock = sock
-        self.peer = peer
-        """The client's address, or ``unix``."""
-        self.ended = False
-        """Whether the client has said that nothing more will come."""
-        self._certificate: bytes | None = None
-        self.expect(timeout, budget=MAX_HEAD)
+        self.client = client
+        """The client's IP address, or ``unix``."""
+        self.progress_at = time.monotonic()
+        """When the client last took bytes of a response, on the monotonic clock."""
+        self.place_wanted = False
+        """Whether a new client waits for this connection's place."""
+        self._client_certificate: bytes | None = None
+        self.set_deadline(timeout)
 
-    def expect(self, timeout: float, *, budget: int = 0) -> None:
-        """Give what comes next `timeout` seconds, and `budget` bytes to read."""
+    def set_deadline(self, timeout: float) -> None:
+        """Let every wait for the client end `timeout` seconds from now, with TimeoutError."""
         self._deadline = time.monotonic() + timeout
-        self.budget = budget
 
-    def encrypt(self, context: ssl.SSLContext) -> None:
-        """Shake hands as a TLS server."""
+    def start_tls(self, context: ssl.SSLContext) -> None:
+        """Shake hands as a TLS server; raise PlainHttpError where the client does not begin a handshake."""
+        self._apply_deadline()
+        # A handshake begins with the byte 22, an HTTP request with the letter of a method.
+        if self._sock.recv(1, socket.MSG_PEEK).isalpha():
+            raise PlainHttpError
         self._sock = tls = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
-        self._in_time()
+        self._apply_deadline()
         tls.do_handshake()
-        self._certificate = tls.getpeercert(binary_form=True)
+        self._client_certificate = tls.getpeercert(binary_form=True)
 
     def environ(self) -> dict[str, str]:
-        """What a WSGI application is told of a connection."""
+        """Return what the WSGI environment says of the connection."""
         name = self._sock.getsockname()
         host, port = name[:2] if isinstance(name, tuple) else ("localhost", "")
-        environ = {"SERVER_NAME": host, "SERVER_PORT": str(port), "REMOTE_ADDR": self.peer}
+        environ = {"SERVER_NAME": host, "SERVER_PORT": str(port), "REMOTE_ADDR": self.client}
         environ["wsgi.url_scheme"] = "https" if isinstance(self._sock, ssl.SSLSocket) else "http"
-        if self._certificate:
-            environ["SSL_CLIENT_CERT"] = ssl.DER_cert_to_PEM_cert(self._certificate)
+        if self._client_certificate:
+            environ["SSL_CLIENT_CERT"] = ssl.DER_cert_to_PEM_cert(self._client_certificate)
         return environ
 
-    def readable(self) -> bool:
-        """Say yes."""
-        return True
+    def receive(self) -> bytes:
+        """Return the bytes that there are, at least one; none when the client has sent its last."""
+        self._apply_deadline()
+        return self._sock.recv(_RECEIVE_BYTES)
 
-    def readinto(self, buffer: "WriteableBuffer") -> int:
-        """Read what there is, at least a byte; 0 at the end."""
-        if self.budget <= 0:
-            raise _TooLargeError
-        self._in_time()
-        count = self._sock.recv_into(buffer)
-        self.budget -= count
-        self.ended = count == 0
-        return count
-
-    def writable(self) -> bool:
-        """Say yes."""
-        return True
-
-    def write(self, data: "ReadableBuffer") -> int:
-        """Write all of it."""
+    def send(self, data: "ReadableBuffer") -> None:
+        """Send all of `data`, without a copy of it."""
         with memoryview(data) as view:
             sent = 0
             while sent < view.nbytes:
-                self._in_time()
-                sent += self._sock.send(view[sent:])
-        return sent
+                self._apply_deadline()
+                with view[sent:] as rest:
+                    sent += self._sock.send(rest)
+                self.progress_at = time.monotonic()
 
-    def _in_time(self) -> None:
+    def _apply_deadline(self) -> None:
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("timed out")
         self._sock.settimeout(left)
+
+    def stop_waiting(self) -> bool:
+        """Whether the application shall answer at once with what it has.
+
+        True where the client has hung up, or where a new client waits for this connection's place. A
+        client that has only closed its sending side looks like one that has hung up.
+        """
+        if self.place_wanted:
+            return True
+        poll = select.poll()
+        try:
+            poll.register(self._sock, _HUNG_UP)
+        except ValueError:  # closed
+            return True
+        return bool(poll.poll(0))
 
     def interrupt(self, how: int) -> None:
         """End the waits of the connection's thread, from another one."""
@@ -109,90 +107,16 @@ class Connection(io.RawIOBase):
             # Past SSLSocket.shutdown, which would turn encryption off under the other thread.
             socket.socket.shutdown(self._sock, how)
 
-    def hang_up(self) -> None:
+    def close(self) -> None:
         """Close, but read on for a moment.
 
-        Closing with unread input resets the connection, and the client would lose our answer.
+        Closing with unread input resets the connection, and the client would lose the response.
         """
         self.interrupt(socket.SHUT_WR)
-        self.expect(_LINGER)
+        self.set_deadline(_LINGER)
         with contextlib.suppress(OSError):
             while True:
-                self._in_time()
-                if not socket.socket.recv(self._sock, 65_536):
+                self._apply_deadline()
+                if not socket.socket.recv(self._sock, _RECEIVE_BYTES):
                     break
         self._sock.close()
-
-
-class _TooLargeError(http.client.HTTPException):
-    """The budget of a request's head is spent; the base handler answers 431 to such an error."""
-
-
-class Connections:
-    """The open connections, at most `limit` of them."""
-
-    def __init__(self, limit: int) -> None:
-        """Start with none."""
-        self._limit = limit
-        self._open: set[Connection] = set()
-        self._waiting: dict[Connection, float] = {}
-        """Those whose client has the next move, since when; the one that has had it longest first."""
-        self._changed = threading.Condition()
-        self.stopping = False
-
-    def admit(self, connection: Connection) -> bool:
-        """Take one in, if need be for another whose client keeps us waiting; False after refuse()."""
-        with self._changed:
-            while len(self._open) >= self._limit and not self.stopping:
-                patience = None
-                if slowest := next(iter(self._waiting), None):
-                    patience = self._waiting[slowest] + _GRACE - time.monotonic()
-                    if patience <= 0:
-                        del self._waiting[slowest]
-                        slowest.interrupt(socket.SHUT_RDWR)
-                        patience = None  # its thread will hang up at once
-                self._changed.wait(patience)
-            if self.stopping:
-                return False
-            self._open.add(connection)
-            self._waiting[connection] = time.monotonic()
-            return True
-
-    @contextlib.contextmanager
-    def at_work(self, connection: Connection) -> Iterator[None]:
-        """Run with the move being ours: nobody takes this connection's place meanwhile."""
-        with self._changed:
-            self._waiting.pop(connection, None)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._waiting[connection] = time.monotonic()
-                self._changed.notify_all()
-
-    def remove(self, connection: Connection) -> None:
-        """Hang up, which may take a moment, and make room."""
-        connection.hang_up()
-        with self._changed:
-            self._waiting.pop(connection, None)
-            self._open.discard(connection)
-            self._changed.notify_all()
-
-    def refuse(self) -> None:
-        """Take no more in, and close those that are open after their next answer."""
-        with self._changed:
-            self.stopping = True
-            self._changed.notify_all()
-
-    def drain(self, timeout: float) -> bool:
-        """Let requests that have arrived be answered; cut off what is not done after `timeout` seconds.
-
-        Returns whether all were.
-        """
-        with self._changed:
-            for connection in self._open:
-                connection.interrupt(socket.SHUT_RD)  # what has been received can still be read
-            finished = self._changed.wait_for(lambda: not self._open, timeout)
-            for connection in self._open:
-                connection.interrupt(socket.SHUT_RDWR)
-            return finished

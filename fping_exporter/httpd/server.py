@@ -1,5 +1,6 @@
-"""The HTTP server: a thread a connection, none of which can be held up by another's client."""
+"""The HTTP server: one thread for each connection, so that no client can hold up another."""
 
+import contextlib
 import errno
 import logging
 import selectors
@@ -8,34 +9,56 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
+from email.utils import formatdate
+from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import h11
 
 from fping_exporter.errors import ConfigError
-from fping_exporter.httpd.connection import Connection, Connections, Limits
+from fping_exporter.httpd.connection import Connection, PlainHttpError
+from fping_exporter.httpd.connection_pool import ConnectionPool
+from fping_exporter.httpd.http1 import BadRequestError, Exchange, Request
 from fping_exporter.httpd.listen import ListenAddress, TcpAddress, UnixAddress, open_listener
-from fping_exporter.httpd.request import RequestHandler
+from fping_exporter.httpd.wsgi import Response, call, make_environ
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-__all__ = ["Limits", "Server"]
+__all__ = ["HttpServer", "Limits"]
 
 logger = logging.getLogger(__name__)
+
+_NO_CONTENT = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
+_NO_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Limits(NamedTuple):
+    """Limits on clients. Each timeout, in seconds, is for the whole step, however often a byte arrives."""
+
+    connections: int = 256
+    request: float = 5.0
+    """Timeout from the connection, or the first byte of a later request, to the request's last byte."""
+    idle: float = 120.0
+    """Keep-alive timeout between a response and the next request; above the usual scrape intervals."""
+    response: float = 30.0
+    """Timeout for the client to read the response."""
+    pending_bytes: int = 64 * 1024 * 1024
+    """Bytes of all responses that wait to be sent; what responses share counts once."""
+
 
 _DEFAULT_LIMITS = Limits()
 
 
-class Server:
+class HttpServer:
     """Serve `app` on every address of `listen` until stopped.
 
-    A connection is in the hands of its own thread from the first byte, so nobody waits for a client but
-    that thread. When all connections are taken, a new one displaces the one whose client has kept us
-    waiting longest; requests that the application is working on are never displaced.
+    Each connection has a thread of its own, which does the TLS handshake too. :class:`ConnectionPool`
+    decides which client gives way when there are too many connections.
 
-    `tls` is called for each new connection and returns what it is to be encrypted with, None for plain
-    HTTP; if it raises ConfigError, that connection is refused. The client's certificate, if there is one,
-    is in the WSGI environment as ``SSL_CLIENT_CERT`` (PEM), as Apache's mod_ssl names it.
+    `tls` is called for each new connection and returns its TLS context, None for plain HTTP; if it raises
+    ConfigError, that connection is refused.
 
     A response is sent when it is complete. Access is logged at level debug, without query strings.
 
@@ -51,11 +74,11 @@ class Server:
         tls: Callable[[], ssl.SSLContext | None] | None = None,
         limits: Limits = _DEFAULT_LIMITS,
     ) -> None:
-        """Listen, so that no later failure is for want of a port; connections are taken after start()."""
+        """Bind all addresses, so that start() cannot fail; connections are accepted after start()."""
         self._app = app
         self._tls = tls
         self._limits = limits
-        self._connections = Connections(limits.connections)
+        self._pool = ConnectionPool(limits.connections, pending_bytes=limits.pending_bytes)
         self._wake, self._woken = socket.socketpair()
         self._thread = threading.Thread(target=self._accept_all, name="http", daemon=True)
         self._listeners: list[socket.socket] = []
@@ -66,7 +89,7 @@ class Server:
             self._close()
             raise
         self.addresses = tuple(_bound(listener) for listener in self._listeners)
-        """Where it listens, ports that were given as 0 filled in."""
+        """The addresses bound, with the real port where port 0 was asked for."""
 
     def start(self) -> None:
         """Accept connections from now on, in a thread of the server's own."""
@@ -82,12 +105,12 @@ class Server:
 
         Returns whether all of them did; those that did not are cut off.
         """
-        self._connections.refuse()
-        self._wake.close()  # which ends the accept loop
+        self._pool.refuse()
+        self._wake.close()  # ends the accept loop
         if self._thread.ident:
             self._thread.join()
         self._close()
-        return self._connections.drain(timeout)
+        return self._pool.drain(timeout)
 
     def _close(self) -> None:
         while self._listeners:
@@ -113,36 +136,118 @@ class Server:
         try:
             sock, peer = listener.accept()
         except OSError as error:
-            if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
+            if error.errno in _NO_RESOURCES:
                 logger.warning("cannot accept a connection", extra={"error": error.strerror})
-                time.sleep(0.1)  # the listener stays ready: without a pause this would spin
+                self._pool.make_room()
+                time.sleep(0.1)  # the listener stays readable: without a pause this would be a busy loop
             return
         client = "unix" if listener.family == socket.AF_UNIX else peer[0].removeprefix("::ffff:")
         connection = Connection(sock, client, timeout=self._limits.request)
-        if self._connections.admit(connection):
+        if self._pool.admit(connection):
             try:
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-            except RuntimeError as error:  # no more threads to be had
+            except RuntimeError as error:  # no thread can be started
                 logger.warning("cannot serve a connection", extra={"error": str(error)})
                 connection.interrupt(socket.SHUT_RDWR)
-                self._connections.remove(connection)
+                self._pool.remove(connection)
         else:
             connection.interrupt(socket.SHUT_RDWR)
-            connection.hang_up()
+            connection.close()
 
     def _serve(self, connection: Connection) -> None:
         try:
             if self._tls and (context := self._tls()):
-                connection.encrypt(context)
-            RequestHandler(connection, self._app, self._connections, self._limits).handle()
+                connection.start_tls(context)
+            self._answer_requests(connection)
+        except PlainHttpError:
+            self._refuse_plain_http(connection)
         except ConfigError as error:
-            logger.warning("connection refused", extra={"client": connection.peer, "error": str(error)})
+            logger.warning("connection refused", extra={"client": connection.client, "error": str(error)})
         except (OSError, EOFError) as error:
-            logger.debug("connection dropped", extra={"client": connection.peer, "error": str(error)})
+            logger.debug("connection dropped", extra={"client": connection.client, "error": str(error)})
         except Exception:
-            logger.exception("connection broken", extra={"client": connection.peer})
+            logger.exception("connection failed", extra={"client": connection.client})
         finally:
-            self._connections.remove(connection)
+            self._pool.remove(connection)
+
+    def _answer_requests(self, connection: Connection) -> None:
+        exchange = Exchange(connection)
+        while self._answer_one(connection, exchange):
+            exchange = Exchange(connection, exchange.unread)
+            connection.set_deadline(self._limits.idle)
+            if not exchange.begin():
+                return
+            connection.set_deadline(self._limits.request)
+
+    def _answer_one(self, connection: Connection, exchange: Exchange) -> bool:
+        """Read a request and answer it; return whether the connection stays open."""
+        started = time.monotonic()
+        try:
+            request = exchange.read_request()
+        except BadRequestError as error:
+            keep_alive, response = False, _error_response(error.status)
+        else:
+            keep_alive = request.keep_alive
+            with self._pool.at_work(connection):
+                response = self._call_application(request, connection)
+        keep_alive = keep_alive and not (self._pool.stopping or connection.place_wanted)
+        try:
+            self._send(connection, exchange, response, keep_alive=keep_alive)
+        except h11.LocalProtocolError:  # for which nothing has been sent
+            logger.exception("response malformed", extra={"method": exchange.method, "path": exchange.path})
+            response, keep_alive = _error_response(HTTPStatus.INTERNAL_SERVER_ERROR), False
+            self._send(connection, exchange, response, keep_alive=keep_alive)
+        logger.debug(
+            "request",
+            extra={
+                "client": connection.client,
+                "method": exchange.method,
+                "path": exchange.path,
+                "status": response.status,
+                "seconds": round(time.monotonic() - started, 3),
+            },
+        )
+        return keep_alive
+
+    def _call_application(self, request: Request, connection: Connection) -> Response:
+        if request.path == "*":  # OPTIONS * asks about the server, not about a resource
+            return Response(HTTPStatus.OK, HTTPStatus.OK.phrase, [], [])
+        try:
+            return call(self._app, make_environ(request, connection))
+        except Exception:
+            logger.exception("request failed", extra={"method": request.method, "path": request.path})
+            return _error_response(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    def _send(
+        self, connection: Connection, exchange: Exchange, response: Response, *, keep_alive: bool
+    ) -> None:
+        content = response.content
+        without_body = exchange.method == "HEAD" or response.status in _NO_CONTENT
+        headers = response.headers
+        if content or not without_body:  # else it is the length of the body that a GET would have
+            headers = [header for header in headers if header[0].lower() != "content-length"]
+            headers.append(("Content-Length", str(sum(map(len, content)))))
+        if all(name.lower() != "date" for name, _ in headers):  # which Flask sends with files
+            headers = [*headers, ("Date", formatdate(usegmt=True))]
+        headers = [*headers, ("Connection", "keep-alive" if keep_alive else "close")]
+        if without_body:
+            content = []
+        connection.set_deadline(self._limits.response)
+        with self._pool.sending(connection, content):
+            exchange.send_response(response.status, response.reason, headers, content)
+
+    def _refuse_plain_http(self, connection: Connection) -> None:
+        response = _error_response(HTTPStatus.BAD_REQUEST, _PLAIN_HTTP)
+        with contextlib.suppress(OSError):
+            self._send(connection, Exchange(connection), response, keep_alive=False)
+
+
+def _error_response(status: HTTPStatus, sentence: str | None = None) -> Response:
+    text = f"{sentence or f'{status} {status.phrase}'}\n"
+    return Response(status, status.phrase, [("Content-Type", "text/plain; charset=utf-8")], [text.encode()])
+
+
+_PLAIN_HTTP = "This port speaks HTTPS, and the request was plain HTTP: use https:// in the URL."
 
 
 def _bound(listener: socket.socket) -> ListenAddress:

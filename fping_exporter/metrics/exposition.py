@@ -252,18 +252,24 @@ class Exposition:
         self._checksum = 0
         """Of all families; to compute it takes longer than the rest of an answer."""
 
-    def render(self, snapshot: Snapshot | None, *, names: Collection[str] | None, end: bytes) -> bytes:
-        """Return the families called `names` (None: all) of the snapshot, if there is one, and then `end`."""
-        texts, _ = self._choose(snapshot, names)
-        return b"".join([*(text.plain for text in texts), end])
+    def render(self, snapshot: Snapshot | None, *, names: Collection[str] | None, end: bytes) -> list[bytes]:
+        """Return the families called `names` (None: all) of the snapshot, if there is one, and then `end`.
 
-    def compress(self, snapshot: Snapshot | None, *, names: Collection[str] | None, end: bytes) -> bytes:
+        In parts, of which those of the snapshot are the same objects in every answer: clients who read
+        slowly share them.
+        """
+        texts, _ = self._choose(snapshot, names)
+        return [*(text.plain for text in texts), end]
+
+    def compress(
+        self, snapshot: Snapshot | None, *, names: Collection[str] | None, end: bytes
+    ) -> list[bytes]:
         """Return the same as a gzip file (RFC 1952)."""
         texts, checksum = self._choose(snapshot, names)
         size = sum(len(text.plain) for text in texts) + len(end)
         trailer = struct.pack("<LL", zlib.crc32(end, checksum), size % 2**32)
         deflated = (text.deflated for text in texts)
-        return b"".join([_GZIP_HEADER, *deflated, _deflate(end, zlib.Z_FINISH), trailer])
+        return [_GZIP_HEADER, *deflated, _deflate(end, zlib.Z_FINISH), trailer]
 
     def _choose(
         self, snapshot: Snapshot | None, names: Collection[str] | None

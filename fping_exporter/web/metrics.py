@@ -1,6 +1,8 @@
 """``/metrics``: the newest snapshot and the exporter's own metrics, for Prometheus."""
 
 import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from flask import Blueprint, Response, request
 from prometheus_client.exposition import choose_encoder
@@ -10,12 +12,14 @@ from fping_exporter.metrics.exposition import Exposition
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.monitor import Monitor
 
-__all__ = ["blueprint", "scrape_timeout"]
+__all__ = ["blueprint", "scrape_timeout", "stop_waiting"]
 
 _OFFSET = 0.5
 """Seconds before Prometheus gives up by which the answer is on its way, as blackbox_exporter has it."""
 _DEFAULT_TIMEOUT = 10.0
 """Seconds that Prometheus waits for a scrape unless told otherwise."""
+_MAX_TIMEOUT = 120.0
+"""Seconds that no scrape waits longer than, whatever its header says."""
 
 
 def blueprint(monitor: Monitor, *, telemetry: Telemetry, path: str) -> Blueprint:
@@ -29,7 +33,8 @@ def blueprint(monitor: Monitor, *, telemetry: Telemetry, path: str) -> Blueprint
     @bp.get(path)
     def metrics() -> Response:
         snapshot = monitor.snapshot(
-            timeout=scrape_timeout(request.headers.get("X-Prometheus-Scrape-Timeout-Seconds"))
+            timeout=scrape_timeout(request.headers.get("X-Prometheus-Scrape-Timeout-Seconds")),
+            stop_waiting=stop_waiting(request.environ),
         )
         telemetry.up = snapshot is not None
         names = request.args.getlist("name[]") or None
@@ -50,10 +55,21 @@ def blueprint(monitor: Monitor, *, telemetry: Telemetry, path: str) -> Blueprint
     return bp
 
 
+def stop_waiting(environ: Mapping[str, Any]) -> Callable[[], bool]:
+    """Return what says that a waiting request shall be answered at once with what there is.
+
+    The HTTP server puts it into the WSGI environment; it holds when the client has hung up, or when its
+    place is needed for another.
+    """
+    found: Callable[[], bool] = environ.get("fping_exporter.stop_waiting", lambda: False)
+    return found
+
+
 def scrape_timeout(header: str | None) -> float:
     """Return how many seconds a scrape may wait, from ``X-Prometheus-Scrape-Timeout-Seconds``.
 
-    A header that is absent or is not a finite number above zero counts as 10 s.
+    A header that is absent or is not a finite number above zero counts as 10 s, one above two minutes
+    as two minutes.
     """
     try:
         seconds = float(header or "")
@@ -61,4 +77,4 @@ def scrape_timeout(header: str | None) -> float:
         seconds = math.nan
     if not 0 < seconds < math.inf:
         seconds = _DEFAULT_TIMEOUT
-    return max(seconds - _OFFSET, 0)
+    return max(min(seconds, _MAX_TIMEOUT) - _OFFSET, 0)

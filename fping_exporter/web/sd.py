@@ -13,6 +13,7 @@ from werkzeug.datastructures import MultiDict
 
 from fping_exporter.model import Address, AddressKind, Instance, Snapshot
 from fping_exporter.monitor import Monitor
+from fping_exporter.web.metrics import stop_waiting
 
 __all__ = ["Selection", "blueprint", "parse", "target_groups"]
 
@@ -35,7 +36,7 @@ def blueprint(monitor: Monitor) -> Blueprint:
             selection = parse(request.args)
         except ValueError as error:
             abort(_error(str(error), status=400))
-        snapshot = monitor.snapshot(timeout=_PATIENCE)
+        snapshot = monitor.snapshot(timeout=_PATIENCE, stop_waiting=stop_waiting(request.environ))
         if snapshot is None:
             abort(_error("there are no results young enough", status=503))
         body = msgspec.json.encode(list(target_groups(snapshot, selection)))

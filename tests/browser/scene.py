@@ -10,7 +10,7 @@ from fping_exporter import config
 from fping_exporter.config.duration import Duration
 from fping_exporter.demo.scene import SILENT, make_nodes, make_projects, make_servers
 from fping_exporter.httpd.listen import TcpAddress
-from fping_exporter.httpd.server import Server
+from fping_exporter.httpd.server import HttpServer
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Hypervisor, Inventory, Outcome, Project, Sweep, Target
 from fping_exporter.monitor import Monitor, Parts
@@ -136,7 +136,7 @@ def watch(cloud: Cloud) -> Flask:
 @contextmanager
 def serving(app: Flask) -> Iterator[str]:
     """Serve the pages on a free port of loopback, and yield where."""
-    server = Server(app, listen=[TcpAddress("127.0.0.1", 0)])
+    server = HttpServer(app, listen=[TcpAddress("127.0.0.1", 0)])
     server.start()
     try:
         yield f"http://{server.addresses[0]}"

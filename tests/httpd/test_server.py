@@ -17,14 +17,14 @@ import trustme
 
 from fping_exporter.errors import ConfigError
 from fping_exporter.httpd.listen import ListenAddress, TcpAddress, UnixAddress
-from fping_exporter.httpd.server import Limits, Server
+from fping_exporter.httpd.server import HttpServer, Limits
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
 LOOPBACK = TcpAddress("127.0.0.1", 0)
 QUICK = Limits(request=0.3, idle=0.3, response=0.3)
-Serve = Callable[..., Server]
+Serve = Callable[..., HttpServer]
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def serve() -> Iterator[Serve]:
             listen: tuple[ListenAddress, ...] = (LOOPBACK,),
             tls: Callable[[], ssl.SSLContext | None] | None = None,
             limits: Limits | None = None,
-        ) -> Server:
-            server = Server(app, listen=listen, tls=tls, limits=limits or Limits())
+        ) -> HttpServer:
+            server = HttpServer(app, listen=listen, tls=tls, limits=limits or Limits())
             stack.callback(server.stop, 5)
             server.start()
             return server
@@ -46,20 +46,20 @@ def serve() -> Iterator[Serve]:
         yield start
 
 
-def connect(server: Server) -> socket.socket:
+def connect(server: HttpServer) -> socket.socket:
     address = server.addresses[0]
     assert isinstance(address, TcpAddress)
     return socket.create_connection(address, timeout=5)
 
 
-def talk(server: Server, request: bytes) -> bytes:
+def talk(server: HttpServer, request: bytes) -> bytes:
     """Send `request` and return everything until the server closes."""
     with connect(server) as client:
         client.sendall(request)
         return b"".join(iter(lambda: client.recv(65536), b""))
 
 
-def get(server: Server, path: str = "/", **headers: str) -> HTTPResponse:
+def get(server: HttpServer, path: str = "/", **headers: str) -> HTTPResponse:
     address = server.addresses[0]
     assert isinstance(address, TcpAddress)
     connection = HTTPConnection(*address, timeout=5)
@@ -124,7 +124,8 @@ def test_a_response_has_its_length_and_the_connection_stays(serve: Serve) -> Non
     [
         (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", False),
         (b"GET / HTTP/1.0\r\n\r\n", False),
-        (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", True),
+        (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, keep-alive\r\nUpgrade: h2c\r\n\r\n", True),
     ],
 )
 def test_who_asks_for_it_gets_the_connection_closed_or_kept(
@@ -203,10 +204,20 @@ def test_the_interface_is_wsgi(serve: Serve) -> None:
         write(environ["wsgi.input"].read(2))
         return [environ["wsgi.input"].read(2)]
 
-    request = b"POST /p HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n"
-    answer = talk(serve(validator(app)), request + b"Expect: 100-continue\r\n\r\nabcd")
-    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
+    request = b"POST /p HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n\r\nabcd"
+    answer = talk(serve(validator(app)), request)
+    assert answer.startswith(b"HTTP/1.1 200 OK")
     assert answer.endswith(b"abcd")
+
+
+def test_a_client_that_expects_100_continue_gets_it(serve: Serve) -> None:
+    app = Recorder()
+    with connect(serve(app)) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
+        assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(b"abcd")
+        assert client.recv(100).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert app.bodies == [b"abcd"]
 
 
 def test_the_environment_tells_the_request(serve: Serve) -> None:
@@ -241,10 +252,60 @@ def test_the_next_request_begins_after_a_body_that_was_not_read(serve: Serve) ->
     assert answer.endswith(b"hello /2")
 
 
+@pytest.mark.parametrize(
+    ("target", "path", "host"),
+    [
+        (b"//metrics", "//metrics", "x"),
+        (b"http://y:1/metrics?q", "/metrics", "y:1"),
+        (b"HTTPS://y?q", "/", "y"),
+        (b"/%2F%61", "//a", "x"),
+    ],
+)
+def test_a_target_is_a_path_or_a_url(serve: Serve, target: bytes, path: str, host: str) -> None:
+    app = Recorder()
+    talk(serve(app), b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    [environ] = app.environs
+    assert (environ["PATH_INFO"], environ["HTTP_HOST"]) == (path, host)
+    assert environ["QUERY_STRING"] == ("q" if b"?" in target else "")
+
+
+def test_the_server_itself_answers_options(serve: Serve) -> None:
+    app = Recorder()
+    answer = talk(serve(app), b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n")
+    assert app.environs == []
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\r\n\r\nPOST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody\r\n",
+        b"POST / HTTP/1.1\nHost: x\nContent-Length: 4\n\nbody",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 4\r\n\r\nbody",
+        (
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"2;x=y\r\nbo\r\n2\r\ndy\r\n0\r\nX: y\r\n\r\n"
+        ),
+        b"POST / HTTP/1.1\r\nHost: x\r\nX-A: folded\r\n  value\r\nContent-Length: 4\r\n\r\nbody",
+    ],
+    ids=["after empty lines", "bare LF", "one length twice", "chunked", "folded"],
+)
+def test_a_request_may_be_written_otherwise(serve: Serve, request_bytes: bytes) -> None:
+    app = Recorder()
+    last = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answer = talk(serve(app), request_bytes + last)
+    assert answer.count(b"HTTP/1.1 200 OK") == 2
+    assert app.bodies == [b"body", b""]
+    assert "HTTP_TRANSFER_ENCODING" not in app.environs[0]
+    assert app.environs[0].get("HTTP_X_A") in {None, "folded value"}
+    assert app.environs[1]["PATH_INFO"] == "/last"
+
+
 # What is refused
 
 
 HOST = b"Host: x\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 
 @pytest.mark.parametrize(
@@ -255,20 +316,28 @@ HOST = b"Host: x\r\n"
         (400, b"nonsense\r\n\r\n"),
         (400, b"GET / FTP/1.1\r\n" + HOST + b"\r\n"),
         (400, b"GET metrics HTTP/1.1\r\n" + HOST + b"\r\n"),
-        (400, b"GET http://x/metrics HTTP/1.1\r\n" + HOST + b"\r\n"),
+        (400, b"GET http://user@x/metrics HTTP/1.1\r\n" + HOST + b"\r\n"),
+        (400, b"GET ftp://x/metrics HTTP/1.1\r\n" + HOST + b"\r\n"),
+        (400, b"GET * HTTP/1.1\r\n" + HOST + b"\r\n"),
+        (400, b"CONNECT x:443 HTTP/1.1\r\n" + HOST + b"\r\n"),
+        (400, b"HEAD metrics HTTP/1.1\r\n" + HOST + b"\r\n"),
+        (400, b"GET / HTTP/1.1\r\n" + HOST + b"X: a\rb\r\n\r\n"),
+        (400, b"GET / HTTP/1.1\r\n" + HOST + b"X: a\0b\r\n\r\n"),
         (400, b"GET / HTTP/1.1\r\n" + HOST + b"Content-Length : 5\r\n\r\nhello"),
         (400, b"GET / HTTP/1.1\r\n" + HOST + b"no colon\r\n\r\n"),
-        (400, b"GET / HTTP/1.1\r\n" + HOST + b"X-A: folded\r\n  value\r\n\r\n"),
         (400, b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
         (400, b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: -1\r\n\r\n"),
         (400, b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: +1\r\n\r\na"),
         (400, b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n"),
-        (411, b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        (400, b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"Content-Length: 5\r\n\r\n0\r\n\r\n"),
+        (400, b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"\r\nxyz\r\n\r\n"),
+        (413, b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"\r\n" + b"4000\r\n%b\r\n" % bytes(0x4000) * 5),
+        (501, b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n"),
         (413, b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 100000\r\n\r\n" + b"x" * 100_000),
-        (414, b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n"),
-        (431, b"GET / HTTP/1.1\r\n" + HOST + b"X-Big: " + b"a" * 100_000 + b"\r\n\r\n"),
+        (431, b"GET /" + b"a" * 250_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n"),
+        (431, b"GET / HTTP/1.1\r\n" + HOST + b"X-Big: " + b"a" * 250_000 + b"\r\n\r\n"),
         (431, b"GET / HTTP/1.1\r\n" + HOST + (b"X-Big: " + b"a" * 60_000 + b"\r\n") * 20 + b"\r\n"),
-        (431, b"GET / HTTP/1.1\r\n" + HOST + b"X: 1\r\n" * 101 + b"\r\n"),
+        (431, b"GET / HTTP/1.1\r\n" + HOST + b"X: 1\r\n" * 50_000 + b"\r\n"),
         (505, b"GET / HTTP/2.0\r\n" + HOST + b"\r\n"),
     ],
     ids=lambda value: value if isinstance(value, int) else repr(value[:60]),
@@ -295,6 +364,20 @@ def test_a_large_but_allowed_request_passes(serve: Serve) -> None:
 
 
 # When something goes wrong
+
+
+def test_a_malformed_header_of_the_application_gives_500(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    def app(_: dict[str, Any], start_response: "StartResponse") -> list[bytes]:
+        start_response("200 OK", [("X-Name", "a\r\nSet-Cookie: b")])
+        return [b"body"]
+
+    response = get(serve(app))
+    assert response.status == 500
+    assert "Set-Cookie" not in response.headers
+    [record] = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert record.getMessage() == "response malformed"
 
 
 def test_a_failing_application_gives_500_and_a_log_without_the_query(
@@ -343,7 +426,7 @@ def test_requests_are_logged_at_debug_without_the_query(
         (logging.DEBUG, 200),
         (logging.DEBUG, 400),
     ]
-    assert all(vars(record)["path"] == "/p" for record in records)
+    assert [vars(record)["path"] for record in records] == ["/p", ""]
     assert "secret" not in caplog.text
 
 
@@ -488,7 +571,7 @@ def test_stop_waits_no_longer_than_it_is_told(serve: Serve) -> None:
 
 
 def test_a_server_that_was_not_started_can_be_stopped() -> None:
-    assert Server(hello, listen=[LOOPBACK]).stop(0)
+    assert HttpServer(hello, listen=[LOOPBACK]).stop(0)
 
 
 # Addresses
@@ -525,7 +608,7 @@ def test_it_serves_several_addresses(serve: Serve, tmp_path: Path) -> None:
 def test_one_bad_address_leaves_none_open(tmp_path: Path) -> None:
     path = tmp_path / "http.sock"
     with pytest.raises(ConfigError, match="cannot listen on"):
-        Server(hello, listen=[UnixAddress(str(path)), UnixAddress(str(tmp_path / "no" / "such"))])
+        HttpServer(hello, listen=[UnixAddress(str(path)), UnixAddress(str(tmp_path / "no" / "such"))])
     assert not path.exists()
 
 
@@ -545,7 +628,7 @@ def server_context(authority: trustme.CA, name: str = "127.0.0.1") -> ssl.SSLCon
     return context
 
 
-def get_tls(server: Server, context: ssl.SSLContext) -> HTTPResponse:
+def get_tls(server: HttpServer, context: ssl.SSLContext) -> HTTPResponse:
     address = server.addresses[0]
     assert isinstance(address, TcpAddress)
     connection = HTTPSConnection(*address, context=context, timeout=5)
@@ -600,10 +683,17 @@ def test_each_connection_asks_anew_what_to_encrypt_with(
     assert get(server).status == 200
 
 
-def test_plain_http_to_a_tls_port_is_dropped(serve: Serve, authority: trustme.CA) -> None:
+@pytest.mark.parametrize("method", [b"GET", b"OPTIONS"])
+def test_plain_http_to_a_tls_port_is_told_so(serve: Serve, authority: trustme.CA, method: bytes) -> None:
     tls = server_context(authority)
-    answer = talk(serve(hello, tls=lambda: tls), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert b"HTTP" not in answer
+    app = Recorder()
+    answer = talk(serve(app, tls=lambda: tls), method + b" / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert answer.endswith(b"\r\n\r\n" + PLAIN_HTTP)
+    assert app.environs == []
+
+
+PLAIN_HTTP = b"This port speaks HTTPS, and the request was plain HTTP: use https:// in the URL.\n"
 
 
 def test_a_large_response_goes_through_tls(serve: Serve, authority: trustme.CA) -> None:

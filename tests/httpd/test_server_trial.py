@@ -1,5 +1,6 @@
-"""The trial that the HTTP server was chosen by: fifty hostile clients, and scrapes that must go on.
+"""Fifty hostile clients, and scrapes that must go on.
 
+This is the trial that the HTTP server was chosen by; docs/decisions/web-server.md has the one of Tornado.
 What other servers did in it, over TLS, with Python 3.11 on two cores; scrapes gave up after 3 s:
 
 - prometheus_client 0.26.0 shakes hands in its accept loop: behind one silent client no scrape was
@@ -28,7 +29,7 @@ import pytest
 import trustme
 
 from fping_exporter.httpd.listen import TcpAddress
-from fping_exporter.httpd.server import Limits, Server
+from fping_exporter.httpd.server import HttpServer, Limits
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
@@ -134,7 +135,7 @@ def trust(authority: trustme.CA) -> ssl.SSLContext:
 
 @contextlib.contextmanager
 def serving(tls: ssl.SSLContext | None) -> Iterator[TcpAddress]:
-    server = Server(app, listen=[TcpAddress("127.0.0.1", 0)], tls=lambda: tls, limits=LIMITS)
+    server = HttpServer(app, listen=[TcpAddress("127.0.0.1", 0)], tls=lambda: tls, limits=LIMITS)
     server.start()
     [address] = server.addresses
     assert isinstance(address, TcpAddress)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import bcrypt
 
-from fping_exporter.httpd.guard import Guard
 from fping_exporter.httpd.listen import TcpAddress
-from fping_exporter.httpd.server import Server
+from fping_exporter.httpd.middleware import WebConfigMiddleware
+from fping_exporter.httpd.server import HttpServer
 from fping_exporter.httpd.web_config import WebConfig
 
 if TYPE_CHECKING:
@@ -33,6 +33,16 @@ ALL_CIPHERS = """[
     TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA,
     TLS_RSA_WITH_AES_128_CBC_SHA, TLS_RSA_WITH_AES_256_CBC_SHA,
     TLS_RSA_WITH_AES_128_GCM_SHA256, TLS_RSA_WITH_AES_256_GCM_SHA384]"""
+HEADERS = """
+http_server_config:
+  headers:
+    Content-Security-Policy: default-src 'self'
+    X-Frame-Options: deny
+    X-Content-Type-Options: nosniff
+    X-XSS-Protection: 1
+    Strict-Transport-Security: max-age=31536000; includeSubDomains
+"""
+"""The toolkit's own example: a number where text is wanted, which Go's yaml reads as text."""
 USERS = f'basic_auth_users: {{dave: "{HASH}", carol: "{OTHER_HASH}"}}\n'
 
 
@@ -44,8 +54,8 @@ def hello(_: dict[str, Any], start_response: "StartResponse") -> list[bytes]:
 @contextlib.contextmanager
 def serving(path: Path) -> Iterator[TcpAddress]:
     web = WebConfig(path)
-    app = Guard(hello, settings=web.settings, is_open=lambda path: path == "/-/healthy")
-    server = Server(app, listen=[TcpAddress("127.0.0.1", 0)], tls=web.tls)
+    app = WebConfigMiddleware(hello, settings=web.settings, is_public=lambda path: path == "/-/healthy")
+    server = HttpServer(app, listen=[TcpAddress("127.0.0.1", 0)], tls=web.tls)
     server.start()
     [address] = server.addresses
     assert isinstance(address, TcpAddress)

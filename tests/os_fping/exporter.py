@@ -11,7 +11,7 @@ from openstack.config.cloud_region import CloudRegion
 from fping_exporter import config
 from fping_exporter.cloud import Cloud
 from fping_exporter.httpd.listen import TcpAddress
-from fping_exporter.httpd.server import Server
+from fping_exporter.httpd.server import HttpServer
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.monitor import Monitor, Parts
 from fping_exporter.os_fping.api import OsFpingApi, blueprint
@@ -42,7 +42,7 @@ class Reply(NamedTuple):
 class Api:
     """What a test asks."""
 
-    def __init__(self, server: Server, monitor: Monitor, telemetry: Telemetry) -> None:
+    def __init__(self, server: HttpServer, monitor: Monitor, telemetry: Telemetry) -> None:
         address = server.addresses[0]
         assert isinstance(address, TcpAddress)
         self.host, self.port = address
@@ -108,7 +108,7 @@ def serving(
         telemetry_path="/metrics",
         others=[blueprint(lambda: desk, telemetry=telemetry)],
     )
-    server = Server(app, listen=[TcpAddress("127.0.0.1", 0)])
+    server = HttpServer(app, listen=[TcpAddress("127.0.0.1", 0)])
     server.start()
     try:
         yield Api(server, monitor, telemetry)

@@ -132,7 +132,18 @@ def test_a_scrape_returns_before_prometheus_gives_up() -> None:
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [(None, 9.5), ("", 9.5), ("15", 14.5), ("0.2", 0), ("nan", 9.5), ("inf", 9.5), ("-1", 9.5), ("x", 9.5)],
+    [
+        (None, 9.5),
+        ("", 9.5),
+        ("15", 14.5),
+        ("0.2", 0),
+        ("nan", 9.5),
+        ("inf", 9.5),
+        ("-1", 9.5),
+        ("x", 9.5),
+        ("1e9", 119.5),
+        ("1e10", 119.5),
+    ],
 )
 def test_the_time_a_scrape_may_take(header: str | None, seconds: float) -> None:
     assert scrape_timeout(header) == seconds

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from fping_exporter.httpd.listen import TcpAddress
-from fping_exporter.httpd.server import Server
+from fping_exporter.httpd.server import HttpServer
 from fping_exporter.model import Inventory
 from tests.build import SILENT, address, instance, inventory
 from tests.integration.process import Process, eventually, free_port
@@ -32,7 +32,7 @@ def cloud() -> Inventory:
 @pytest.fixture
 def exporter() -> Iterator[str]:
     """The address of an exporter, which is also what listens at the instances' addresses."""
-    server = Server(Exporter(cloud, Pinger({"127.0.0.3": SILENT})).app, listen=[TcpAddress("0.0.0.0", 0)])
+    server = HttpServer(Exporter(cloud, Pinger({"127.0.0.3": SILENT})).app, listen=[TcpAddress("0.0.0.0", 0)])
     server.start()
     yield f"127.0.0.1:{str(server.addresses[0]).rpartition(':')[2]}"
     server.stop(5)

@@ -1,0 +1,217 @@
+"""What clients may take together: places, memory and open files."""
+
+import contextlib
+import itertools
+import socket
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fping_exporter.httpd.listen import TcpAddress
+from fping_exporter.httpd.server import HttpServer, Limits
+from fping_exporter.model import Inventory
+from tests.build import instance, inventory
+from tests.web.pages import Exporter, Pinger
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication
+
+MIB = 1024 * 1024
+
+
+@contextlib.contextmanager
+def serving(app: "WSGIApplication", limits: Limits) -> Iterator[TcpAddress]:
+    server = HttpServer(app, listen=[TcpAddress("127.0.0.1", 0)], limits=limits)
+    server.start()
+    [address] = server.addresses
+    assert isinstance(address, TcpAddress)
+    try:
+        yield address
+    finally:
+        server.stop(5)
+
+
+def ask(address: TcpAddress, path: str = "/", *headers: str) -> socket.socket:
+    """Ask, and read nothing of the response for now."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(5)
+    client.connect(address)
+    client.sendall("\r\n".join([f"GET {path} HTTP/1.1", "Host: x", *headers, "", ""]).encode())
+    return client
+
+
+def get(address: TcpAddress, path: str = "/") -> tuple[int, bytes]:
+    with contextlib.closing(HTTPConnection(*address, timeout=5)) as connection:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+
+
+def received(client: socket.socket) -> int:
+    """Read until the server hangs up or, after a complete response, waits."""
+    count = 0
+    client.settimeout(0.3)
+    with contextlib.suppress(TimeoutError, ConnectionResetError):
+        while data := client.recv(MIB):
+            count += len(data)
+    return count
+
+
+# Bytes that wait to be sent
+
+
+def test_clients_who_do_not_read_share_the_bytes() -> None:
+    text = b"instance_alive 1\n" * (2 * MIB // 17)
+    answered = threading.Semaphore(0)
+
+    def app(_: dict[str, Any], start_response: "StartResponse") -> list[bytes]:
+        start_response("200 OK", [])
+        answered.release()
+        return [text, b"# EOF\n"]
+
+    with serving(app, Limits()) as address, contextlib.ExitStack() as stack:
+        tracemalloc.start()
+        try:
+            for _ in range(20):
+                stack.enter_context(ask(address))
+                assert answered.acquire(timeout=5)
+            time.sleep(0.1)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 4 * MIB
+
+
+def test_a_client_who_does_not_read_is_dropped_where_too_much_waits() -> None:
+    def app(_: dict[str, Any], start_response: "StartResponse") -> list[bytes]:
+        start_response("200 OK", [])
+        return [bytes(8 * MIB)]
+
+    with serving(app, Limits(pending_bytes=16 * MIB)) as address, contextlib.ExitStack() as stack:
+        stalled = []
+        for _ in range(6):
+            stalled.append(stack.enter_context(ask(address)))
+            time.sleep(0.02)
+        assert len(get(address)[1]) == 8 * MIB
+        complete = [received(client) > 8 * MIB for client in stalled]
+    assert complete.count(True) <= 2
+    assert complete == sorted(complete), "the first to stall are dropped first"
+
+
+def test_a_client_who_reads_on_is_not_dropped_for_those_who_do_not() -> None:
+    def app(_: dict[str, Any], start_response: "StartResponse") -> list[bytes]:
+        start_response("200 OK", [])
+        return [bytes(3 * MIB)]
+
+    with serving(app, Limits(pending_bytes=6 * MIB)) as address, contextlib.ExitStack() as stack:
+        reader = stack.enter_context(ask(address, "/", "Connection: close"))
+        count = 0
+        for number in itertools.count():
+            if number % 20 == 0 and number < 120:
+                stack.enter_context(ask(address))
+            if not (data := reader.recv(65_536)):
+                break
+            count += len(data)
+            time.sleep(0.001)
+    assert count > 3 * MIB
+
+
+def test_a_response_larger_than_the_limit_is_sent_beside_another() -> None:
+    def app(_: dict[str, Any], start_response: "StartResponse") -> list[bytes]:
+        start_response("200 OK", [])
+        return [bytes(8 * MIB)]
+
+    with serving(app, Limits(pending_bytes=1)) as address, ask(address, "/", "Connection: close") as first:
+        assert first.recv(1) == b"H"
+        assert len(get(address)[1]) == 8 * MIB
+        assert received(first) > 8 * MIB
+
+
+# Places
+
+
+@pytest.fixture
+def stuck() -> Iterator[Exporter]:
+    """An exporter whose first list of instances does not come."""
+    released = threading.Event()
+
+    def cloud() -> Inventory:
+        assert released.wait(30)
+        return inventory(instance("a", "10.0.0.1"))
+
+    yield Exporter(cloud, Pinger({}))
+    released.set()
+
+
+FOR_EVER = "X-Prometheus-Scrape-Timeout-Seconds: 1e9"
+
+
+def test_a_scraper_who_has_hung_up_frees_its_place(stuck: Exporter) -> None:
+    with serving(stuck.app, Limits(connections=4)) as address:
+        for _ in range(4):
+            ask(address, "/metrics", FOR_EVER).close()
+        started = time.monotonic()
+        assert get(address, "/-/healthy")[0] == 200
+        assert time.monotonic() - started < 1
+
+
+def test_a_new_client_gets_a_place_where_scrapers_hold_all(stuck: Exporter) -> None:
+    with serving(stuck.app, Limits(connections=4)) as address, contextlib.ExitStack() as stack:
+        scrapers = [stack.enter_context(ask(address, "/metrics", FOR_EVER)) for _ in range(4)]
+        time.sleep(0.1)
+        started = time.monotonic()
+        assert get(address, "/-/healthy")[0] == 200
+        assert time.monotonic() - started < 2
+        first = scrapers[0].recv(65_536)
+        assert first.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"\r\nConnection: close\r\n" in first
+        scrapers[-1].settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            scrapers[-1].recv(1)
+
+
+# Open files
+
+
+SHORT_OF_FILES = """
+import os, resource, socket, time
+from http.client import HTTPConnection
+from fping_exporter.httpd.listen import TcpAddress
+from fping_exporter.httpd.server import HttpServer
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [b"ok"]
+
+clients = [socket.socket() for _ in range(24)]  # whose descriptors are taken before they are short
+scraper = socket.socket()
+server = HttpServer(app, listen=[TcpAddress("127.0.0.1", 0)])
+server.start()
+resource.setrlimit(resource.RLIMIT_NOFILE, (scraper.fileno() + 18,) * 2)
+for client in clients:
+    client.connect(server.addresses[0])
+time.sleep(0.6)
+scraper.settimeout(3)
+scraper.connect(server.addresses[0])
+scraper.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+started = time.monotonic()
+assert scraper.recv(9) == b"HTTP/1.1 "
+print(time.monotonic() - started, flush=True)
+os._exit(0)  # past the threads, whose end opens a file
+"""
+
+
+def test_idle_clients_make_way_where_open_files_are_short() -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", SHORT_OF_FILES], capture_output=True, text=True, check=False, timeout=20
+    )
+    assert child.returncode == 0, child.stderr
+    assert float(child.stdout) < 2.5
