@@ -3,7 +3,7 @@
 import difflib
 import json
 import re
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -31,13 +31,22 @@ def read(path: Path) -> str:
         raise ConfigError(f"{path}: cannot be read: {reason}") from None
 
 
-def parse(text: str, kind: type[_S], *, source: str) -> _S:
+def parse(text: str, kind: type[_S], *, source: str, as_text: Collection[str] = ()) -> _S:
     """Read a `kind`; `source` names the text in the ConfigError that it raises when it is bad.
 
+    In the mappings at the paths `as_text`, such as ``http_server_config.headers``, keys and values are
+    text as it is written, be it ``1`` or ``no``: Go's yaml reads a scalar so where it wants a string.
     A type that msgspec does not know is read by its class method ``parse``, which raises ValueError.
     """
     try:
-        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506, it is a SafeLoader
+        loader = _StrictLoader(text)
+        try:
+            node = loader.get_single_node()
+            for path in as_text:
+                _read_as_text(node, path)
+            data = loader.construct_document(node) if node else None
+        finally:
+            loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
@@ -61,6 +70,19 @@ def _decode(kind: Any, value: object) -> object:  # noqa: ANN401, any type with 
 def dump(section: Section) -> str:
     """Write a configuration as :func:`parse` reads it, with its defaults."""
     return yaml.safe_dump(msgspec.to_builtins(section, enc_hook=str), sort_keys=False, allow_unicode=True)
+
+
+def _read_as_text(node: yaml.Node | None, path: str) -> None:
+    for name in path.split("."):
+        if isinstance(node, yaml.MappingNode):
+            node = next((value for key, value in node.value if key.value == name), None)
+    if isinstance(node, yaml.MappingNode):
+        for scalar in (each for pair in node.value for each in pair):
+            if scalar.tag in _SCALAR_TAGS:
+                scalar.tag = "tag:yaml.org,2002:str"
+
+
+_SCALAR_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "timestamp")}
 
 
 class _StrictLoader(yaml.SafeLoader):

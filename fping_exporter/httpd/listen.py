@@ -1,4 +1,4 @@
-"""Addresses to listen on: ``:10605``, ``127.0.0.1:10605``, ``[::1]:10605``, ``unix:/run/fping.sock``."""
+"""Listen addresses: ``:10605``, ``127.0.0.1:10605``, ``[::1]:10605``, ``unix:/run/fping.sock``."""
 
 import contextlib
 import ipaddress
@@ -14,11 +14,11 @@ __all__ = ["ListenAddress", "TcpAddress", "UnixAddress", "open_listener", "parse
 
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", re.ASCII)
 _SUN_PATH_BYTES = 107
-"""Room for a path in Linux's ``struct sockaddr_un``, less its terminator."""
+"""The longest path in Linux's ``struct sockaddr_un``, without its terminator."""
 
 
 class TcpAddress(NamedTuple):
-    """A host and a port; the empty host is every address of the machine, IPv4 and IPv6."""
+    """A host and a port; an empty host means all addresses of the machine, IPv4 and IPv6."""
 
     host: str
     port: int
@@ -29,7 +29,7 @@ class TcpAddress(NamedTuple):
 
 
 class UnixAddress(NamedTuple):
-    """A socket in the file system."""
+    """A unix socket in the file system."""
 
     path: str
 
@@ -42,7 +42,7 @@ ListenAddress = TcpAddress | UnixAddress
 
 
 def parse_listen_address(text: str) -> ListenAddress:
-    """Read one address; raise ConfigError with what would be right."""
+    """Parse one address; raise ConfigError that says what would be right."""
     try:
         return _parse_unix(text) if text.startswith("unix:") else _parse_tcp(text)
     except ValueError as error:
@@ -81,8 +81,9 @@ def _parse_tcp(text: str) -> TcpAddress:
 def open_listener(address: ListenAddress) -> socket.socket:
     """Listen on `address`, without blocking; raise ConfigError where that is not possible.
 
-    A host name is bound at its first IPv4 address, or its first IPv6 address if it has no other.
-    A socket in the file system is for its owner and group; one that nobody listens on is replaced.
+    A host name is bound at its first IPv4 address, or its first IPv6 address if it has no other. An
+    IPv4-mapped address, such as ``[::ffff:127.0.0.1]``, is bound as the IPv4 address within.
+    A unix socket is for its owner and group; a stale one, on which nobody listens, is replaced.
     """
     try:
         listener = _listen_unix(address) if isinstance(address, UnixAddress) else _listen_tcp(address)
@@ -97,7 +98,7 @@ def open_listener(address: ListenAddress) -> socket.socket:
 
 def _listen_tcp(address: TcpAddress) -> socket.socket:
     listener = _bind_tcp(address)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # its connections inherit it
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted connections inherit it
     return listener
 
 
@@ -106,9 +107,19 @@ def _bind_tcp(address: TcpAddress) -> socket.socket:
         if socket.has_dualstack_ipv6():
             return socket.create_server(("::", address.port), family=socket.AF_INET6, dualstack_ipv6=True)
         return socket.create_server(("", address.port))
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    host = _ipv4_of(address.host) or address.host
+    found = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, *_, name = min(found, key=lambda entry: entry[0] != socket.AF_INET)
     return socket.create_server(name, family=family)
+
+
+def _ipv4_of(host: str) -> str | None:
+    """Return the IPv4 address within an IPv4-mapped IPv6 address, which no IPv6 socket is bound to alone."""
+    try:
+        mapped = ipaddress.IPv6Address(host).ipv4_mapped
+    except ValueError:
+        return None
+    return str(mapped) if mapped else None
 
 
 def _listen_unix(address: UnixAddress) -> socket.socket:
@@ -127,7 +138,7 @@ def _listen_unix(address: UnixAddress) -> socket.socket:
 
 
 def _answers(address: UnixAddress) -> bool:
-    """Whether someone listens on the socket."""
+    """Whether a process listens on the socket."""
     with socket.socket(socket.AF_UNIX) as caller:
         caller.settimeout(0)
         try:

@@ -1,4 +1,4 @@
-"""The TLS part of a web configuration file: its keys, and the context that comes of them."""
+"""TLS in a web configuration file: the keys of ``tls_server_config``, and the SSL context built from them."""
 
 import contextlib
 import ipaddress
@@ -50,7 +50,7 @@ Version = Literal["TLS10", "TLS11", "TLS12", "TLS13"]
 
 
 class Material(NamedTuple):
-    """What the files and the inline texts of a configuration hold, in PEM."""
+    """Certificate, key and client CAs in PEM, from files or inline."""
 
     certificate: bytes
     key: bytes
@@ -58,7 +58,7 @@ class Material(NamedTuple):
 
 
 class TlsServer(Section, frozen=True):
-    """The keys of ``tls_server_config``. A file goes before a text; an empty key is as good as none."""
+    """The keys of ``tls_server_config``. A file goes before an inline text; an empty value counts as none."""
 
     cert: str | None = None
     key: str | None = None
@@ -86,7 +86,7 @@ class TlsServer(Section, frozen=True):
     prefer_server_cipher_suites: bool | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what would leave a door open or let nobody in."""
+        """Refuse combinations that let anybody in, or nobody."""
         for message in self._faults():
             raise ValueError(message)
 
@@ -114,7 +114,7 @@ class TlsServer(Section, frozen=True):
 
     @property
     def enabled(self) -> bool:
-        """Whether TLS is wanted; the other keys alone do not turn it on."""
+        """Whether TLS is on; the other keys alone do not turn it on."""
         return any(
             (self.cert, self.key, self.client_ca, self.cert_file, self.key_file, self.client_ca_file)
         ) or bool(self.client_auth_type)
@@ -151,7 +151,7 @@ def _read(option: str, name: str | None, directory: Path, *, instead: str | None
 
 
 def make_context(settings: TlsServer, material: Material) -> ssl.SSLContext:
-    """Put a context together; raise ConfigError where `material` does not do."""
+    """Build the SSL context; raise ConfigError where certificate, key or client CA cannot be used."""
     context = _Context(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = settings.lowest
     context.maximum_version = settings.highest
@@ -168,7 +168,7 @@ def make_context(settings: TlsServer, material: Material) -> ssl.SSLContext:
         context.set_ecdh_curve(_CURVES[settings.curve_preferences[0]])
     with _as_file(material.certificate) as certificate, _as_file(material.key) as key:
         try:
-            # Without a password of ours OpenSSL would ask for one on the terminal.
+            # Without a password argument OpenSSL would ask for one on the terminal.
             context.load_cert_chain(certificate, key, password="")
         except ssl.SSLError as error:
             reason = (error.reason or "not in PEM").replace("_", " ")
@@ -176,7 +176,7 @@ def make_context(settings: TlsServer, material: Material) -> ssl.SSLContext:
             raise ConfigError(message) from None
     if settings.client_auth_type in _VERIFY:
         context.verify_mode = _VERIFY[settings.client_auth_type]
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # roots or not, as in Go
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a CA need not be a root, as in Go
         _trust(context, settings, material.client_ca)
     if settings.client_allowed_sans is not None:
         context.allowed_sans = frozenset(settings.client_allowed_sans)
@@ -195,14 +195,14 @@ def _trust(context: ssl.SSLContext, settings: TlsServer, client_ca: bytes) -> No
 
 @contextlib.contextmanager
 def _as_file(data: bytes) -> Iterator[str]:
-    """Lend `data` a path, which is all that OpenSSL's loader takes; it is in memory only."""
+    """Give `data` a path, since OpenSSL's loader takes nothing else; the file is in memory only."""
     with open(os.memfd_create("pem"), "wb", buffering=0) as file:  # noqa: PTH123, not a path
         file.write(data)
         yield f"/proc/self/fd/{file.fileno()}"
 
 
 class _Socket(ssl.SSLSocket):
-    """Ends the handshake with an error when the client is none of those allowed."""
+    """Fails the handshake where the client's certificate has none of ``client_allowed_sans``."""
 
     def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002, the base's signature
         super().do_handshake(block)
@@ -217,7 +217,7 @@ class _Context(ssl.SSLContext):
 
 
 def _alternative_names(certificate: dict[str, Any]) -> Iterator[str]:
-    """The DNS names, addresses, e-mail addresses and URIs of a certificate, written as Go does."""
+    """Yield the DNS names, IP addresses, e-mail addresses and URIs of a certificate, written as Go does."""
     for kind, name in certificate.get("subjectAltName", ()):
         if kind == "IP Address":
             yield str(ipaddress.ip_address(name))

@@ -1,12 +1,12 @@
 """The web configuration file of the Prometheus exporter-toolkit: TLS, basic auth, headers, a rate limit.
 
-The format is that of https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md.
-A file that node_exporter takes does the same here, and what it refuses is refused, but for this:
+The format is described at https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md.
+A file that node_exporter accepts has the same effect here, and a file that it refuses is refused, except:
 
-- ``RequireAnyClientCert`` is refused and ``RequestClientCert`` asks for no certificate: Python's TLS takes
-  none that it has not verified. Both would let anybody in.
-- Two or three ``curve_preferences`` are refused: Python's TLS takes one or all.
-- ``http2`` decides nothing but which ciphers are refused: HTTP/1.1 is spoken.
+- ``RequireAnyClientCert`` is refused and ``RequestClientCert`` asks for no certificate: Python's TLS accepts
+  no certificate that it has not verified. Both would let anybody in.
+- Two or three ``curve_preferences`` are refused: Python's TLS can be limited to one, or not at all.
+- ``http2`` only decides which ciphers are refused: the server speaks HTTP/1.1.
 - ``client_allowed_sans`` is refused without ``RequireAndVerifyClientCert`` even where TLS is off.
 """
 
@@ -26,17 +26,18 @@ from fping_exporter.httpd.tls import Material, TlsServer, make_context
 __all__ = ["Headers", "HttpServer", "RateLimit", "Settings", "WebConfig"]
 
 _BCRYPT = re.compile(r"\$2[abxy]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}", re.ASCII)
+_TEXT_MAPPINGS = ("http_server_config.headers", "basic_auth_users")
 _HTTP2_CIPHERS = ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256")
 
 
 class Interval(float):
-    """A length of time in seconds, read as Go's ``time.Duration`` is: ``1.5s``, ``1h30m``, nanoseconds."""
+    """Seconds, written as Go's ``time.Duration``: ``1.5s``, ``1h30m``; a number is nanoseconds."""
 
     __slots__ = ()
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """Read it; raise ValueError with what would be right."""
+        """Parse a duration; raise ValueError with what would be right."""
         if type(value) is int and value >= 0:
             return cls(value / 1e9)
         if isinstance(value, str) and _GO_DURATION.fullmatch(value):
@@ -61,7 +62,7 @@ class Headers(
         "strict_transport_security": "Strict-Transport-Security",
     },
 ):
-    """The headers that may be added to every response."""
+    """The headers that are added to every response."""
 
     content_security_policy: str | None = None
     x_frame_options: Literal["deny", "sameorigin"] | None = None
@@ -70,14 +71,14 @@ class Headers(
     strict_transport_security: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot stand in a header."""
+        """Refuse values that are not valid in a header."""
         for name, value in self.items():
             if not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value):
                 message = f"{name}: a header is one line of Latin-1 text"
                 raise ValueError(message)
 
     def items(self) -> list[tuple[str, str]]:
-        """Those that are given, with their names in HTTP."""
+        """Return the headers that are set, under their HTTP names."""
         pairs = zip(self.__struct_encode_fields__, self.__struct_fields__, strict=True)
         return [(name, value) for name, field in pairs if (value := getattr(self, field))]
 
@@ -90,23 +91,23 @@ class HttpServer(Section, frozen=True):
 
 
 class RateLimit(Section, frozen=True):
-    """A bucket of `burst` requests, into which another falls every `interval`; 0: no limit."""
+    """A token bucket of `burst` requests, refilled by one every `interval`; an interval of 0 is no limit."""
 
     interval: Interval | None = None
     burst: Annotated[int, Meta(ge=0)] | None = None
 
 
 class Settings(Section, frozen=True):
-    """All of the file."""
+    """The whole file."""
 
     tls_server_config: TlsServer | None = None
     http_server_config: HttpServer | None = None
     basic_auth_users: dict[str, str] | None = None
-    """Hashes of bcrypt by user. None or empty: no password is asked for."""
+    """Bcrypt hashes by user name. Without any, no password is needed."""
     rate_limit: RateLimit | None = None
 
     def __post_init__(self) -> None:
-        """Refuse passwords that are no hashes, and ciphers that the toolkit's HTTP/2 refuses."""
+        """Refuse passwords that are not bcrypt hashes, and ciphers that the toolkit refuses for HTTP/2."""
         for user, hashed in (self.basic_auth_users or {}).items():
             if not _BCRYPT.fullmatch(hashed):
                 message = f'basic_auth_users: expected a bcrypt hash for {user!r}, as of: htpasswd -nBC 10 ""'
@@ -128,38 +129,41 @@ class Settings(Section, frozen=True):
 
 
 class WebConfig:
-    """A web configuration file that is in force as it stands now: what is written to it needs no restart.
+    """A web configuration file; a change of it is in force at once, without a restart.
 
-    It and the files that it names are read again for each connection and request; what comes of them is
-    made anew only when they have changed. While they are not right, connections and requests are refused
-    rather than served by rules that someone has just meant to change. TLS can be turned on in a running
-    exporter, but not off.
+    The file is read again for each connection and each request, the files that it names for each
+    connection; settings and TLS context are built anew only when these have changed. While a file is
+    invalid, connections and requests are refused rather than served by rules that someone has just meant
+    to change. TLS can be turned on in a running exporter, but not off.
 
     Raises:
-        ConfigError: from here and from both methods, when the file or one that it names is not right.
+        ConfigError: from the constructor and from both methods, when the file or one that it names is
+            missing or invalid.
     """
 
     def __init__(self, path: Path) -> None:
-        """Read it all once, to refuse at start what is not right."""
+        """Read all files once, so that an invalid one is refused at start."""
         self._path = path
         self._lock = threading.Lock()
         self._text: str | None = None
         self._settings = Settings()
-        self._made_of: tuple[TlsServer, Material] | None = None
+        self._context_inputs: tuple[TlsServer, Material] | None = None
         self._context: ssl.SSLContext | None = None
         self.tls()
 
     def settings(self) -> Settings:
-        """What the file says."""
+        """Return the settings as the file has them now."""
         text = strict_yaml.read(self._path)
         with self._lock:
             if text != self._text:
-                self._settings = strict_yaml.parse(text, Settings, source=str(self._path))
+                self._settings = strict_yaml.parse(
+                    text, Settings, source=str(self._path), as_text=_TEXT_MAPPINGS
+                )
                 self._text = text
             return self._settings
 
     def tls(self) -> ssl.SSLContext | None:
-        """What a new connection is to be encrypted with; None: nothing."""
+        """Return the TLS context for a new connection, None for plain HTTP."""
         settings = self.settings().tls_server_config
         if not settings or not settings.enabled:
             if self._context:
@@ -168,11 +172,11 @@ class WebConfig:
                 )
             return None
         try:
-            made_of = settings, settings.read(self._path.parent)
+            inputs = settings, settings.read(self._path.parent)
             with self._lock:
-                if made_of != self._made_of:
-                    self._context = make_context(*made_of)
-                    self._made_of = made_of
+                if inputs != self._context_inputs:
+                    self._context = make_context(*inputs)
+                    self._context_inputs = inputs
                 return self._context
         except ConfigError as error:
             raise ConfigError(f"{self._path}: {error}") from None

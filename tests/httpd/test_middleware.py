@@ -16,7 +16,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from tests.httpd.toolkit import CERTIFICATE, HASH, OTHER_HASH, USERS, get, serving
+from tests.httpd.toolkit import CERTIFICATE, HASH, HEADERS, OTHER_HASH, USERS, get, serving
 
 # TestUsers and handler_test.go
 
@@ -147,6 +147,19 @@ def test_a_configuration_gone_bad_answers_500_on_an_open_connection(
         assert (response.status, response.read()) == (500, b"Internal Server Error\n")
     [record] = caplog.records
     assert str(path) in vars(record)["error"]
+
+
+@pytest.mark.parametrize("user", ["123", "1.50", "no", "2026-11-26", "0x10"])
+def test_a_user_may_be_called_what_yaml_does_not_take_for_text(
+    write: Callable[[str], Path], user: str
+) -> None:
+    with serving(write(f'basic_auth_users: {{{user}: "{HASH}"}}')) as address:
+        assert get(address, user=f"{user}:dave123")[0] == 200
+
+
+def test_a_header_is_as_it_is_written(write: Callable[[str], Path]) -> None:
+    with serving(write(HEADERS.replace("X-XSS-Protection: 1", "X-XSS-Protection: 01.0"))) as address:
+        assert get(address)[1]["X-XSS-Protection"] == "01.0"
 
 
 def test_http_headers(write: Callable[[str], Path]) -> None:

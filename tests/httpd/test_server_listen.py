@@ -85,6 +85,11 @@ def test_a_name_prefers_ipv4() -> None:
         assert listener.family == socket.AF_INET
 
 
+def test_an_ipv4_mapped_address_is_bound_as_ipv4() -> None:
+    with open_listener(parse_listen_address("[::ffff:127.0.0.1]:0")) as listener:
+        assert listener.getsockname()[0] == "127.0.0.1"
+
+
 def test_a_unix_socket_is_for_owner_and_group(tmp_path: Path) -> None:
     path = tmp_path / "http.sock"
     with open_listener(UnixAddress(str(path))):

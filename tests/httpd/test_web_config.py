@@ -30,6 +30,7 @@ PLAIN = {
     "empty config yml": "",
     "sections without keys": "tls_server_config:\nhttp_server_config:\nbasic_auth_users:\nrate_limit:\n",
     "only non-enabling fields set": "tls_server_config: {min_version: TLS12, cipher_suites: []}",
+    "web_config_headers.good.yml": HEADERS,
     "valid rate limiter (no rate limiter set up) that doesn't block": "rate_limit: {interval: 0, burst: 0}",
 }
 
