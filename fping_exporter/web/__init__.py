@@ -1,4 +1,4 @@
-"""The faces of a snapshot on HTTP: one Flask blueprint each."""
+"""The Flask application: one blueprint for each way to read a snapshot over HTTP."""
 
 from collections.abc import Iterable
 
@@ -19,32 +19,33 @@ def create_app(
     controls: lifecycle.Controls | None = None,
     others: Iterable[Blueprint] = (),
 ) -> Flask:
-    """Put the faces together; `telemetry_path` is where the metrics are, ``/metrics`` as a rule.
+    """Build the application.
 
-    `controls` are what may be done over HTTP, None for nothing. `others` are blueprints of other
-    features, such as os-fping.
+    `telemetry_path` is the path of the metrics, ``/metrics`` by default. `controls` are the functions behind
+    ``/-/reload`` and ``/-/quit``; None disables both. `others` are blueprints of other features, such as
+    os-fping.
     """
     app = Flask(__name__, static_folder=None)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.url_map.merge_slashes = False  # a path with a slash too many is another path, not a redirect
+    app.url_map.merge_slashes = False  # `//metrics` is 404, not a redirect
     app.register_blueprint(metrics.blueprint(monitor, telemetry=telemetry, path=telemetry_path))
     app.register_blueprint(status.blueprint(monitor, telemetry=telemetry, telemetry_path=telemetry_path))
     app.register_blueprint(lifecycle.blueprint(monitor, controls=controls))
     app.register_blueprint(sd.blueprint(monitor))
     for blueprint in others:
         app.register_blueprint(blueprint)
-    app.after_request(_harden)
+    app.after_request(_set_security_headers)
     return app
 
 
-def _harden(response: Response) -> Response:
-    """Names from Nova are untrusted text: nothing in a page may run or be guessed to be a page."""
-    response.headers.setdefault("Content-Security-Policy", _POLICY)
+def _set_security_headers(response: Response) -> Response:
+    """Forbid scripts and content-type sniffing: names from Nova are untrusted text."""
+    response.headers.setdefault("Content-Security-Policy", _CONTENT_SECURITY_POLICY)
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     return response
 
 
-_POLICY = (
+_CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )

@@ -1,4 +1,4 @@
-"""``/-/healthy``, ``/-/ready``, ``/-/reload``, ``/-/quit`` and ``/config``, as Prometheus itself has them."""
+"""``/-/healthy``, ``/-/ready``, ``/-/reload``, ``/-/quit`` and ``/config``, as in Prometheus."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,16 +14,16 @@ __all__ = ["Controls", "blueprint"]
 
 
 class Controls(NamedTuple):
-    """What may be done to the exporter over HTTP."""
+    """The functions behind ``/-/reload`` and ``/-/quit``."""
 
     reload: Callable[[], None]
-    """Read the configuration again; raises FpingExporterError, one line, where it is refused."""
+    """Read the configuration again; raises FpingExporterError with a message of one line if it is invalid."""
     quit: Callable[[], None]
-    """Begin to end."""
+    """Start a graceful shutdown and return."""
 
 
 def blueprint(monitor: Monitor, *, controls: Controls | None) -> Blueprint:
-    """Answer an orchestrator; without `controls` nothing can be done here."""
+    """Serve health, configuration, reload and quit; without `controls` the last two answer 403."""
     bp = Blueprint("lifecycle", __name__)
 
     @bp.get("/-/healthy")
@@ -37,32 +37,32 @@ def blueprint(monitor: Monitor, *, controls: Controls | None) -> Blueprint:
         return _text("The first sweep is not complete yet.", status=503)
 
     @bp.get("/config")
-    def show() -> Response:
+    def config() -> Response:
         return _text(strict_yaml.dump(monitor.settings).rstrip())
 
     @bp.route("/-/reload", methods=["POST", "PUT"])
     def reload() -> Response:
         try:
-            _permitted(controls).reload()
+            _authorized_controls(controls).reload()
         except FpingExporterError as error:
             return _text(f"failed to reload config: {error}", status=500)
         return _text("The configuration was read again.")
 
     @bp.route("/-/quit", methods=["POST", "PUT"])
-    def end() -> Response:
-        _permitted(controls).quit()
+    def quit_() -> Response:
+        _authorized_controls(controls).quit()
         return _text("Requesting termination... Goodbye!")
 
     return bp
 
 
-def _permitted(controls: Controls | None) -> Controls:
-    """Return what this request may do; aborts where that is nothing."""
+def _authorized_controls(controls: Controls | None) -> Controls:
+    """Return `controls` if they are enabled and the request is not cross-site; abort with 403 otherwise."""
     if controls is None:
         abort(_text("Lifecycle API is not enabled.", status=403))
     origin = request.headers.get("Origin")
     if origin is not None and urlsplit(origin).netloc != request.host:
-        # A browser says from where a form was sent: another site's may not be obeyed.
+        # Browsers send Origin with forms: a page of another site must not reload or end the exporter.
         abort(_text("Requests from other sites are refused.", status=403))
     return controls
 

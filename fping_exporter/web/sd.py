@@ -1,4 +1,4 @@
-"""``/sd``: the instances as targets for Prometheus's http_sd, under the labels of its openstack_sd.
+"""``/sd``: the instances as targets for Prometheus's http_sd, with the labels of its openstack_sd.
 
 Sources: https://prometheus.io/docs/prometheus/latest/http_sd/ and the role ``instance`` of
 Prometheus's discovery/openstack/instance.go.
@@ -17,16 +17,15 @@ from fping_exporter.web.metrics import stop_waiting
 
 __all__ = ["Selection", "blueprint", "parse", "target_groups"]
 
-_PATIENCE = 10.0
-"""Seconds to wait for a sweep; Prometheus waits for as long as its refresh interval, a minute by default."""
+_SWEEP_TIMEOUT = 10.0
+"""Seconds to wait for a sweep. Prometheus waits for its refresh interval, 60 s by default."""
 _PREFIX = "__meta_openstack_"
 
 
 def blueprint(monitor: Monitor) -> Blueprint:
     """Serve the targets.
 
-    Where there is no snapshot young enough, the answer is an error: Prometheus then goes on with the
-    targets that it has.
+    Without a fresh snapshot the answer is 503: Prometheus then keeps the targets that it has.
     """
     bp = Blueprint("sd", __name__)
 
@@ -36,9 +35,9 @@ def blueprint(monitor: Monitor) -> Blueprint:
             selection = parse(request.args)
         except ValueError as error:
             abort(_error(str(error), status=400))
-        snapshot = monitor.snapshot(timeout=_PATIENCE, stop_waiting=stop_waiting(request.environ))
+        snapshot = monitor.snapshot(timeout=_SWEEP_TIMEOUT, stop_waiting=stop_waiting(request.environ))
         if snapshot is None:
-            abort(_error("there are no results young enough", status=503))
+            abort(_error("no results are fresh enough", status=503))
         body = msgspec.json.encode(list(target_groups(snapshot, selection)))
         return Response(body, content_type="application/json")
 
@@ -50,17 +49,17 @@ def _error(text: str, *, status: int) -> Response:
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Which instances are wanted, and at which port."""
+    """The query parameters: which instances, and which port of them."""
 
     port: int = 80
     """The default is openstack_sd's."""
     alive: bool | None = None
     projects: frozenset[str] = frozenset()
-    """Names or ids; none: all."""
+    """Names or ids; empty: all projects."""
 
 
 def parse(args: MultiDict[str, str]) -> Selection:
-    """Read a query string's parameters; raise ValueError with what would be right."""
+    """Read the query parameters; raises ValueError with a message that names the accepted values."""
     for name, values in args.lists():
         if name not in _PARAMETERS:
             message = f"{name!r}: unknown parameter; known are {', '.join(_PARAMETERS)}"
@@ -90,10 +89,10 @@ _LAST_PORT = 65_535
 
 
 def target_groups(snapshot: Snapshot, selection: Selection) -> Iterator[dict[str, object]]:
-    """Yield a group for every fixed address, as openstack_sd has a target for each.
+    """Yield a target group for each fixed address, as openstack_sd does.
 
-    A floating address is the label ``public_ip`` of the fixed one that it leads to, where Nova's answer
-    tells which that is. What Nova was not asked for is left out: flavor, image and user.
+    A floating address becomes the label ``public_ip`` of its fixed address, if Nova's answer tells which one
+    that is. Labels of flavor, image and user are absent: the exporter does not request them.
     """
     for verdict in snapshot.verdicts:
         instance = verdict.instance
@@ -110,7 +109,7 @@ def target_groups(snapshot: Snapshot, selection: Selection) -> Iterator[dict[str
                     f"{_PREFIX}address_pool": address.network,
                     f"{_PREFIX}private_ip": address.ip,
                 }
-                if public := _public(instance, address):
+                if public := _floating_ip(instance, address):
                     labels[f"{_PREFIX}public_ip"] = public
                 yield {"targets": [f"{host}:{selection.port}"], "labels": labels}
 
@@ -129,11 +128,11 @@ def _labels(instance: Instance) -> dict[str, str]:
     }
 
 
-def _public(instance: Instance, fixed: Address) -> str | None:
-    """Return the floating address that leads to this fixed one.
+def _floating_ip(instance: Instance, fixed: Address) -> str | None:
+    """Return the floating address that maps to this fixed address; None if that is not certain.
 
-    Nova lists it with the port, but not for which address of it: of several IPv4 addresses of one port
-    there is no telling.
+    Nova lists a floating address with its port, not with its fixed address. If the port has several IPv4
+    addresses, the mapping is unknown.
     """
     port = [
         a

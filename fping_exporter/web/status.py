@@ -1,4 +1,4 @@
-"""``/`` and ``/instance/<id>``: the last sweep, for people."""
+"""``/`` and ``/instance/<id>``: HTML pages of the newest snapshot."""
 
 import time
 from collections import Counter
@@ -11,56 +11,54 @@ from flask import Blueprint, render_template, request
 from fping_exporter import __version__
 from fping_exporter.config.duration import Duration
 from fping_exporter.metrics.telemetry import Telemetry
-from fping_exporter.model import Address, Probed, Reason, Snapshot, Verdict
+from fping_exporter.model import Address, Outcome, Probed, Reason, Snapshot, Target, Verdict
 from fping_exporter.monitor import Monitor
 from fping_exporter.text import printable
-from fping_exporter.web.table import Query, find, paginate, sort
+from fping_exporter.web.table import (
+    COLUMNS,
+    PingState,
+    TableQuery,
+    filter_verdicts,
+    paginate,
+    ping_state,
+    sort_verdicts,
+)
 
 __all__ = ["blueprint"]
 
-_COLUMNS = {
-    "name": "Instance",
-    "project": "Project",
-    "status": "Nova",
-    "ping": "Ping",
-    "last_reply": "Last reply",
-    "rtt": "RTT",
-    "hypervisor": "Hypervisor",
-}
-"""By what they are sorted by."""
-
 
 def blueprint(monitor: Monitor, *, telemetry: Telemetry, telemetry_path: str) -> Blueprint:
-    """Draw the pages from the newest snapshot, without asking for a new one.
+    """Render the pages from the newest snapshot; a page view never triggers a sweep.
 
-    They are read without JavaScript: what is shown is all in the query string.
+    The pages work without JavaScript: the query string holds filters, sort order and page.
     """
     bp = Blueprint("status", __name__, static_folder="static", static_url_path="/static")
     bp.add_app_template_filter(printable)
     bp.add_app_template_filter("{:,}".format, "thousands")
-    bp.add_app_template_filter(_span, "span")
-    bp.add_app_template_filter(_utc, "utc")
+    bp.add_app_template_filter(_format_duration, "duration")
+    bp.add_app_template_filter(_format_utc, "utc")
+    bp.add_app_template_filter(ping_state)
 
     @bp.context_processor
-    def everywhere() -> dict[str, object]:
+    def common_variables() -> dict[str, object]:
         return {"version": __version__, "telemetry_path": telemetry_path, "now": time.time()}
 
     @bp.get("/")
     def index() -> str:
-        snapshot, query = monitor.latest, Query.read(request.args)
-        notices = list(_notices(monitor, telemetry))
+        snapshot, query = monitor.latest, TableQuery.from_args(request.args)
+        banners = list(_banners(monitor, telemetry))
         if snapshot is None:
-            return render_template("status.html", notices=notices, snapshot=None)
-        found = find(snapshot, query)
+            return render_template("status.html", banners=banners, snapshot=None)
+        found = filter_verdicts(snapshot, query)
         return render_template(
             "status.html",
-            notices=notices,
+            banners=banners,
             snapshot=snapshot,
             summary=_summarize(snapshot),
             query=query,
-            choices=_choices(snapshot),
-            columns=_COLUMNS,
-            page=paginate(sort(snapshot, found, query.sort), query.page),
+            filters=_filters(snapshot),
+            columns=COLUMNS,
+            page=paginate(sort_verdicts(snapshot, found, query.sort), query.page),
             down={hypervisor.name for hypervisor in snapshot.inventory.hypervisors if not hypervisor.up},
             project_name=snapshot.inventory.project_name,
         )
@@ -70,142 +68,168 @@ def blueprint(monitor: Monitor, *, telemetry: Telemetry, telemetry_path: str) ->
         snapshot = monitor.latest
         found = (v for v in snapshot.verdicts if v.instance.id == instance_id) if snapshot else iter(())
         verdict = next(found, None)
-        notices = list(_notices(monitor, telemetry))
+        banners = list(_banners(monitor, telemetry))
         if snapshot is None or verdict is None:
-            return render_template("gone.html", notices=notices, id=instance_id), 404
+            return render_template("gone.html", banners=banners, id=instance_id), 404
         return render_template(
             "instance.html",
-            notices=notices,
+            banners=banners,
             snapshot=snapshot,
             verdict=verdict,
-            asked=list(_asked(verdict)),
+            addresses=_address_rows(verdict),
             project_name=snapshot.inventory.project_name(verdict.instance.project_id),
         )
 
     return bp
 
 
-class _Notice(NamedTuple):
+class _Banner(NamedTuple):
+    """A message above the content: why the page may be wrong or incomplete."""
+
     level: str
-    """``bad`` where the numbers should not be trusted, else ``note``."""
+    """CSS class: ``bad`` if the numbers should not be trusted, else ``note``."""
     text: str
 
 
-def _notices(monitor: Monitor, telemetry: Telemetry) -> Iterator[_Notice]:
-    """Say what stands between the reader and the truth."""
+def _banners(monitor: Monitor, telemetry: Telemetry) -> Iterator[_Banner]:
+    """Yield the reasons not to believe the page: failures, stale results, a blind exporter."""
     snapshot, cache = monitor.latest, monitor.settings.cache
     for part, what in (
         (telemetry.inventory, "The instances could not be listed"),
         (telemetry.sweep, "The instances could not be pinged"),
     ):
         if part.error:
-            yield _Notice("bad", f"{what}: {part.error}")
+            yield _Banner("bad", f"{what}: {part.error}")
     if snapshot is None:
-        yield _Notice("note", "No sweep is complete yet.")
+        yield _Banner("note", "No sweep is complete yet.")
         return
     age = time.time() - min(snapshot.sweep.started_at, snapshot.inventory.listed_at)
     if age >= cache.max_stale:
-        yield _Notice(
+        yield _Banner(
             "bad",
-            f"These results are {_span(age)} old, more than cache.max_stale ({cache.max_stale}), and no "
-            "longer served as metrics. A scrape of the metrics refreshes them.",
+            f"These results are {_format_duration(age)} old. That is more than cache.max_stale "
+            f"({cache.max_stale}), so they are no longer served as metrics. A scrape of the metrics "
+            "refreshes them.",
         )
-    asked = [v for v in snapshot.verdicts if v.instance.active and v.loss is not None]
+    asked = [v for v in snapshot.verdicts if v.instance.active and ping_state(v) is not PingState.UNASKED]
     if asked and not any(v.alive for v in asked):
-        yield _Notice(
+        yield _Banner(
             "bad",
-            f"None of {len(asked)} ACTIVE instances answers: the exporter itself may have no way to them.",
+            f"None of {len(asked)} ACTIVE instances answers. The exporter itself may have no route to them.",
         )
-    for part_name, had in snapshot.inventory.parts.items():
-        if not had:
-            yield _Notice("note", f"{part_name.replace('_', ' ')}: could not be listed, the log says why.")
+    for part_name, listed in snapshot.inventory.parts.items():
+        if not listed:
+            yield _Banner(
+                "note", f"{part_name.replace('_', ' ')}: could not be listed. The log has the reason."
+            )
 
 
-class _Answers(NamedTuple):
-    """How many answer, are silent, or could not be asked."""
+class _PingCounts(NamedTuple):
+    """How many instances are in each PingState."""
 
     alive: int
-    silent: int
+    stopped: int
+    never: int
     unasked: int
+
+    @property
+    def silent(self) -> int:
+        return self.stopped + self.never
 
 
 class _Summary(NamedTuple):
-    """The counts at the top."""
+    """The counts at the top of the page."""
 
-    total: _Answers
-    active: _Answers
-    matrix: dict[str, _Answers]
-    """By Nova's status, the most frequent first."""
+    total: _PingCounts
+    active: _PingCounts
+    by_status: dict[str, _PingCounts]
+    """By Nova status, the most frequent first."""
     reasons: list[tuple[Reason, int]]
-    """Why ACTIVE instances are silent, the most frequent first."""
+    """Why ACTIVE instances do not answer, the most frequent first."""
     hypervisors: list[tuple[str, int]]
-    """Where the most of these are."""
+    """Hypervisors with the most silent ACTIVE instances."""
     projects: list[tuple[str, int]]
-    """Whose the most of these are, by id."""
+    """Ids of the projects with the most silent ACTIVE instances."""
 
 
-_MOST = 5
+_TOP = 5
+"""Rows of the tables of hypervisors and projects."""
+_NO_INSTANCES = _PingCounts(0, 0, 0, 0)
 
 
 def _summarize(snapshot: Snapshot) -> _Summary:
-    counts: Counter[tuple[str, bool | None]] = Counter(
-        (v.instance.status, v.alive) for v in snapshot.verdicts
-    )
-    matrix = {
-        status: _Answers(counts[status, True], counts[status, False], counts[status, None])
+    counts = Counter((v.instance.status, ping_state(v)) for v in snapshot.verdicts)
+    by_status = {
+        status: _PingCounts(*(counts[status, state] for state in PingState))
         for status, _ in Counter(v.instance.status for v in snapshot.verdicts).most_common()
     }
-    silent = [v for v in snapshot.verdicts if v.instance.active and v.alive is False]
-    hypervisors = Counter(v.instance.hypervisor for v in silent if v.instance.hypervisor)
+    silent = [v for v in snapshot.verdicts if v.instance.active and ping_state(v).silent]
     return _Summary(
-        total=_Answers(*map(sum, zip(*matrix.values(), strict=True))) if matrix else _Answers(0, 0, 0),
-        active=matrix.get("ACTIVE", _Answers(0, 0, 0)),
-        matrix=matrix,
-        reasons=Counter(v.reason for v in silent if v.reason).most_common(),
-        hypervisors=hypervisors.most_common(_MOST),
-        projects=Counter(v.instance.project_id for v in silent).most_common(_MOST),
+        total=_PingCounts(*map(sum, zip(*by_status.values(), strict=True))) if by_status else _NO_INSTANCES,
+        active=by_status.get("ACTIVE", _NO_INSTANCES),
+        by_status=by_status,
+        reasons=Counter(v.reason for v in snapshot.verdicts if v.instance.active and v.reason).most_common(),
+        hypervisors=Counter(v.instance.hypervisor for v in silent if v.instance.hypervisor).most_common(_TOP),
+        projects=Counter(v.instance.project_id for v in silent).most_common(_TOP),
     )
 
 
-def _choices(snapshot: Snapshot) -> dict[str, tuple[str, list[tuple[str, str]]]]:
-    """Return the filters: label, and the values with their words, by the name of the parameter."""
+class _Filter(NamedTuple):
+    """A drop-down list above the table."""
+
+    label: str
+    options: list[tuple[str, str]]
+    """Value of the query parameter, and the text shown for it."""
+
+
+def _filters(snapshot: Snapshot) -> dict[str, _Filter]:
+    """Return the drop-down lists by the name of their query parameter."""
     instances = snapshot.inventory.instances
     projects = {id_: snapshot.inventory.project_name(id_) for id_ in {i.project_id for i in instances}}
-    times = Counter(projects.values())
+    # A project name is unique only within its domain.
+    name_counts = Counter(projects.values())
+    labels = {id_: name if name_counts[name] == 1 else f"{name} ({id_})" for id_, name in projects.items()}
+    hypervisors = sorted({i.hypervisor for i in instances if i.hypervisor})
     return {
-        "project": (
-            "Project",
-            sorted(
-                # Names are unique within a domain only.
-                ((id_, name if times[name] == 1 else f"{name} ({id_})") for id_, name in projects.items()),
-                key=lambda choice: choice[1].casefold(),
-            ),
-        ),
-        "status": ("Nova", [(status, status) for status in sorted({i.status for i in instances})]),
-        "ping": (
+        "project": _Filter("Project", sorted(labels.items(), key=lambda option: option[1].casefold())),
+        "status": _Filter("Nova status", [(each, each) for each in sorted({i.status for i in instances})]),
+        "ping": _Filter(
             "Ping",
             [
-                *(("alive", "answers"), ("silent", "silent"), ("unasked", "not asked")),
+                (PingState.ALIVE, "answers"),
+                ("silent", "silent"),
+                (PingState.STOPPED, "silent: stopped answering"),
+                (PingState.NEVER, "silent: never answered"),
+                (PingState.UNASKED, "not asked"),
                 *((reason, reason.replace("_", " ")) for reason in Reason),
             ],
         ),
-        "hypervisor": (
-            "Hypervisor",
-            [(name, name) for name in sorted({i.hypervisor for i in instances if i.hypervisor})],
-        ),
+        "hypervisor": _Filter("Hypervisor", [(name, name) for name in hypervisors]),
     }
 
 
-def _asked(verdict: Verdict) -> Iterator[tuple[Address, Probed | None, str]]:
-    """Yield each address of an instance, how it was asked, and what came of that in a word."""
-    probed = {each.address: each for each in verdict.probed}
+class _AddressRow(NamedTuple):
+    """A row of an instance's table of addresses."""
+
+    address: Address
+    target: Target | None
+    outcome: Outcome | None
+    result: str
+    """What the last sweep says, in words."""
+
+
+def _address_rows(verdict: Verdict) -> list[_AddressRow]:
+    """Return a row for each address that Nova lists, whether the configuration probes it or not."""
+    by_address = {each.address: each for each in verdict.probed}
+    rows = []
     for address in verdict.instance.addresses:
-        yield address, probed.get(address), _word(probed.get(address))
+        probed = by_address.get(address, Probed(address, None))
+        result = _result(probed) if address in by_address else "not asked"
+        rows.append(_AddressRow(address, probed.target, probed.outcome, result))
+    return rows
 
 
-def _word(probed: Probed | None) -> str:
-    if probed is None:
-        return "not asked"
+def _result(probed: Probed) -> str:
     if probed.target is None:
         return "no vantage"
     if probed.outcome is None:
@@ -215,13 +239,13 @@ def _word(probed: Probed | None) -> str:
     return "unreachable" if probed.outcome.unreachable else "no reply"
 
 
-def _span(seconds: float) -> str:
-    """Write a length of time as people do, in two units at most."""
+def _format_duration(seconds: float) -> str:
+    """Return a duration in its two largest units, such as ``2h5m``."""
     seconds = max(seconds, 0)
     step = next((step for above, step in ((86_400, 3600), (3600, 60)) if seconds >= above), 1)
     return str(Duration(round(seconds / step) * step))
 
 
-def _utc(timestamp: float) -> str:
-    """Write a Unix time in ISO 8601."""
+def _format_utc(timestamp: float) -> str:
+    """Return a Unix time in ISO 8601, in UTC."""
     return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -170,7 +170,7 @@ def test_the_front_page_has_the_numbers_of_the_last_sweep() -> None:
     client.get("/metrics")
     page = client.get("/")
     assert (
-        '<dt>ACTIVE and answering</dt><dd><a href="/?status=ACTIVE&amp;ping=alive#instances">2</a></dd>'
+        '<dt>ACTIVE, answering</dt><dd><a href="/?status=ACTIVE&amp;ping=alive#instances">2</a></dd>'
         in page.text
     )
     assert page.headers["X-Content-Type-Options"] == "nosniff"

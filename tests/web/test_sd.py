@@ -155,4 +155,4 @@ def test_without_results_prometheus_is_to_keep_what_it_has() -> None:
 
     answer = Exporter(no_cloud, Pinger({})).client.get("/sd")
     assert answer.status_code == 503
-    assert answer.text == "there are no results young enough\n"
+    assert answer.text == "no results are fresh enough\n"

@@ -61,13 +61,41 @@ def rows(html: str) -> list[str]:
 
 def test_the_counts_and_the_matrix() -> None:
     text = words(page())
-    assert "Instances 4 ACTIVE 2 ACTIVE and answering 1 ACTIVE and silent 1" in text
-    assert "Not ACTIVE, yet answering 1 Last ping 0s ago Last list 0s ago" in text
-    assert "Nova Answers Silent ACTIVE 1 1 SHUTOFF 1 0 BUILD 0 1" in text
-    assert "Reason Silent no reply 1" in text
+    assert "Instances 4 ACTIVE 2 ACTIVE, answering 1 ACTIVE, stopped answering 0" in text
+    assert "ACTIVE, never answered 1 Not ACTIVE, answering 1 Last sweep 0s ago Last listing 0s ago" in text
+    assert "Nova status Answering Silent Not asked ACTIVE 1 1 0 SHUTOFF 1 0 0 BUILD 0 0 1" in text
+    assert "Reason Instances no reply 1" in text
     assert "Hypervisor Silent h2 down 1" in text
     assert "Project Silent shop 1" in text
     assert "<title>1 silent · fping-exporter</title>" in page()
+
+
+def test_stopped_answering_and_never_answered_are_counted_apart() -> None:
+    pinger = Pinger({"10.0.0.2": SILENT})
+    exporter = swept(pinger, cache=config.Cache(sweep=Duration(0.001)))
+    pinger.outcomes = {"10.0.0.1": SILENT, "10.0.0.2": SILENT}
+    time.sleep(0.002)
+    exporter.sweep()
+    html = page("/", exporter)
+    assert "ACTIVE, stopped answering 1 ACTIVE, never answered 1" in words(html)
+    assert rows(page("/?status=ACTIVE&ping=stopped", exporter)) == [
+        "web-1 a shop ACTIVE no reply 0s ago - h1"
+    ]
+    assert rows(page("/?status=ACTIVE&ping=never", exporter)) == [
+        "web-2 b shop ACTIVE no reply never seen - h2 down"
+    ]
+    assert len(rows(page("/?ping=silent", exporter))) == 2
+
+
+def test_no_instance_is_called_silent_that_nobody_asked() -> None:
+    bare = instance("e", name="bare", status="ERROR"), instance("f", name="active", status="ACTIVE")
+    exporter = Exporter(lambda: inventory(*bare), Pinger({}))
+    exporter.sweep()
+    html = page("/", exporter)
+    assert "ERROR 0 0 1 ACTIVE 0 0 1" in words(html)
+    assert "ACTIVE, not asked 1" in words(html)
+    assert "<title>0 silent" in html
+    assert rows(page("/?ping=silent", exporter)) == []
 
 
 def test_the_table_has_the_silent_first() -> None:
@@ -164,7 +192,7 @@ def test_an_instance_that_is_not_there() -> None:
 def test_old_results_are_called_so() -> None:
     exporter = swept(Pinger({}, age=700))
     text = words(page("/", exporter))
-    assert "These results are 11m40s old, more than cache.max_stale (10m), and no longer served" in text
+    assert "These results are 11m40s old. That is more than cache.max_stale (10m), so they" in text
     assert "These results" not in words(page())
 
 
@@ -182,7 +210,7 @@ def test_why_the_cloud_could_not_be_listed() -> None:
 
 def test_an_exporter_that_sees_nothing_says_so() -> None:
     blind = swept(Pinger(dict.fromkeys(("10.0.0.1", "10.0.0.2"), UNREACHABLE)))
-    assert "None of 2 ACTIVE instances answers: the exporter itself" in words(page("/", blind))
+    assert "None of 2 ACTIVE instances answers. The exporter itself" in words(page("/", blind))
     assert "None of" not in words(page())
 
 

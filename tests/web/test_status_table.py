@@ -1,4 +1,4 @@
-"""Finding, sorting and paging of the table of instances."""
+"""The instance table: filters, sort order, pagination."""
 
 import string
 
@@ -6,9 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fping_exporter.model import Instance, Project, Reason, Snapshot, Verdict
-from fping_exporter.web.table import PAGE_SIZE, SORTS, Query, find, paginate, sort
-from tests.build import instance, inventory, sweep
+from fping_exporter.model import Instance, Probed, Project, Reason, Snapshot, Verdict
+from fping_exporter.web.table import (
+    COLUMNS,
+    PAGE_SIZE,
+    PingState,
+    TableQuery,
+    filter_verdicts,
+    paginate,
+    ping_state,
+    sort_verdicts,
+)
+from tests.build import SILENT, instance, inventory, sweep
 
 
 def verdict(one: Instance, reason: Reason | None = None, *, replied_at: float | None = None) -> Verdict:
@@ -16,6 +25,7 @@ def verdict(one: Instance, reason: Reason | None = None, *, replied_at: float | 
         instance=one,
         alive=reason is None,
         reason=reason,
+        probed=tuple(Probed(address, None, SILENT) for address in one.addresses),
         rtt=None if reason else 0.001 * int(one.id),
         last_reply_at=replied_at,
     )
@@ -29,6 +39,7 @@ def snapshot() -> Snapshot:
         verdict(
             instance("4", "10.0.0.4", name="off", project_id="p2", status="SHUTOFF", hypervisor="h1"),
             Reason.NOT_ACTIVE,
+            replied_at=5.0,
         ),
         verdict(instance("5", name="bare", project_id="p3"), Reason.NO_ADDRESS),
     )
@@ -58,7 +69,11 @@ def ids(verdicts: list[Verdict]) -> str:
         ({"project": "p3"}, "5"),
         ({"status": "SHUTOFF"}, "34"),
         ({"ping": "alive"}, "13"),
-        ({"ping": "silent"}, "245"),
+        ({"ping": "silent"}, "24"),
+        ({"ping": "stopped"}, "4"),
+        ({"ping": "never"}, "2"),
+        ({"ping": "unasked"}, "5"),
+        ({"ping": "no_address"}, "5"),
         ({"ping": "no_reply"}, "2"),
         ({"ping": "not_active"}, "4"),
         ({"ping": "unheard of"}, ""),
@@ -66,14 +81,14 @@ def ids(verdicts: list[Verdict]) -> str:
     ],
 )
 def test_what_is_found(args: dict[str, str], expected: str) -> None:
-    assert ids(find(snapshot(), Query.read(args))) == expected
+    assert ids(filter_verdicts(snapshot(), TableQuery.from_args(args))) == expected
 
 
 @pytest.mark.parametrize(
     ("order", "expected"),
     [
-        ("", "52341"),  # silent though ACTIVE, answering though not ACTIVE, the rest
-        ("nonsense", "52341"),
+        ("", "23541"),  # ACTIVE and silent, answering though not ACTIVE, the rest
+        ("nonsense", "23541"),
         ("name", "53421"),
         ("-name", "12435"),
         ("project", "42531"),
@@ -85,16 +100,16 @@ def test_what_is_found(args: dict[str, str], expected: str) -> None:
     ],
 )
 def test_the_order(order: str, expected: str) -> None:
-    shot = snapshot()
-    assert ids(sort(shot, list(shot.verdicts), order)) == expected
+    newest = snapshot()
+    assert ids(sort_verdicts(newest, list(newest.verdicts), order)) == expected
 
 
-def test_of_the_silent_the_one_last_heard_of_comes_first() -> None:
+def test_the_latest_to_stop_answering_comes_first_and_never_answered_comes_last() -> None:
     verdicts = [
-        verdict(instance(id_), Reason.NO_REPLY, replied_at=heard)
+        verdict(instance(id_, "10.0.0.1"), Reason.NO_REPLY, replied_at=heard)
         for id_, heard in (("a", 1.0), ("b", 9.0), ("c", None))
     ]
-    assert ids(sort(snapshot(), verdicts, "")) == "bac"
+    assert ids(sort_verdicts(snapshot(), verdicts, "")) == "bac"
 
 
 @pytest.mark.parametrize(
@@ -110,30 +125,60 @@ def test_of_the_silent_the_one_last_heard_of_comes_first() -> None:
 )
 def test_pages(total: int, asked: int, shown: tuple[int, int, int, int]) -> None:
     page = paginate([verdict(instance("1"))] * total, asked)
-    assert (page.number, page.last, page.begin, len(page.rows)) == shown
+    assert (page.number, page.last, page.first_row, len(page.rows)) == shown
     assert page.total == total
 
 
 @pytest.mark.parametrize("page", ["", "0", "-1", "x", "1.5", "٣", "9" * 5000])
 def test_a_page_that_is_none_is_the_first(page: str) -> None:
-    assert Query.read({"page": page}).page == 1
+    assert TableQuery.from_args({"page": page}).page == 1
 
 
 @given(
     st.dictionaries(
-        st.sampled_from([*Query._fields, "x"]), st.text(string.printable) | st.sampled_from(["7", *SORTS])
+        st.sampled_from([*TableQuery._fields, "x"]),
+        st.text(string.printable) | st.sampled_from(["7", *(column.key for column in COLUMNS)]),
     )
 )
 def test_any_query_is_answered_and_its_link_leads_back_to_it(args: dict[str, str]) -> None:
-    query = Query.read(args)
-    shot = snapshot()
-    paginate(sort(shot, find(shot, query), query.sort), query.page)
-    link = {name: str(value) for name, value in query.but(page=query.page).items()}
-    assert Query.read(link) == query
+    query = TableQuery.from_args(args)
+    newest = snapshot()
+    paginate(sort_verdicts(newest, filter_verdicts(newest, query), query.sort), query.page)
+    link = {name: str(value) for name, value in query.link_args(page=query.page).items()}
+    assert TableQuery.from_args(link) == query
 
 
 def test_a_link_keeps_the_filters_and_begins_anew() -> None:
-    query = Query(q="web", sort="rtt", page=7)
-    assert query.but(sort="-rtt") == {"q": "web", "sort": "-rtt"}
-    assert query.but(page=8) == {"q": "web", "sort": "rtt", "page": 8}
-    assert query.but(q="", sort="") == {}
+    query = TableQuery(q="web", sort="rtt", page=7)
+    assert query.link_args(sort="-rtt") == {"q": "web", "sort": "-rtt"}
+    assert query.link_args(page=8) == {"q": "web", "sort": "rtt", "page": 8}
+    assert query.link_args(q="", sort="") == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "addresses", "said", "state"),
+    [
+        ("ACTIVE", 1, (True, 9.0), PingState.ALIVE),
+        ("ACTIVE", 1, (False, 9.0), PingState.STOPPED),
+        ("ACTIVE", 1, (False, None), PingState.NEVER),
+        ("ACTIVE", 1, (None, 9.0), PingState.UNASKED),
+        ("ACTIVE", 0, (False, None), PingState.UNASKED),
+        ("BUILD", 0, (False, None), PingState.UNASKED),
+        ("ERROR", 0, (False, 9.0), PingState.UNASKED),
+        ("SHUTOFF", 1, (False, 9.0), PingState.STOPPED),
+    ],
+)
+def test_only_an_instance_that_was_asked_is_called_silent(
+    status: str, addresses: int, said: tuple[bool | None, float | None], state: PingState
+) -> None:
+    alive, replied_at = said
+    one = instance("a", *["10.0.0.1"] * addresses, status=status)
+    probed = tuple(Probed(address, None, None if alive is None else SILENT) for address in one.addresses)
+    judged = Verdict(
+        instance=one,
+        alive=alive,
+        reason=None if alive else Reason.NO_REPLY,
+        probed=probed,
+        last_reply_at=replied_at,
+    )
+    assert ping_state(judged) is state
