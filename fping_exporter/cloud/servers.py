@@ -3,6 +3,7 @@
 import ipaddress
 import logging
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -117,6 +118,7 @@ class _Server(msgspec.Struct):
     host: str | None = msgspec.field(default=None, name="OS-EXT-SRV-ATTR:host")
     hypervisor: str | None = msgspec.field(default=None, name="OS-EXT-SRV-ATTR:hypervisor_hostname")
     availability_zone: str | None = msgspec.field(default=None, name="OS-EXT-AZ:availability_zone")
+    launched_at: str | None = msgspec.field(default=None, name="OS-SRV-USG:launched_at")
 
 
 class _Servers(msgspec.Struct):
@@ -183,6 +185,11 @@ def _instance(server: _Server, odd: list[str]) -> Instance:
                 addresses.append(address)
             else:
                 odd.append(f"{server.id}: address {entry.addr!r:.60}: not an IP address")
+    launched_at = None
+    if server.launched_at is not None:
+        launched_at = _timestamp(server.launched_at)
+        if launched_at is None:
+            odd.append(f"{server.id}: launched_at {server.launched_at!r:.60}: not an ISO 8601 time")
     return Instance(
         id=server.id,
         project_id=server.tenant_id,
@@ -196,7 +203,17 @@ def _instance(server: _Server, odd: list[str]) -> Instance:
         addresses=tuple(addresses),
         tags=server.tags,
         metadata=server.metadata,
+        launched_at=launched_at,
     )
+
+
+def _timestamp(text: str) -> float | None:
+    """Return the Unix time of an ISO 8601 text; Nova writes UTC without a zone. None if it is unreadable."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except ValueError:
+        return None
 
 
 @lru_cache(maxsize=1 << 16)

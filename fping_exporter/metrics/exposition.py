@@ -76,6 +76,7 @@ def families(snapshot: Snapshot) -> list[Family]:
         instance_silent{id="6ce1",project_id="5fa0",reason="no_reply"} 1.0
         instance_packet_loss_ratio{id="6ce1",project_id="5fa0"} 1.0
         instance_last_reply_timestamp_seconds{id="6ce1",project_id="5fa0"} 1.7954112e+09
+        instance_launched_timestamp_seconds{id="6ce1",project_id="5fa0"} 1.7953e+09
         instance_address_alive{address="192.0.2.7",id="6ce1",...} 0.0
         instance_info{addresses="192.0.2.7",availability_zone="nova",...} 1.0
         project_info{domain_id="default",name="selenium",project_id="5fa0"} 1.0
@@ -135,6 +136,15 @@ def families(snapshot: Snapshot) -> list[Family]:
             "instance_last_reply_timestamp_seconds",
             "Unix time of the last sweep in which the instance answered this exporter, in seconds.",
             [(who, verdict.last_reply_at) for verdict, who in judged if verdict.last_reply_at is not None],
+        ),
+        Family(
+            "instance_launched_timestamp_seconds",
+            "Unix time when Nova launched the instance (cached), in seconds; absent until then.",
+            [
+                (who, verdict.instance.launched_at)
+                for verdict, who in judged
+                if verdict.instance.launched_at is not None
+            ],
         ),
         Family(
             "instance_address_alive",

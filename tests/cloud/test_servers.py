@@ -106,6 +106,22 @@ def test_a_marker_that_was_deleted_meanwhile_breaks_the_list_off(standin: Faulty
         ids(standin)
 
 
+@pytest.mark.parametrize(
+    ("text", "timestamp"),
+    [
+        ("2026-01-02T03:04:05.000000", 1_767_323_045.0),  # as Nova writes it
+        ("2026-01-02T03:04:05Z", 1_767_323_045.0),
+        (None, None),  # in BUILD
+        ("yesterday", None),
+    ],
+)
+def test_when_a_server_was_launched(standin: FaultyCloud, text: str | None, timestamp: float | None) -> None:
+    server = {"id": "x", "tenant_id": "p", "status": "ACTIVE", "OS-SRV-USG:launched_at": text}
+    standin.fail(SERVERS, Answer(200, {"servers": [server]}), Answer(200, {"servers": []}))
+    (instance,) = connect(standin).cloud.inventory().instances
+    assert instance.launched_at == timestamp
+
+
 def test_what_is_deleted_is_left_out(standin: FaultyCloud) -> None:
     for server, status in zip(standin.servers, ["SOFT_DELETED", "DELETED", "SHELVED", "ERROR"], strict=False):
         server.status = status
@@ -172,6 +188,7 @@ def test_an_admin_sees_all_of_a_server(standin: FaultyCloud) -> None:
             Address("fd00::a", 6, AddressKind.FIXED, "six", "fa:16:3e:00:00:0b"),
         ),
         metadata={"role": "web"},
+        launched_at=1_767_225_600.0,
     )
 
 

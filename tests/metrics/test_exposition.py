@@ -34,6 +34,7 @@ def example() -> Snapshot:
             power_state="RUNNING",
             availability_zone="az1",
             project_id="5fa0",
+            launched_at=1_795_300_000.0,
         ),
         instance("6ce2-silent", "10.0.0.6", hypervisor="c1.example.com", project_id="5fa0"),
         instance("6ce3-unreachable", "fd00::7", name='a "b" \\ c\nd', project_id="5fa0"),
@@ -181,7 +182,14 @@ def test_the_docstring_shows_what_comes_out() -> None:
     shown = [line.strip() for line in (families.__doc__ or "").splitlines()]
     shown = [line for line in shown if line.endswith((" 0.0", " 1.0", "e+09"))]
     there = inventory(
-        instance("6ce1", "192.0.2.7", project_id="5fa0", hypervisor="compute-1", availability_zone="nova"),
+        instance(
+            "6ce1",
+            "192.0.2.7",
+            project_id="5fa0",
+            hypervisor="compute-1",
+            availability_zone="nova",
+            launched_at=1_795_300_000.0,
+        ),
         projects=(Project("5fa0", "selenium", "default"),),
         hypervisors=(Hypervisor("compute-1", up=True),),
         contacts={"5fa0": "ops@example.org"},
