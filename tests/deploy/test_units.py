@@ -32,7 +32,7 @@ def test_the_unit_is_confined() -> None:
 def test_the_unit_starts_as_a_user_of_whom_nothing_is_known() -> None:
     # A dynamic user has neither a home nor, for want of libnss-systemd, an entry in the user database.
     settings = re.findall(r"(?m)^Environment=(\S+)", UNIT.read_text())
-    start = ("env", "-i", *settings, sys.executable, "-c", "import fping_exporter.commands")
+    start = ("env", "-i", *settings, sys.executable, "-c", "import fping_exporter.cli.commands")
     run("unshare", "--user", "--map-user=65009", *start)
 
 

@@ -9,20 +9,22 @@ from tests.grafana.promql import concrete, metrics
 from tests.grafana.test_dashboards import TEXTS, queries, rules
 from tests.integration.process import eventually
 
-__all__ = ["FAULTS", "PANELS", "RECORDS", "missing_metrics", "scraping", "shows"]
+__all__ = ["OCCASIONAL", "PANELS", "RECORDS", "missing_metrics", "scraping", "shows"]
 
 PANELS = sorted({expr for name in TEXTS for expr in queries(name)})
 RECORDS = {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
 EXPRESSIONS = [*PANELS, *(rule["expr"] for rule in rules())]
 
-FAULTS = {
+OCCASIONAL = {
     "exporter:fping_exporter_gone:bool",
     "exporter:fping_exporter_uplink_lost:ratio",
     "exporter:fping_exporter_blind:bool",
     "id:instance_silent:told",
     "id:instance_silent:believed",
+    "id:instance_launched_timestamp_seconds:lately",
+    "id:instance_launched:answered",
 }
-"""Recorded only when something is wrong; an instance that always was silent is not."""
+"""Recorded only when something is wrong, or for instances launched while the exporter runs."""
 
 
 @contextlib.contextmanager
