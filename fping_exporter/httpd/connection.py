@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "PlainHttpError"]
 
 _RECEIVE_BYTES = 65_536
-_SEND_BUFFER_BYTES = 262_144
-"""In the kernel, which would give each connection some MiB, and tell late that a client has taken them."""
 _LINGER = 1.0
 """Seconds in which a client may read the response to a request that was not read to its end."""
 _HUNG_UP = select.POLLRDHUP | select.POLLHUP | select.POLLERR
@@ -29,7 +27,6 @@ class Connection:
 
     def __init__(self, sock: socket.socket, client: str, *, timeout: float) -> None:
         """Take over `sock`; the TLS handshake, if any, and a request have `timeout` seconds together."""
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         self._sock = sock
         self.client = client
         """The client's IP address, or ``unix``."""

@@ -19,8 +19,8 @@ class ConnectionPool:
     """The open connections, at most `limit` of them.
 
     Where all places are taken, a new client gets that of the client who has kept the server waiting
-    longest. Where all wait for the application, the request that has waited longest is told to take
-    what there is; the application asks for that (:meth:`Connection.stop_waiting`).
+    longest. Where all wait for the application, the request that has waited longest is asked to finish with
+    what there is (:meth:`Connection.stop_waiting`).
 
     The responses that wait to be sent hold at most `pending_bytes`, or as much again as the newest of
     them where that is larger. Above that, the client who has taken no byte for longest is dropped.

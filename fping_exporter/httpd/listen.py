@@ -13,6 +13,8 @@ from fping_exporter.errors import ConfigError
 __all__ = ["ListenAddress", "TcpAddress", "UnixAddress", "open_listener", "parse_listen_address"]
 
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", re.ASCII)
+_SEND_BUFFER_BYTES = 262_144
+"""Send buffer of a connection in the kernel, which would grow to some MiB each, and hide a stalled client."""
 _SUN_PATH_BYTES = 107
 """The longest path in Linux's ``struct sockaddr_un``, without its terminator."""
 
@@ -98,7 +100,9 @@ def open_listener(address: ListenAddress) -> socket.socket:
 
 def _listen_tcp(address: TcpAddress) -> socket.socket:
     listener = _bind_tcp(address)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted connections inherit it
+    # Accepted connections inherit both.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
     return listener
 
 

@@ -117,3 +117,12 @@ def test_a_file_in_the_place_of_the_socket_is_left_alone(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="Address already in use"):
         open_listener(UnixAddress(str(path)))
     assert path.read_text() == "data"
+
+
+def test_a_connection_has_a_bounded_send_buffer() -> None:
+    with open_listener(TcpAddress("127.0.0.1", 0)) as listener:
+        listener.settimeout(5)
+        with socket.create_connection(listener.getsockname()):
+            accepted, _ = listener.accept()
+    with accepted:
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * 262_144  # Linux doubles it
