@@ -30,7 +30,13 @@ def take_snapshot(
 
     From the `previous` snapshot come the times at which instances last answered.
     """
-    targets = plan(inventory, probe, namespaces=find_namespaces(probe.kinds), host=own_host(instances.host))
+    targets = plan(
+        inventory.instances,
+        inventory.topology,
+        probe,
+        namespaces=find_namespaces(probe.kinds),
+        host=own_host(instances.host),
+    )
     before = count_overflows()
     sweep = prober.probe({each.target for asked in targets.values() for each in asked if each.target})
     if overflows := count_overflows() - before:

@@ -10,7 +10,7 @@ import msgspec
 
 from fping_exporter.config import Config
 from fping_exporter.hosts import own_host
-from fping_exporter.model import LOCAL, Instance, Inventory, Outcome, Snapshot, Target, Topology
+from fping_exporter.model import LOCAL, Instance, Outcome, Snapshot, Target, Topology
 from fping_exporter.probe import Prober, check_permission
 from fping_exporter.probe.vantage import find_namespaces
 from fping_exporter.verdict.plan import plan
@@ -35,14 +35,9 @@ def aim_as(settings: Config, latest: Callable[[], Snapshot | None]) -> Aim:
 
     def aim(instances: Collection[Instance]) -> Mapping[str, Collection[Target]]:
         snapshot = latest()
-        inventory = Inventory(
-            instances=tuple(instances),
-            topology=snapshot.inventory.topology if snapshot else Topology(),
-            listed_at=time.time(),
-            duration=0,
-        )
+        topology = snapshot.inventory.topology if snapshot else Topology()
         host = own_host(settings.instances.host)
-        planned = plan(inventory, probe, namespaces=find_namespaces(probe.kinds), host=host)
+        planned = plan(instances, topology, probe, namespaces=find_namespaces(probe.kinds), host=host)
         return {id_: [each.target for each in probed if each.target] for id_, probed in planned.items()}
 
     return aim

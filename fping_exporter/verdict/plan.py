@@ -1,6 +1,6 @@
 """Which addresses are asked, and the vantage from which each is reached."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from fping_exporter import config
 from fping_exporter.hosts import same_host
@@ -9,7 +9,6 @@ from fping_exporter.model import (
     Address,
     AddressKind,
     Instance,
-    Inventory,
     Port,
     Probed,
     Target,
@@ -23,7 +22,8 @@ Plan = Mapping[str, tuple[Probed, ...]]
 
 
 def plan(
-    inventory: Inventory,
+    instances: Iterable[Instance],
+    topology: Topology,
     probe: config.Probe,
     *,
     namespaces: Collection[str] = (),
@@ -38,14 +38,14 @@ def plan(
     the guests on the same host only, which is `host`. Neutron's ports tell the network of
     an address: Nova's names of networks are not unique.
     """
-    vantage = _chooser(inventory.topology, probe, namespaces=namespaces, host=host)
+    vantage = _chooser(topology, probe, namespaces=namespaces, host=host)
     return {
         instance.id: tuple(
             Probed(address, Target(place, address.ip) if (place := vantage(instance, address)) else None)
             for address in instance.addresses
             if address.family in probe.families and probe.addresses in ("all", address.kind)
         )
-        for instance in inventory.instances
+        for instance in instances
     }
 
 

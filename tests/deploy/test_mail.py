@@ -53,7 +53,7 @@ class Cloud(Collector):
         }
         self._snapshot = judge(
             self._inventory,
-            targets=plan(self._inventory, config.Probe()),
+            targets=plan(self._inventory.instances, self._inventory.topology, config.Probe()),
             sweep=msgspec.structs.replace(sweep(outcomes), started_at=time.time()),
             previous=self._snapshot,
         )

@@ -63,7 +63,7 @@ def example() -> Snapshot:
     }
     snapshot = judge(
         there,
-        targets=plan(there, config.Probe()),
+        targets=plan(there.instances, there.topology, config.Probe()),
         sweep=sweep(outcomes),
         sources=lambda targets: dict.fromkeys(targets, "10.0.0.2"),
     )
@@ -128,7 +128,7 @@ def test_any_name_and_number_is_written_as_prometheus_client_writes_it(
         hypervisors=(Hypervisor(text, up=True),),
     )
     replies = sweep({"10.0.0.1": Outcome(sent=sent, received=1, rtt=rtt)})
-    snapshot = judge(there, targets=plan(there, config.Probe()), sweep=replies)
+    snapshot = judge(there, targets=plan(there.instances, there.topology, config.Probe()), sweep=replies)
     assert by_us(snapshot) == by_prometheus_client(snapshot)
 
 
@@ -194,7 +194,7 @@ def test_the_docstring_shows_what_comes_out() -> None:
         hypervisors=(Hypervisor("compute-1", up=True),),
         contacts={"5fa0": "ops@example.org"},
     )
-    targets = plan(there, config.Probe())
+    targets = plan(there.instances, there.topology, config.Probe())
     before = judge(there, targets=targets, sweep=sweep({"192.0.2.7": Outcome(sent=1, received=1, rtt=0.001)}))
     now = judge(there, targets=targets, sweep=sweep({"192.0.2.7": SILENT}), previous=before)
     now = msgspec.structs.replace(now, per_address=True)

@@ -37,7 +37,12 @@ def snapshot(
     *instances: Instance, outcomes: dict[str, Outcome], previous: Snapshot | None = None
 ) -> Snapshot:
     there = inventory(*instances)
-    return judge(there, targets=plan(there, config.Probe()), sweep=sweep(outcomes), previous=previous)
+    return judge(
+        there,
+        targets=plan(there.instances, there.topology, config.Probe()),
+        sweep=sweep(outcomes),
+        previous=previous,
+    )
 
 
 def verdict(one: Instance, **outcomes: Outcome) -> Verdict:
@@ -60,7 +65,9 @@ FOUR, SIX, FLOATING = address("10.0.0.1"), address("fd00::1"), address("192.0.2.
 )
 def test_the_plan_takes_what_the_configuration_asks_for(probe: config.Probe, expected: list[Address]) -> None:
     there = inventory(instance("a", FOUR, SIX, FLOATING, status="SHUTOFF"))
-    assert plan(there, probe) == {"a": tuple(Probed(each, Target(LOCAL, each.ip)) for each in expected)}
+    assert plan(there.instances, there.topology, probe) == {
+        "a": tuple(Probed(each, Target(LOCAL, each.ip)) for each in expected)
+    }
 
 
 def test_one_address_that_answers_is_enough() -> None:
@@ -156,7 +163,7 @@ def test_a_filter_is_blamed_only_if_every_port_has_one_and_nothing_answers(
     there = inventory(instance("a", one, other, status=status), topology=topology)
     got = judge(
         there,
-        targets=plan(there, config.Probe()),
+        targets=plan(there.instances, there.topology, config.Probe()),
         sweep=sweep(dict(zip((one.ip, other.ip), outcomes, strict=True))),
         sources=lambda targets: dict.fromkeys(targets, "10.0.0.250"),
     )
@@ -183,7 +190,9 @@ def test_no_filter_is_blamed_where_it_is_not_known_what_is_sent_from() -> None:
     one = address("10.0.0.1", mac="m1")
     topology = Topology(ports={"a": (Port("n", "m1", {one.ip: "s"}, ()),)})
     there = inventory(instance("a", one), topology=topology)
-    got = judge(there, targets=plan(there, config.Probe()), sweep=sweep({one.ip: SILENT}))
+    got = judge(
+        there, targets=plan(there.instances, there.topology, config.Probe()), sweep=sweep({one.ip: SILENT})
+    )
     assert got.verdicts[0].reason is Reason.NO_REPLY
 
 

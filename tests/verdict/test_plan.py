@@ -46,7 +46,7 @@ def places(
     """The vantages of the addresses of an instance on the host `here`."""
     there: Inventory = inventory(instance(id_, *addresses, host="here"), topology=topology)
     probe = config.Probe(vantages=vantages, **settings)  # type: ignore[arg-type]
-    (probed,) = plan(there, probe, namespaces=namespaces, host=host).values()
+    (probed,) = plan(there.instances, there.topology, probe, namespaces=namespaces, host=host).values()
     assert all(each.target is None or each.target.ip == each.address.ip for each in probed)
     return [each.target.vantage if each.target else None for each in probed]
 
@@ -124,5 +124,5 @@ def test_without_a_mac_the_address_finds_its_port() -> None:
 def test_nobody_is_asked_what_the_configuration_leaves_out() -> None:
     there = inventory(instance("a", FIRST, SIX, FLOATING), topology=TOPOLOGY)
     probe = config.Probe(families=(4,), addresses="fixed")
-    ((only,),) = plan(there, probe).values()
+    ((only,),) = plan(there.instances, there.topology, probe).values()
     assert only.target == Target(LOCAL, "10.0.0.5")
