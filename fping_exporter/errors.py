@@ -2,18 +2,20 @@
 
     FpingExporterError
     ├── ConfigError            the configuration or a flag is wrong; exit code 2
-    ├── CloudError             the cloud could not be asked, or its answer could not be used
+    ├── CloudError             the request to the cloud failed, or its response is unusable; exit code 3
     │   ├── AuthError          Keystone did not accept the credentials
     │   ├── ForbiddenError     the credentials lack a right; the message names it
-    │   ├── NotFoundError      what was asked for is not there, or not for these credentials
-    │   └── ListingError       a list was broken off: nothing of it may be used
-    └── ProbeError             no packet could be sent or received at all
+    │   ├── NotFoundError      the resource does not exist, or these credentials may not see it
+    │   └── ListingError       a list ended early: no part of it may be used
+    └── ProbeError             no packet at all could be sent or received; exit code 2
         └── SocketPermissionError  this user may not open ICMP sockets
 
-Errors of libraries are mapped to these at one border each: keystoneauth and
-openstacksdk in ``cloud.session``, ``OSError`` and icmplib in ``probe``. The text
-of each is one line that an operator can act on; none carries a secret.
+Errors of libraries are translated to these in one place each: those of keystoneauth and
+openstacksdk in ``cloud.session``, ``OSError`` and icmplib's in ``probe``. The message is
+one line that an operator can act on, without secrets.
 """
+
+from typing import ClassVar
 
 __all__ = [
     "AuthError",
@@ -29,15 +31,20 @@ __all__ = [
 
 
 class FpingExporterError(Exception):
-    """Any error of this package."""
+    """Base of all errors of this package."""
+
+    exit_code: ClassVar[int] = 2
+    """Exit code of a process that this error ends: 2 for what the operator has to change here."""
 
 
 class ConfigError(FpingExporterError):
-    """The configuration or a flag is wrong: what, where, and what would be right."""
+    """The configuration or a flag is wrong. The message says what, where, and what would be right."""
 
 
 class CloudError(FpingExporterError):
-    """The cloud could not be asked, or its answer could not be used."""
+    """The request to the cloud failed, or its response cannot be used."""
+
+    exit_code = 3
 
 
 class AuthError(CloudError):
@@ -49,15 +56,15 @@ class ForbiddenError(CloudError):
 
 
 class NotFoundError(CloudError):
-    """What was asked for is not there, or the credentials may not see it."""
+    """The resource does not exist, or these credentials may not see it."""
 
 
 class ListingError(CloudError):
-    """A list was broken off in the middle: nothing of it may be used."""
+    """A list ended early: no part of it may be used."""
 
 
 class ProbeError(FpingExporterError):
-    """No packet could be sent or received at all."""
+    """No packet at all could be sent or received."""
 
 
 class SocketPermissionError(ProbeError):

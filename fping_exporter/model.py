@@ -293,6 +293,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """Whether Nova reports it as ACTIVE, and it was asked and did not answer."""
         return self.instance.active and self.alive is False
 
+    @property
+    def unasked(self) -> bool:
+        """Whether Nova reports it as ACTIVE, and it could not be asked from here."""
+        return self.instance.active and self.alive is None
+
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The one thing that the faces see: an inventory, judged by a sweep of it."""

@@ -1,166 +1,271 @@
-"""The command line: ``serve`` (the default), ``list`` and ``demo``."""
+"""The flags of the commands, in argparse: ``serve`` (the default), ``list``, ``demo`` and ``print``."""
 
 import argparse
-import importlib
-import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from fping_exporter import __version__, config, log
-from fping_exporter.config import Config
-from fping_exporter.errors import CloudError, FpingExporterError
+from fping_exporter.cli import commands
 
-__all__ = ["COMMANDS", "main", "make_parser"]
+__all__ = ["COMMANDS", "parse_arguments"]
 
-COMMANDS = ("serve", "list", "demo")
-
-EXIT_USAGE = 2
-EXIT_CLOUD = 3
-
-TAKEN = frozenset({"-", "config", "instance", "os-fping", "sd", "static", "v2", "v2.1"})
-"""First segments of the paths that mean something already, so that the metrics cannot be there."""
-_LISTEN = ":10605"
-_DEMO_LISTEN = "127.0.0.1:10605"
-_LEAST_INSTANCES = 4  # the well-known case
-_MOST_INSTANCES = 100_000
+COMMANDS = ("serve", "list", "demo", "print")
+RESERVED = frozenset({"-", "config", "instance", "os-fping", "sd", "static", "v2", "v2.1"})
+"""First segments of paths that other pages use, so that the metrics cannot be there."""
+_MIN_INSTANCES = 4  # the demo's case
+_MAX_INSTANCES = 100_000
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command that `argv` (None: that of the process) names; return its exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    command = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "serve"
-    parser = make_parser(command)
-    args, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        parser.error(f"unknown: {' '.join(unknown)} (commands, which go first, are {', '.join(COMMANDS)})")
-    try:
-        settings = Config()
-        if command != "demo":
-            args.config_file = config.find(args.config_file)
-            settings = config.load(args.config_file)
-        # openstacksdk takes a second to import: --help, --version and mistakes need not wait for it.
-        commands = importlib.import_module("fping_exporter.cli.commands")
-        if command == "serve" and args.config_check:
-            commands.check(args, settings)
-            print(f"{args.config_file or 'No file, so the defaults'}: the configuration is right.")
-            return 0
-        log.set_up(level=args.log_level, style=args.log_format)
-        return int(getattr(commands, command)(args, settings))
-    except FpingExporterError as error:
-        print(f"fping-exporter: {error}", file=sys.stderr)
-        return EXIT_CLOUD if isinstance(error, CloudError) else EXIT_USAGE
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line. The command goes first; without one it is ``serve``.
 
-
-def make_parser(command: str) -> argparse.ArgumentParser:
-    """Return the parser of one command's flags."""
+    `run` of the result is a function that takes the result and returns the exit code. Raises SystemExit
+    after --help and --version, and with code 2 on a mistake.
+    """
     parser = argparse.ArgumentParser(
-        prog="fping-exporter" if command == "serve" else f"fping-exporter {command}",
-        usage="fping-exporter [serve] [flags]" if command == "serve" else f"fping-exporter {command} [flags]",
-        description=_DESCRIPTIONS[command],
-        epilog=_EPILOGS.get(command),
+        prog="fping-exporter",
+        usage=f"fping-exporter [{'|'.join(COMMANDS)}] [flags]",
+        allow_abbrev=False,
+        add_help=False,
+    )
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_serve(subparsers)
+    _add_list(subparsers)
+    _add_demo(subparsers)
+    _add_print(subparsers)
+    if not arguments or arguments[0].startswith("-"):
+        arguments = ["serve", *arguments]
+    return parser.parse_args(arguments)
+
+
+_Subparsers = argparse._SubParsersAction  # noqa: SLF001, argparse has no public name for it
+
+
+def _add_serve(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
+    parser = _add_command(
+        subparsers,
+        "serve",
+        usage="fping-exporter [serve] [flags]",
+        description="Ping the instances of an OpenStack cloud when Prometheus scrapes, and export the\n"
+        "result beside Nova's status.",
+        epilog="commands:\n"
+        "  serve                         the default when no command is given\n"
+        "  list                          ping once, print a table or JSON (fping-exporter list --help)\n"
+        "  demo                          a first look, without a cloud (fping-exporter demo --help)\n"
+        "  print                         print the sample configuration, alert rules or dashboards\n"
+        "                                (fping-exporter print --help)",
+    )
+    flags = _add_flags(parser)
+    _add_config_file(flags)
+    flags.add_argument(
+        "--config.check",
+        dest="config_check",
+        action="store_true",
+        help="Check the configuration without a request to the cloud, print what is wrong, and exit.",
+    )
+    _add_web_flags(flags, listen=":10605")
+    _add_log_flags(flags)
+    parser.set_defaults(run=commands.serve)
+
+
+def _add_list(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
+    parser = _add_command(
+        subparsers,
+        "list",
+        usage="fping-exporter list [flags]",
+        description="Ping the instances once and print the result.\n\n"
+        "Exit code: 0 all ACTIVE instances answer, 1 some are silent, 2 usage or configuration,\n"
+        "3 the cloud could not be listed, 4 none is silent but some ACTIVE ones could not be asked.",
+    )
+    flags = _add_flags(parser)
+    _add_config_file(flags)
+    flags.add_argument("--json", action="store_true", help="Print JSON instead of a table.")
+    flags.add_argument(
+        "--silent",
+        action="store_true",
+        help="Print only ACTIVE instances that do not answer, or could not be asked.",
+    )
+    _add_log_flags(flags)
+    parser.set_defaults(run=commands.list_instances)
+
+
+def _add_demo(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
+    parser = _add_command(
+        subparsers,
+        "demo",
+        usage="fping-exporter demo [flags]",
+        description="Serve a small embedded cloud on loopback, and the exporter for it.\n"
+        "No packet leaves the machine.",
+    )
+    flags = _add_flags(parser)
+    flags.add_argument(
+        "--instances",
+        type=_count,
+        default=4,
+        metavar="N",
+        help="Number of instances in the demo's cloud. [4]",
+    )
+    _add_web_flags(flags, listen="127.0.0.1:10605")
+    _add_log_flags(flags)
+    parser.set_defaults(run=commands.demo)
+
+
+def _add_print(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
+    parser = _add_command(
+        subparsers,
+        "print",
+        usage="fping-exporter print config|rules|dashboards [flags]",
+        description="Print a file that belongs to this version of the exporter.",
+        epilog="what to print:\n"
+        "  config                        the sample configuration: all keys, defaults and comments\n"
+        "  rules                         the alert rules for Prometheus\n"
+        "  dashboards DIRECTORY          the Grafana dashboards, which are written to files there",
+    )
+    _add_flags(parser)
+    subparsers = parser.add_subparsers(
+        required=True, metavar="config|rules|dashboards", help=argparse.SUPPRESS
+    )
+    config_parser = _add_command(
+        subparsers,
+        "config",
+        usage="fping-exporter print config",
+        description="Print the sample configuration: all keys with their defaults and comments.",
+    )
+    _add_flags(config_parser)
+    config_parser.set_defaults(run=commands.print_config)
+    rules_parser = _add_command(
+        subparsers,
+        "rules",
+        usage="fping-exporter print rules",
+        description="Print the alert rules, a rule file for Prometheus.",
+    )
+    _add_flags(rules_parser)
+    rules_parser.set_defaults(run=commands.print_rules)
+    dashboards_parser = _add_command(
+        subparsers,
+        "dashboards",
+        usage="fping-exporter print dashboards DIRECTORY",
+        description="Write the Grafana dashboards into DIRECTORY, a JSON file each, over older ones,\n"
+        "and print the paths of the files.",
+    )
+    _add_flags(dashboards_parser)
+    dashboards_parser.add_argument("directory", type=Path, metavar="DIRECTORY", help=argparse.SUPPRESS)
+    dashboards_parser.set_defaults(run=commands.print_dashboards)
+
+
+def _add_command(
+    subparsers: "_Subparsers[argparse.ArgumentParser]",
+    name: str,
+    *,
+    usage: str,
+    description: str,
+    epilog: str | None = None,
+) -> argparse.ArgumentParser:
+    return subparsers.add_parser(
+        name,
+        prog="fping-exporter",
+        usage=usage,
+        description=description,
+        epilog=epilog,
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
             prog, max_help_position=32, width=100
         ),
         allow_abbrev=False,
         add_help=False,
     )
-    flag = parser.add_argument_group("flags").add_argument
-    flag("--help", "-h", action="help", help="Show this and exit.")
-    flag(
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the flags that every command has; return the group that the others are added to."""
+    flags = parser.add_argument_group("flags")
+    flags.add_argument("--help", "-h", action="help", help="Show this help and exit.")
+    flags.add_argument(
         "--version",
         action="version",
         version=f"fping-exporter {__version__}",
         help="Show the version and exit.",
     )
-    if command == "demo":
-        flag("--instances", type=_count, default=4, metavar="N", help="Instances of the demo's cloud. [4]")
-    else:
-        flag(
-            "--config.file",
-            dest="config_file",
-            type=Path,
-            metavar="FILE",
-            help=f"Configuration. [{config.DEFAULT_FILE} if there is one, else defaults]",
-        )
-    if command == "serve":
-        flag(
-            "--config.check",
-            dest="config_check",
-            action="store_true",
-            help="Read the configuration, say what is wrong with it, and exit.",
-        )
-    if command == "list":
-        flag("--json", action="store_true", help="Print JSON instead of a table.")
-        flag("--silent", action="store_true", help="Print only ACTIVE instances that do not answer.")
-    else:
-        listen = _DEMO_LISTEN if command == "demo" else _LISTEN
-        flag(
-            "--web.listen-address",
-            dest="listen",
-            action="append",
-            metavar="ADDRESS",
-            help=f"Where to listen: HOST:PORT, :PORT, [IPV6]:PORT or unix:PATH; repeatable. [{listen}]",
-        )
-        flag(
-            "--web.config.file",
-            dest="web_config_file",
-            type=Path,
-            metavar="FILE",
-            help="TLS, passwords and headers, as the Prometheus exporter-toolkit has them. [none]",
-        )
-        flag(
-            "--web.telemetry-path",
-            dest="telemetry_path",
-            type=_path,
-            default="/metrics",
-            metavar="PATH",
-            help="Where the metrics are. [/metrics]",
-        )
-        flag(
-            "--web.enable-lifecycle",
-            dest="enable_lifecycle",
-            action="store_true",
-            help="Let POST /-/reload read the configuration again, as SIGHUP does, and POST /-/quit end it.",
-        )
-        parser.set_defaults(default_listen=listen)
-    flag(
-        "--log.level", dest="log_level", choices=log.LEVELS, default="info", help="Least level to log. [info]"
+    return flags
+
+
+def _add_config_file(flags: argparse._ArgumentGroup) -> None:
+    flags.add_argument(
+        "--config.file",
+        dest="config_file",
+        type=Path,
+        metavar="FILE",
+        help=f"Configuration file. [{config.DEFAULT_FILE} if it exists, else the defaults]",
     )
-    flag("--log.format", dest="log_format", choices=log.FORMATS, default="logfmt", help="[logfmt]")
-    return parser
 
 
-_DESCRIPTIONS = {
-    "serve": "Ping the instances of an OpenStack cloud when Prometheus asks, and set the answer\n"
-    "beside Nova's word.",
-    "list": "Ping the instances once and print what answered.\n\n"
-    "Exit code: 0 all ACTIVE instances answer, 1 some are silent, 2 usage or configuration,\n"
-    "3 the cloud could not be listed.",
-    "demo": "Serve a small cloud of the exporter's own on loopback, and the exporter for it.\n"
-    "No packet leaves the machine.",
-}
-_EPILOGS = {
-    "serve": "commands:\n"
-    "  serve                         what runs when no command is given\n"
-    "  list                          ping once, print a table or JSON (fping-exporter list --help)\n"
-    "  demo                          a first look, without a cloud (fping-exporter demo --help)"
-}
+def _add_web_flags(flags: argparse._ArgumentGroup, *, listen: str) -> None:
+    flags.add_argument(
+        "--web.listen-address",
+        dest="listen",
+        action="append",
+        metavar="ADDRESS",
+        help=f"Address to listen on: HOST:PORT, :PORT, [IPV6]:PORT or unix:PATH; repeatable. [{listen}]",
+    )
+    flags.add_argument(
+        "--web.config.file",
+        dest="web_config_file",
+        type=Path,
+        metavar="FILE",
+        help="TLS, passwords and headers, in the format of the Prometheus exporter-toolkit. [none]",
+    )
+    flags.add_argument(
+        "--web.telemetry-path",
+        dest="telemetry_path",
+        type=_telemetry_path,
+        default="/metrics",
+        metavar="PATH",
+        help="Path of the metrics. [/metrics]",
+    )
+    flags.add_argument(
+        "--web.enable-lifecycle",
+        dest="enable_lifecycle",
+        action="store_true",
+        help="Enable POST /-/reload, which reloads the configuration as SIGHUP does, and POST /-/quit.",
+    )
+    flags.set_defaults(default_listen=listen)
+
+
+def _add_log_flags(flags: argparse._ArgumentGroup) -> None:
+    flags.add_argument(
+        "--log.level",
+        dest="log_level",
+        choices=log.LEVELS,
+        default="info",
+        help="Lowest level to log. [info]",
+    )
+    flags.add_argument(
+        "--log.format",
+        dest="log_format",
+        choices=log.FORMATS,
+        default="logfmt",
+        help="Format of log lines. [logfmt]",
+    )
 
 
 def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and _LEAST_INSTANCES <= int(text) <= _MOST_INSTANCES):
+    if not (text.isascii() and text.isdigit() and _MIN_INSTANCES <= int(text) <= _MAX_INSTANCES):
         raise argparse.ArgumentTypeError(
-            f"expected a whole number from {_LEAST_INSTANCES} to {_MOST_INSTANCES}, got {text!r}"
+            f"expected a whole number from {_MIN_INSTANCES} to {_MAX_INSTANCES}, got {text!r}"
         )
     return int(text)
 
 
-def _path(text: str) -> str:
-    if not text.startswith("/") or text == "/" or set(text) & set("<>?# "):
+def _telemetry_path(text: str) -> str:
+    """Check a path as it stands in a URL; return it without percent-encoding, as the router needs it."""
+    path = unquote(text)
+    if not text.startswith("/") or text == "/" or set(text) & set("?# ") or not _is_plain(path):
         raise argparse.ArgumentTypeError(f"expected a path such as /metrics, got {text!r}")
-    if text.split("/")[1] in TAKEN:
+    if path.split("/")[1] in RESERVED:
         raise argparse.ArgumentTypeError(f"expected a path such as /metrics, got {text!r}, which is taken")
-    return text
+    return path
+
+
+def _is_plain(path: str) -> bool:
+    """Return whether the path is readable text, without what Flask reads as a variable (``<name>``)."""
+    return path.isprintable() and not set(path) & set("<>\N{REPLACEMENT CHARACTER}")

@@ -1,24 +1,19 @@
-"""A snapshot on a terminal or as JSON, for the command ``list``."""
+"""The output of ``list``: a snapshot as a table or as JSON."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from fping_exporter.model import Snapshot, Verdict
 from fping_exporter.text import printable
 
-__all__ = ["as_json", "as_table", "silent"]
+__all__ = ["as_json", "as_table"]
 
 _COLUMNS = ("ID", "NAME", "PROJECT", "STATUS", "ALIVE", "REASON", "BEST RTT", "HYPERVISOR")
 
 
-def silent(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """Return those that Nova calls ACTIVE and that were asked and do not answer."""
-    return [verdict for verdict in verdicts if verdict.silent]
-
-
 def as_table(snapshot: Snapshot, verdicts: Sequence[Verdict]) -> str:
-    """Lay the verdicts out in columns, a line each, under a heading."""
+    """Return a table with a heading and one line for each verdict."""
     rows = [_COLUMNS, *(_row(snapshot, verdict) for verdict in verdicts)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
@@ -41,7 +36,7 @@ def _row(snapshot: Snapshot, verdict: Verdict) -> tuple[str, ...]:
 
 
 def as_json(snapshot: Snapshot, verdicts: Sequence[Verdict]) -> str:
-    """Write the verdicts as a JSON list of objects, a line each; round trips in seconds."""
+    """Return a JSON list with one object, on a line of its own, for each verdict; round trips in seconds."""
     lines = ",\n".join(
         msgspec.json.encode(
             {

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
+from urllib.parse import quote
 
 from flask import Blueprint, render_template, request
 
@@ -41,7 +42,7 @@ def blueprint(monitor: Monitor, *, telemetry: Telemetry, telemetry_path: str) ->
 
     @bp.context_processor
     def common_variables() -> dict[str, object]:
-        return {"version": __version__, "telemetry_path": telemetry_path, "now": time.time()}
+        return {"version": __version__, "telemetry_path": quote(telemetry_path), "now": time.time()}
 
     @bp.get("/")
     def index() -> str:

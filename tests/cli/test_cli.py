@@ -19,12 +19,21 @@ import bcrypt
 import pytest
 
 from fping_exporter import __version__
-from fping_exporter.cli.parser import COMMANDS, main, make_parser
+from fping_exporter.cli import main
 from fping_exporter.demo import Demo
 from fping_exporter.os_fping.api import is_os_fping
 from tests.permission import need_ping
 
 SECONDS = 20
+CREDENTIALS = {
+    "OS_AUTH_URL": "http://127.0.0.1:1/v3",
+    "OS_USERNAME": "monitor",
+    "OS_PASSWORD": "secret",
+    "OS_PROJECT_NAME": "monitoring",
+    "OS_USER_DOMAIN_ID": "default",
+    "OS_PROJECT_DOMAIN_ID": "default",
+}
+"""Complete, but of a cloud that is not there."""
 
 
 def run(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -56,8 +65,10 @@ def cloud() -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def serving(*arguments: str, cwd: Path, env: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A running exporter and its address."""
+def serving(
+    *arguments: str, cwd: Path, env: dict[str, str], hang_up_early: bool = False
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A running exporter and its address; `hang_up_early`: it gets a SIGHUP as soon as it blocks that."""
     with subprocess.Popen(
         [sys.executable, "-m", "fping_exporter", *arguments, "--web.listen-address", "127.0.0.1:0"],
         cwd=cwd,
@@ -67,6 +78,9 @@ def serving(*arguments: str, cwd: Path, env: dict[str, str]) -> Iterator[tuple[s
     ) as process:
         try:
             assert process.stderr
+            if hang_up_early:
+                eventually(lambda: blocks_sighup(process.pid))
+                process.send_signal(signal.SIGHUP)
             for line in process.stderr:
                 if found := re.search(r"msg=listening address=(\S+)", line):
                     break
@@ -75,6 +89,13 @@ def serving(*arguments: str, cwd: Path, env: dict[str, str]) -> Iterator[tuple[s
             yield process, f"http://{found[1]}"
         finally:
             process.kill()
+
+
+def blocks_sighup(pid: int) -> bool:
+    """Whether the process blocks SIGHUP, the first bit of the mask in /proc (see proc(5))."""
+    mask = re.search(r"SigBlk:\s*([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text())
+    assert mask
+    return int(mask[1], 16) & 1 == 1
 
 
 def fetch(url: str) -> str:
@@ -96,9 +117,13 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"fping-exporter {__version__}\n"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_fits_a_terminal(command: str) -> None:
-    text = make_parser(command).format_help()
+@pytest.mark.parametrize(
+    "command",
+    ["", "serve", "list", "demo", "print", "print config", "print rules", "print dashboards"],
+)
+def test_help_fits_a_terminal(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fail(*command.split(), "--help") == 0
+    text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 100
     assert text.startswith("usage: fping-exporter")
 
@@ -106,12 +131,19 @@ def test_help_fits_a_terminal(command: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["lst"], "unknown: lst (commands, which go first, are serve, list, demo)"),
-        (["--conf", "x"], "unknown: --conf x"),
+        (["lst"], "invalid choice: 'lst' (choose from "),
+        (["--conf", "x"], "unrecognized arguments: --conf x"),
+        (["--log.level", "debug", "list"], "unrecognized arguments: list"),
+        (["print"], "arguments are required: config|rules|dashboards"),
+        (["print", "dashboards"], "arguments are required: DIRECTORY"),
+        (["print", "dashboards", "none"], "none/fping-cloud.json: cannot be written: No such file"),
         (["--log.level", "loud"], "invalid choice: 'loud'"),
         (["--web.telemetry-path", "metrics"], "expected a path such as /metrics, got 'metrics'"),
         (["--web.telemetry-path", "/"], "expected a path such as /metrics, got '/'"),
         (["--web.telemetry-path", "/os-fping"], "got '/os-fping', which is taken"),
+        (["--web.telemetry-path", "/%6Fs-fping"], "got '/%6Fs-fping', which is taken"),
+        (["--web.telemetry-path", "/%3Cid%3E"], "expected a path such as /metrics"),
+        (["--web.telemetry-path", "/%ff"], "expected a path such as /metrics"),
         (["--config.check", "--web.listen-address", "10605"], "listen address '10605': expected [host]:port"),
         (["--config.check", "--config.file", "open.yml"], "os_fping.auth: none"),
         (["demo", "--instances", "3"], "expected a whole number from 4 to"),
@@ -149,7 +181,10 @@ def test_the_file_in_the_folder_is_read_if_there_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
     assert fail("--config.check") == 0
+    assert "No file, so the defaults" in capsys.readouterr().out
     Path("fping-exporter.yml").write_text("x: 1")
     assert fail("--config.check") == 2
     assert "fping-exporter.yml: x: unknown key" in capsys.readouterr().err
@@ -201,6 +236,36 @@ def test_list_of_what_answers(cloud: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "fping-exporter.yml").write_text("instances: {include: [{name: selenium-1}]}")
     done = run("list", cwd=tmp_path, env=cloud)
     assert done.returncode == 0
+    assert done.stderr == ""
+
+
+def test_list_of_what_could_not_be_asked(cloud: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "fping-exporter.yml").write_text("probe: {vantages: [qdhcp]}")
+    done = run("list", "--silent", cwd=tmp_path, env=cloud)
+    assert done.returncode == 4
+    assert (
+        done.stderr
+        == "fping-exporter: 3 of 3 ACTIVE instances were not asked, and may be silent: 3 no_vantage\n"
+    )
+    rows = {line.split()[1]: line.split()[3:6] for line in done.stdout.splitlines()[1:]}
+    assert rows == {name: ["ACTIVE", "-", "no_vantage"] for name in ("selenium-0", "selenium-1", "text-0")}
+
+
+def test_list_into_a_pipe_that_is_closed(cloud: dict[str, str], tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "fping_exporter", "list", "--json"],
+        cwd=tmp_path,
+        env=os.environ | cloud,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    os.close(write)
+    assert done.returncode == 128 + signal.SIGPIPE
     assert done.stderr == ""
 
 
@@ -266,7 +331,7 @@ def test_passwords_guard_everything_but_health_and_os_fping(cloud: dict[str, str
     file = tmp_path / "web.yml"
     hashed = bcrypt.hashpw(b"open sesame", bcrypt.gensalt(4)).decode()
     file.write_text(f"basic_auth_users: {{prometheus: {hashed}}}")
-    assert run("--config.check", f"--web.config.file={file}", cwd=tmp_path).returncode == 0
+    assert run("--config.check", f"--web.config.file={file}", cwd=tmp_path, env=cloud).returncode == 0
     with serving(f"--web.config.file={file}", cwd=tmp_path, env=cloud) as (_, url):
         assert status_of(f"{url}/metrics") == 401
         assert status_of(f"{url}/metrics", password="open sesame") == 200
@@ -282,7 +347,7 @@ def test_passwords_guard_everything_but_health_and_os_fping(cloud: dict[str, str
 def test_a_wrong_web_configuration(tmp_path: Path) -> None:
     file = tmp_path / "web.yml"
     file.write_text("tls_server_confg: {}")
-    done = run("--config.check", f"--web.config.file={file}", cwd=tmp_path)
+    done = run("--config.check", f"--web.config.file={file}", cwd=tmp_path, env=CREDENTIALS)
     assert done.returncode == 2
     assert 'tls_server_confg: unknown key; did you mean "tls_server_config"?' in done.stderr
 
@@ -334,6 +399,54 @@ def test_sighup_takes_a_good_configuration_and_refuses_a_bad_one(
         process.send_signal(signal.SIGHUP)
         eventually(lambda: "fping_exporter_config_last_reload_successful 0.0" in fetch(f"{url}/metrics"))
         assert len(re.findall(r"(?m)^instance_alive{", fetch(f"{url}/metrics"))) == 1
+
+
+def test_sighup_at_any_time_reloads(cloud: dict[str, str], tmp_path: Path) -> None:
+    with serving(cwd=tmp_path, env=cloud, hang_up_early=True) as (process, url):
+        assert "fping_exporter_config_last_reload_successful 1.0" in fetch(f"{url}/metrics")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(SECONDS) == 0
+        assert process.stderr
+        assert "msg=reloading" in process.stderr.read()
+
+
+def test_sighup_ends_the_demo(tmp_path: Path) -> None:
+    need_ping()
+    with serving("demo", cwd=tmp_path, env={}) as (process, _):
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(SECONDS) == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("cloud: nosuchcloud", 'cloud: "nosuchcloud" is not an entry of clouds.yaml'),
+        ("", "no complete credentials for OpenStack, missing: auth_url"),
+    ],
+)
+def test_the_check_refuses_what_serve_refuses(settings: str, said: str, tmp_path: Path) -> None:
+    need_ping()
+    (tmp_path / "fping-exporter.yml").write_text(settings)
+    for flag in ("--config.check", "--log.level=error"):
+        done = run(flag, cwd=tmp_path)
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_files_that_are_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Path(__file__).parents[2]
+    monkeypatch.chdir(tmp_path)
+    assert fail("print", "config") == 0
+    assert capsys.readouterr().out == (root / "deploy/fping-exporter.yml").read_text()
+    assert fail("print", "rules") == 0
+    assert capsys.readouterr().out == (root / "deploy/prometheus/fping-exporter.rules.yml").read_text()
+    assert fail("print", "dashboards", ".") == 0
+    written = capsys.readouterr().out.splitlines()
+    dashboards = {path.name: path.read_text() for path in (root / "grafana/dashboards").iterdir()}
+    assert {name: Path(name).read_text() for name in written} == dashboards
 
 
 def eventually(holds: Callable[[], bool]) -> None:

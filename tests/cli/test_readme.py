@@ -3,7 +3,9 @@
 import re
 from pathlib import Path
 
-from fping_exporter.cli.parser import make_parser
+import pytest
+
+from fping_exporter.cli import main
 from fping_exporter.metrics.exposition import families
 from tests.metrics.test_exposition import example
 
@@ -17,8 +19,10 @@ def block(heading: str) -> str:
     return found[1]
 
 
-def test_help() -> None:
-    assert block("$ fping-exporter --help") == make_parser("serve").format_help()
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert block("$ fping-exporter --help") == capsys.readouterr().out
 
 
 def test_the_table_of_metrics_is_complete() -> None:

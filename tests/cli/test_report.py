@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fping_exporter.cli.report import as_json, as_table, silent
+from fping_exporter.cli.report import as_json, as_table
 from tests.build import instance
 from tests.metrics.test_exposition import example
 from tests.verdict.test_judge import snapshot
@@ -45,7 +45,7 @@ def test_json() -> None:
 
 
 def test_silent_are_the_active_that_do_not_answer() -> None:
-    assert [verdict.instance.id for verdict in silent(example().verdicts)] == [
+    assert [verdict.instance.id for verdict in example().verdicts if verdict.silent] == [
         "6ce2-silent",
         "6ce3-unreachable",
         "6ce4-no-address",

@@ -10,7 +10,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from fping_exporter import __version__, config
-from fping_exporter.cli.parser import TAKEN
+from fping_exporter.cli.parser import RESERVED
 from fping_exporter.errors import CloudError
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory, Outcome, Sweep, Target
@@ -64,6 +64,12 @@ def test_a_scrape_brings_the_instances_and_the_exporter() -> None:
     assert [sample.value for sample in families["fping_exporter_up"].samples] == [1]
     assert families["fping_exporter_packets_sent"].samples[0].value == 1
     assert families["fping_exporter_build_info"].samples[0].labels["version"] == __version__
+
+
+def test_a_telemetry_path_with_a_space() -> None:
+    client = client_of("a", path="/a b")
+    assert client.get("/a%20b").status_code == 200
+    assert 'href="/a%20b"' in client.get("/").text
 
 
 def test_openmetrics_on_request() -> None:
@@ -180,4 +186,4 @@ def test_the_front_page_has_the_numbers_of_the_last_sweep() -> None:
 def test_the_metrics_can_be_nowhere_that_means_something_else() -> None:
     rules = client_of().application.url_map.iter_rules()
     segments = {rule.rule.split("/")[1] for rule in rules} - {"", "metrics"}
-    assert {segment for segment in segments if not segment.startswith("<")} == TAKEN
+    assert {segment for segment in segments if not segment.startswith("<")} == RESERVED

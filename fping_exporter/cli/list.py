@@ -1,0 +1,65 @@
+"""The command ``list``: one listing, one sweep, and their result on standard output."""
+
+import sys
+from collections import Counter
+from typing import NoReturn
+
+from tqdm import tqdm
+
+from fping_exporter.cli import report
+from fping_exporter.cloud import Cloud
+from fping_exporter.config import Config
+from fping_exporter.model import Verdict
+from fping_exporter.probe import check_permission, make_prober
+from fping_exporter.snapshot import take_snapshot
+from fping_exporter.verdict.selection import select
+
+__all__ = ["EXIT_SILENT", "EXIT_UNASKED", "list_instances"]
+
+EXIT_SILENT = 1
+"""Exit code when an ACTIVE instance was asked and did not answer."""
+EXIT_UNASKED = 4
+"""Exit code when none is silent, but an ACTIVE instance was not asked, so that nothing is known of it."""
+
+
+def list_instances(settings: Config, *, as_json: bool, only_silent: bool) -> int:
+    """Ping the instances once and print them; return the exit code.
+
+    `only_silent` leaves out what answers and what is not ACTIVE.
+    """
+    check_permission()
+    with _progress_bar("listing", unit=" answers") as bar:
+        cloud = Cloud(settings, observe=lambda _service, _code: bar.update())
+        inventory = select(cloud.inventory(), settings.instances)
+    addresses = sum(len(instance.addresses) for instance in inventory.instances)
+    with _progress_bar("pinging", unit=" replies", total=addresses * settings.probe.count) as bar:
+        snapshot = take_snapshot(
+            inventory,
+            prober=make_prober(settings.probe, progress=bar.update),
+            probe=settings.probe,
+            instances=settings.instances,
+        )
+    silent = [verdict for verdict in snapshot.verdicts if verdict.silent]
+    unasked = [verdict for verdict in snapshot.verdicts if verdict.unasked]
+    shown = snapshot.verdicts
+    if only_silent:
+        shown = tuple(verdict for verdict in shown if verdict.silent or verdict.unasked)
+    print(report.as_json(snapshot, shown) if as_json else report.as_table(snapshot, shown))
+    if unasked:
+        print(_count_unasked(snapshot.verdicts, unasked), file=sys.stderr)
+    if silent:
+        return EXIT_SILENT
+    return EXIT_UNASKED if unasked else 0
+
+
+def _count_unasked(verdicts: tuple[Verdict, ...], unasked: list[Verdict]) -> str:
+    """Return the line on standard error: how many were not asked, and for which reasons."""
+    active = sum(verdict.instance.active for verdict in verdicts)
+    reasons = Counter(verdict.reason or "not sent" for verdict in unasked)
+    counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    return f"fping-exporter: {len(unasked)} of {active} ACTIVE instances were not asked, and may be silent: {counts}"
+
+
+def _progress_bar(title: str, *, unit: str, total: int | None = None) -> "tqdm[NoReturn]":
+    """Return a progress bar on standard error, if that is a terminal and the work takes a second or more."""
+    return tqdm(desc=title, unit=unit, total=total, leave=False, delay=1, disable=None)

@@ -1,0 +1,171 @@
+"""The command ``serve``: the exporter, from its start to the signal that ends it."""
+
+import argparse
+import contextlib
+import ctypes
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from fping_exporter import __version__
+from fping_exporter.cloud import Cloud
+from fping_exporter.cloud.session import Observe
+from fping_exporter.config import Config
+from fping_exporter.errors import FpingExporterError
+from fping_exporter.httpd.listen import ListenAddress, parse_listen_address
+from fping_exporter.httpd.middleware import WebConfigMiddleware
+from fping_exporter.httpd.server import HttpServer
+from fping_exporter.httpd.web_config import WebConfig
+from fping_exporter.metrics.telemetry import Telemetry
+from fping_exporter.os_fping import api as os_fping
+from fping_exporter.probe import check_permission
+from fping_exporter.service import Service, check_exposure
+from fping_exporter.systemd import notify, watchdog_interval
+from fping_exporter.web import create_app
+from fping_exporter.web.lifecycle import Controls
+
+__all__ = ["block_signals", "check", "run_server", "serve"]
+
+logger = logging.getLogger("fping_exporter")
+
+_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+_LAST_REQUESTS_SECONDS = 10.0
+"""How long requests may go on after SIGTERM; most scrapes end sooner."""
+
+
+def serve(args: argparse.Namespace, settings: Config, *, read: Callable[[], Config]) -> int:
+    """Serve the metrics of the configured cloud until SIGTERM or SIGINT; `read` is called at a reload."""
+    block_signals()
+    return run_server(
+        args,
+        settings,
+        read=read,
+        connect=lambda settings, observe: Cloud(settings, observe=observe),
+    )
+
+
+def check(args: argparse.Namespace, settings: Config) -> None:
+    """Raise ConfigError for everything that ``serve`` refuses before it asks the cloud or opens a port.
+
+    That includes the entry of clouds.yaml, or the OS_* variables: their credentials are not tried.
+    """
+    check_exposure(settings.os_fping, _listen_addresses(args))
+    Cloud(settings)
+    if args.web_config_file:
+        WebConfig(args.web_config_file)
+
+
+def _listen_addresses(args: argparse.Namespace) -> tuple[ListenAddress, ...]:
+    return tuple(parse_listen_address(text) for text in args.listen or [args.default_listen])
+
+
+def run_server(
+    args: argparse.Namespace,
+    settings: Config,
+    *,
+    read: Callable[[], Config],
+    connect: Callable[[Config, Observe], Cloud],
+    reload_on_hangup: bool = True,
+    greeting: str = "",
+) -> int:
+    """Serve until SIGTERM or SIGINT.
+
+    SIGHUP reloads the configuration with `read`, or ends the server if not `reload_on_hangup`. `greeting`
+    is printed when the server listens; it may contain ``{address}``.
+    """
+    _return_memory_to_os()
+    _reduce_gil_latency()
+    logger.info("starting", extra={"version": __version__, "sockets": check_permission()})
+    listen = _listen_addresses(args)
+    telemetry = Telemetry()
+    service = Service(
+        settings,
+        read=read,
+        check=lambda settings: check_exposure(settings.os_fping, listen),
+        connect=lambda settings: connect(settings, telemetry.observe_request),
+        telemetry=telemetry,
+    )
+    controls = Controls(reload=service.reload, quit=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    app = create_app(
+        service.monitor,
+        telemetry=telemetry,
+        telemetry_path=args.telemetry_path,
+        others=[os_fping.blueprint(lambda: service.desk, telemetry=telemetry)],
+        controls=controls if args.enable_lifecycle else None,
+    )
+    web = WebConfig(args.web_config_file) if args.web_config_file else None
+    server = HttpServer(
+        WebConfigMiddleware(app, settings=web.settings, is_public=_is_public) if web else app,
+        listen=listen,
+        tls=web.tls if web else None,
+    )
+    service.monitor.warm_up()
+    server.start()
+    for address in server.addresses:
+        logger.info("listening", extra={"address": str(address)})
+    if greeting:
+        print(greeting.format(address=server.addresses[0]), flush=True)
+    notify("READY=1")
+    while _wait_for_signal(server) is signal.SIGHUP and reload_on_hangup:
+        logger.info("reloading")
+        with contextlib.suppress(FpingExporterError):  # the log has it
+            service.reload()
+    logger.info("stopping")
+    notify("STOPPING=1")
+    server.stop(_LAST_REQUESTS_SECONDS)
+    return 0
+
+
+def block_signals() -> None:
+    """Block the signals that the main thread waits for, in all threads: they inherit the mask.
+
+    A handler could run between any two steps of the main thread. It would also be late by one wait if
+    the signal came just before the wait began.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+
+def _wait_for_signal(server: HttpServer) -> signal.Signals:
+    """Return the next signal; while the server is alive, send watchdog notifications to systemd meanwhile."""
+    interval = watchdog_interval()
+    while not (
+        received := signal.sigtimedwait(_SIGNALS, interval) if interval else signal.sigwaitinfo(_SIGNALS)
+    ):
+        if server.alive:
+            notify("WATCHDOG=1")
+    return signal.Signals(received.si_signo)
+
+
+def _is_public(path: str) -> bool:
+    """Return whether a path needs no password: health checks have none, and os-fping checks tokens itself."""
+    return path == "/-/healthy" or os_fping.is_os_fping(path)
+
+
+def _return_memory_to_os() -> None:
+    """Make glibc return freed blocks of 64 KiB and more to the operating system (M_MMAP_THRESHOLD).
+
+    By default glibc raises this threshold to the size of the largest block freed so far, here a page
+    of servers. It then keeps all smaller blocks: 25 MiB at 10,000 instances.
+    """
+    with contextlib.suppress(AttributeError):  # musl has no mallopt, and returns memory anyway
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 64 * 1024)
+
+
+def _reduce_gil_latency() -> None:
+    """Shorten the time that a scrape waits for the global interpreter lock (GIL).
+
+    A scrape takes the GIL some eight times. While another thread computes, for example decodes a list
+    of servers, each time costs one switch interval, which is 5 ms by default.
+
+    A full garbage collection holds the GIL for 40 ms. Freezing exempts the objects that the libraries
+    have created by now, which are never freed.
+    """
+    sys.setswitchinterval(0.0005)
+    gc.freeze()
+
+
+_M_MMAP_THRESHOLD = -3
+"""From glibc's malloc.h."""
