@@ -6,7 +6,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SLOW := netns or lab or e2e or browser or fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-netns test-e2e test-fuzz test-lab newcomer lab-up lab-down bench pictures apt check format lock
+.PHONY: help demo test test-netns test-e2e test-fuzz test-lab coverage newcomer lab-up lab-down bench pictures apt check \
+	format dist lock
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +29,13 @@ test-fuzz: $(VENV)/.dev ## Make up ten thousand requests
 
 test-lab: $(VENV)/.dev ## Run the tests against a real OpenStack on loopback (root, Debian 12; make apt first)
 	tests/lab/ci.sh
+
+coverage: $(VENV)/.dev ## Measure branch coverage over make test and make test-netns (root; make apt first)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q -m 'not ($(SLOW))'
+	$(BIN)/coverage run -m pytest -q -m 'netns and not lab'
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
 
 newcomer: ## Walk through the README on a bare Debian, and build the container (root; see the scripts)
 	tests/newcomer/bare.sh
@@ -66,6 +74,19 @@ check: $(VENV)/.dev ## Lint, check the types and the formatting
 format: $(VENV)/.dev ## Mend what ruff can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+dist: $(VENV)/.dev ## Build the sdist and the wheel into dist/, and check them
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(PIP) install --no-deps --target dist/installed dist/*.whl
+	cd dist && export PYTHONPATH=installed && \
+		../$(BIN)/python -m fping_exporter print config | cmp - ../deploy/fping-exporter.yml && \
+		../$(BIN)/python -m fping_exporter print rules | cmp - ../deploy/prometheus/fping-exporter.rules.yml && \
+		mkdir dashboards && ../$(BIN)/python -m fping_exporter print dashboards dashboards && \
+		diff -r dashboards ../grafana/dashboards
+	rm -r dist/installed dist/dashboards
 
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile $(UV_FLAGS) pyproject.toml -o requirements.lock
