@@ -57,7 +57,10 @@ def _count_unasked(verdicts: tuple[Verdict, ...], unasked: list[Verdict]) -> str
     active = sum(verdict.instance.active for verdict in verdicts)
     reasons = Counter(verdict.reason or "not sent" for verdict in unasked)
     counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-    return f"fping-exporter: {len(unasked)} of {active} ACTIVE instances were not asked, and may be silent: {counts}"
+    return (
+        f"fping-exporter: {len(unasked)} of {active} ACTIVE instances were not asked, "
+        f"and may be silent: {counts}"
+    )
 
 
 def _progress_bar(title: str, *, unit: str, total: int | None = None) -> "tqdm[NoReturn]":
