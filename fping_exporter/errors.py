@@ -7,8 +7,9 @@
     │   ├── ForbiddenError     the credentials lack a right; the message names it
     │   ├── NotFoundError      the resource does not exist, or these credentials may not see it
     │   └── ListingError       a list ended early: no part of it may be used
-    └── ProbeError             no packet at all could be sent or received; exit code 2
-        └── SocketPermissionError  this user may not open ICMP sockets
+    ├── ProbeError             no packet at all could be sent or received; exit code 2
+    │   └── SocketPermissionError  this user may not open ICMP sockets
+    └── ResourceError          this machine refused a thread
 
 Errors of libraries are translated to these in one place each: those of keystoneauth and
 openstacksdk in ``cloud.session``, ``OSError`` and icmplib's in ``probe``. The message is
@@ -26,6 +27,7 @@ __all__ = [
     "ListingError",
     "NotFoundError",
     "ProbeError",
+    "ResourceError",
     "SocketPermissionError",
 ]
 
@@ -69,3 +71,7 @@ class ProbeError(FpingExporterError):
 
 class SocketPermissionError(ProbeError):
     """This user may not open ICMP sockets, neither raw nor datagram."""
+
+
+class ResourceError(FpingExporterError):
+    """This machine refused a thread: a limit of processes is reached."""

@@ -1,22 +1,24 @@
 """The cache: it owns time, refreshes on demand, and never makes a caller wait too long."""
 
-import contextlib
 import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from fping_exporter import config
-from fping_exporter.errors import FpingExporterError
-from fping_exporter.metrics.telemetry import Part, Telemetry
+from fping_exporter.errors import FpingExporterError, ResourceError
+from fping_exporter.history import History
+from fping_exporter.lister import InventorySource, Lister
+from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory, Snapshot
 from fping_exporter.probe import Prober
+from fping_exporter.single_flight import SingleFlight
 from fping_exporter.snapshot import take_snapshot
 from fping_exporter.verdict.selection import select
 
-__all__ = ["Monitor", "Parts"]
+__all__ = ["Monitor", "Setup"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,47 +26,71 @@ _POLL_SECONDS = 0.25
 """Between two looks at whether a waiting caller is still there."""
 
 
-class Parts(NamedTuple):
-    """What a configuration decides."""
+class Setup(NamedTuple):
+    """What a monitor works with, as a configuration decides."""
 
     settings: config.Config
-    list_instances: Callable[[], Inventory]
+    source: InventorySource
     prober: Prober
+
+    def select(self, inventory: Inventory) -> Inventory:
+        """Return the inventory with only the instances that the configuration selects."""
+        return select(inventory, self.settings.instances)
 
 
 class Monitor:
-    """Holds the last inventory and the last snapshot, and decides when each is refreshed.
+    """Holds the newest list and the newest snapshot, and decides when each is refreshed.
 
-    Nothing happens without a caller: a snapshot that has grown too old is refreshed
-    when somebody asks for it. One refresh runs at a time, and callers join it. A refresh
-    that fails leaves what was there in use until `cache.max_stale`.
+    Nothing happens without a caller: a snapshot that has grown too old is refreshed when somebody asks
+    for it. One refresh runs at a time, and callers join it. A refresh that fails leaves what was there
+    in use until `cache.max_stale`.
+
+    A monitor belongs to one configuration. The next configuration has a monitor of its own
+    (:meth:`hand_over`), so that work of the earlier one neither delays it nor speaks for it.
     """
 
-    def __init__(self, parts: Parts, *, telemetry: Telemetry) -> None:
-        """Take the parts; start nothing."""
-        self._parts = parts
+    def __init__(self, setup: Setup, *, telemetry: Telemetry, kept: "_Kept | None" = None) -> None:
+        """Prepare, with what is `kept` of the configuration before; nothing is asked yet."""
+        self.settings = setup.settings
+        """The configuration that it belongs to."""
+        self._setup = setup
         self._telemetry = telemetry
-        self._inventory: _Listed | None = None
-        self._taking_over = threading.Lock()
-        self._shot: _Shot | None = None
-        self._listing = _SingleFlight("inventory", self._refresh_inventory)
-        self._sweeping = _SingleFlight("sweep", self._refresh_snapshot)
+        lister = Lister(setup.source, select=setup.select, telemetry=telemetry)
+        self._lister, self._history, self._sweep = kept or _Kept(lister, History(), None)
+        self._retired = False
+        self._flight = SingleFlight("sweep", self._refresh)
 
-    @property
-    def settings(self) -> config.Config:
-        """The configuration in use."""
-        return self._parts.settings
+    def hand_over(self, setup: Setup, *, same_cloud: bool) -> "Monitor":
+        """Return the monitor of the next configuration; this one reports nothing from now on.
+
+        Where both list the same instances, the next one begins with this one's list, selected anew,
+        with the refresh of it that is under way, with its snapshot and with its history: a cloud
+        that is away at a reload does not end the pinging. Of another cloud nothing is taken over.
+        """
+        self._retired = True
+        if same_cloud:
+            self._lister.reconfigure(setup.source, select=setup.select)
+            kept = _Kept(self._lister, self._history, self._sweep)
+            return Monitor(setup, telemetry=self._telemetry, kept=kept)
+        self._lister.retire()
+        self._telemetry.forget_refreshes()
+        return Monitor(setup, telemetry=self._telemetry)
 
     @property
     def latest(self) -> Snapshot | None:
         """The newest complete snapshot, however old; asking for it refreshes nothing."""
-        return self._shot.snapshot if self._shot else None
+        return self._sweep.snapshot if self._sweep else None
 
     @property
     def fresh(self) -> Snapshot | None:
         """The newest snapshot if it is younger than `cache.sweep`; asking for it refreshes nothing."""
-        shot = self._shot
-        return shot.snapshot if shot and _age(shot.begun) < self._parts.settings.cache.sweep else None
+        newest = self._sweep
+        return newest.snapshot if newest and newest.age < self.settings.cache.sweep else None
+
+    @property
+    def age(self) -> float:
+        """Seconds since the newest snapshot's sweep, or its list if that is older, was begun; else inf."""
+        return self._sweep.stale if self._sweep else math.inf
 
     def snapshot(
         self, *, timeout: float | None, stop_waiting: Callable[[], bool] = lambda: False
@@ -73,102 +99,97 @@ class Monitor:
 
         Waits for the refresh `timeout` seconds at most (None: until it ends), or until `stop_waiting`
         holds, which is asked a few times a second; the refresh goes on when the caller has left.
-        None where there is no snapshot, or its sweep or its inventory is older than `cache.max_stale`.
+        None where there is no snapshot, or its sweep or its list is older than `cache.max_stale`.
         """
-        cache = self._parts.settings.cache
-        if self._shot is None or _age(self._shot.begun) >= cache.sweep:
-            _wait(self._sweeping.start(), timeout, stop_waiting)
-        newest = self._shot
-        if newest is None or max(_age(newest.begun), _age(newest.listed)) >= cache.max_stale:
-            return None
-        return newest.snapshot
+        if self.fresh is None:
+            _wait(self.refresh(), timeout, stop_waiting)
+        newest = self._sweep
+        return newest.snapshot if newest and newest.stale < self.settings.cache.max_stale else None
 
-    def warm_up(self) -> None:
-        """Begin the first refresh, so that the first scrape finds it done or under way."""
-        self._sweeping.start()
-
-    def reconfigure(self, parts: Parts) -> None:
-        """Use these parts from the next refresh on; the last snapshot stays in use until then.
-
-        So does the last inventory, selected anew, if it is of what the new configuration lists as
-        well: a cloud that is away just now does not end the pinging.
-        """
-        with self._taking_over:
-            before, self._parts = self._parts, parts
-            known = self._inventory
-            if known and parts.settings.scope == before.settings.scope:
-                selected = select(known.all, parts.settings.instances)
-                self._inventory = known._replace(inventory=selected, due=True)
-            else:
-                self._inventory = None
-
-    def _refresh_snapshot(self) -> None:
-        parts = self._parts
-        cache = parts.settings.cache
-        if self._shot and _age(self._shot.begun) < cache.sweep:
-            return  # the refresh before this one ended while its caller was on the way
-        known = self._inventory
-        if known is None or known.due or _age(known.begun) >= cache.inventory:
-            listing = self._listing.start()
-            if known is None or _age(known.begun) >= cache.max_stale:
-                listing.wait()
-                known = self._inventory
-        if known is None or _age(known.begun) >= cache.max_stale:
-            return
-        begun = time.monotonic()
-        with self._reporting(self._telemetry.sweep, "sweep"):
-            snapshot = take_snapshot(
-                known.inventory,
-                prober=parts.prober,
-                probe=parts.settings.probe,
-                instances=parts.settings.instances,
-                previous=self.latest,
-            )
-            with self._taking_over:
-                if parts.settings.scope == self._parts.settings.scope:  # else it is of another cloud
-                    self._shot = _Shot(snapshot, begun=begun, listed=known.begun)
-            self._telemetry.observe_sweep(snapshot.sweep)
-
-    def _refresh_inventory(self) -> None:
-        parts = self._parts
-        begun = time.monotonic()
-        with self._reporting(self._telemetry.inventory, "listing the instances"):
-            everything = parts.list_instances()
-            inventory = select(everything, parts.settings.instances)
-            with self._taking_over:
-                if parts is self._parts:  # else another configuration has come, which may exclude some
-                    self._inventory = _Listed(everything, inventory, begun)
-            self._telemetry.observe_inventory(inventory)
-
-    @contextlib.contextmanager
-    def _reporting(self, part: Part, what: str) -> Iterator[None]:
-        """Let a failure show in the log and in the metrics, and nowhere else."""
+    def refresh(self) -> threading.Event:
+        """Begin a refresh, or join the one under way; the event is set when it has ended."""
         try:
-            yield
+            return self._flight.start()
+        except ResourceError as error:
+            self._fail(str(error))
+            logger.error("sweep failed: %s", error)  # noqa: TRY400, the line says it all
+            ended = threading.Event()
+            ended.set()
+            return ended
+
+    def _refresh(self) -> None:
+        cache = self.settings.cache
+        if self.fresh:
+            return  # the refresh before this one ended while its caller was on the way
+        listing = self._lister.newest
+        if listing is None or listing.outdated or listing.age >= cache.inventory:
+            listed = self._lister.refresh()
+            if listing is None or listing.age >= cache.max_stale:
+                listed.wait()
+                listing = self._lister.newest
+        if listing is None or listing.age >= cache.max_stale or self._retired:
+            return
+        began = time.monotonic()
+        try:
+            snapshot = take_snapshot(
+                listing.selected,
+                prober=self._setup.prober,
+                probe=self.settings.probe,
+                instances=self.settings.instances,
+                last_replies=self._history.last_replies,
+            )
         except FpingExporterError as error:
-            part.failed(str(error))
-            logger.error("%s failed: %s", what, error)  # noqa: TRY400, the line says it all
+            self._fail(str(error))
+            logger.error("sweep failed: %s", error)  # noqa: TRY400, the line says it all
         except Exception:
-            part.failed("a bug, of which the log has more")
-            logger.exception("%s failed, which is a bug", what)
+            self._fail("a bug, see the log")
+            logger.exception("sweep failed, which is a bug")
+        else:
+            self._history = self._history.after(snapshot)
+            self._sweep = _Swept(snapshot, began=began, list_began=listing.began)
+            self._report(snapshot)
+
+    def _report(self, snapshot: Snapshot) -> None:
+        self._telemetry.count_packets(snapshot.sweep)
+        if self._retired:
+            return
+        self._telemetry.observe_sweep(snapshot.sweep)
+        outcomes = snapshot.sweep.outcomes.values()
+        unsent = sum(1 for outcome in outcomes if not outcome.sent)
+        if 2 * unsent > len(outcomes):
+            error = f"nothing could be sent to {unsent} of {len(outcomes)} targets"
+            self._fail(error)
+            logger.error("sweep failed: %s", error)
+
+    def _fail(self, error: str) -> None:
+        if not self._retired:
+            self._telemetry.sweep.failed(error)
 
 
-class _Listed(NamedTuple):
-    """An inventory, whole and as selected, and when its listing began, on the monotonic clock."""
+class _Kept(NamedTuple):
+    """What one monitor leaves to the next of the same cloud."""
 
-    all: Inventory
-    inventory: Inventory
-    begun: float
-    due: bool = False
-    """Whether it is of an earlier configuration, and to be listed again however young."""
+    lister: Lister
+    history: History
+    sweep: "_Swept | None"
 
 
-class _Shot(NamedTuple):
-    """A snapshot, and when its sweep and its listing began, on the monotonic clock."""
+class _Swept(NamedTuple):
+    """A snapshot, and when its sweep and its list were begun, by the monotonic clock, in seconds."""
 
     snapshot: Snapshot
-    begun: float
-    listed: float
+    began: float
+    list_began: float
+
+    @property
+    def age(self) -> float:
+        """Seconds since the sweep was begun."""
+        return time.monotonic() - self.began
+
+    @property
+    def stale(self) -> float:
+        """Seconds since the older of the two was begun."""
+        return time.monotonic() - min(self.began, self.list_began)
 
 
 def _wait(event: threading.Event, timeout: float | None, stop_waiting: Callable[[], bool]) -> None:
@@ -176,33 +197,3 @@ def _wait(event: threading.Event, timeout: float | None, stop_waiting: Callable[
     while not event.wait(min(_POLL_SECONDS, max(deadline - time.monotonic(), 0))):
         if time.monotonic() >= deadline or stop_waiting():
             return
-
-
-def _age(begun: float) -> float:
-    return time.monotonic() - begun
-
-
-class _SingleFlight:
-    """Runs one piece of work in a thread, at most once at a time."""
-
-    def __init__(self, name: str, work: Callable[[], None]) -> None:
-        self._name = name
-        self._work = work
-        self._lock = threading.Lock()
-        self._landed = threading.Event()
-        self._landed.set()
-
-    def start(self) -> threading.Event:
-        """Start the work where it is not under way; the event is set when it has ended."""
-        with self._lock:
-            if self._landed.is_set():
-                self._landed = threading.Event()
-                # A daemon: a cloud that hangs must not keep the process from ending.
-                threading.Thread(target=self._run, args=(self._landed,), name=self._name, daemon=True).start()
-            return self._landed
-
-    def _run(self, landed: threading.Event) -> None:
-        try:
-            self._work()
-        finally:
-            landed.set()

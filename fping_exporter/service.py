@@ -4,26 +4,35 @@ import ipaddress
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from fping_exporter.cloud import Cloud
 from fping_exporter.config import Config, OsFping
 from fping_exporter.errors import ConfigError, FpingExporterError
 from fping_exporter.httpd.listen import ListenAddress, UnixAddress
 from fping_exporter.metrics.telemetry import Telemetry
-from fping_exporter.monitor import Monitor, Parts
+from fping_exporter.monitor import Monitor, Setup
 from fping_exporter.os_fping.api import OsFpingApi
 from fping_exporter.os_fping.callers import AnonymousAccess
 from fping_exporter.os_fping.keystone import KeystoneCallers
 from fping_exporter.os_fping.on_demand import OnDemand, aim_as
-from fping_exporter.probe import make_prober
+from fping_exporter.probe import Pacer, make_prober
 
 __all__ = ["Service", "check_exposure"]
 
 logger = logging.getLogger(__name__)
 
 
+class Runtime(NamedTuple):
+    """What one configuration has made."""
+
+    monitor: Monitor
+    api: OsFpingApi
+    cloud: Cloud
+
+
 class Service:
-    """The monitor and the os-fping desk, under one configuration at a time.
+    """The monitor and the os-fping API, of one configuration at a time.
 
     `check` raises ConfigError where the command line does not go with a configuration,
     and `connect` where it names no cloud.
@@ -42,23 +51,36 @@ class Service:
         self._read, self._check, self._connect = read, check, connect
         self._telemetry = telemetry
         self._reloading = threading.Lock()
-        parts, self._cloud = self._build(settings)
-        self.monitor = Monitor(parts, telemetry=telemetry)
-        self.desk = self._open(parts, self._cloud, before=None)
-        """Another one after each reload."""
+        self._pacer = Pacer(rate=settings.probe.rate)
+        setup, cloud = self._set_up(settings)
+        self.runtime = self._make_runtime(Monitor(setup, telemetry=telemetry), setup, cloud)
+        """Another one after each reload, swapped as a whole."""
         telemetry.observe_reload(success=True)
 
-    def reload(self) -> None:
-        """Read the configuration again, and let it take over if nothing is wrong with it.
+    @property
+    def monitor(self) -> Monitor:
+        """The monitor of the configuration in use."""
+        return self.runtime.monitor
 
-        The last snapshot stays in use until the next sweep. A configuration that is wrong is
-        refused whole: it is logged, the old one goes on, and the error is raised.
+    @property
+    def api(self) -> OsFpingApi:
+        """The os-fping API of the configuration in use."""
+        return self.runtime.api
+
+    def reload(self) -> None:
+        """Read the configuration again, and use it from now on unless something is wrong with it.
+
+        Where it lists the same instances, what is known of them stays in use until the next sweep.
+        A wrong configuration is refused whole: the error is logged and raised, and the old one goes on.
         """
         with self._reloading:
+            before = self.runtime
             try:
-                parts, cloud = self._build(self._read())
-                if parts.settings.scope == self.monitor.settings.scope:
-                    cloud.take_over(self._cloud)
+                settings = self._read()
+                setup, cloud = self._set_up(settings)
+                same_cloud = settings.scope == before.monitor.settings.scope
+                if same_cloud:
+                    cloud.take_over(before.cloud)
             except FpingExporterError as error:
                 self._telemetry.observe_reload(success=False)
                 logger.error("the configuration stays as it was: %s", error)  # noqa: TRY400, the line says it all
@@ -66,33 +88,36 @@ class Service:
             except Exception as error:
                 self._telemetry.observe_reload(success=False)
                 logger.exception("the configuration stays as it was, because of a bug")
-                raise ConfigError("a bug, of which the log has more") from error
-            self._cloud = cloud
-            self.monitor.reconfigure(parts)
-            self.desk = self._open(parts, cloud, before=self.desk)
+                raise ConfigError("a bug, see the log") from error
+            self._pacer.rate = settings.probe.rate
+            monitor = before.monitor.hand_over(setup, same_cloud=same_cloud)
+            self.runtime = self._make_runtime(monitor, setup, cloud, before=before.api)
             self._telemetry.observe_reload(success=True)
             logger.info("the configuration was read again")
 
-    def _build(self, settings: Config) -> tuple[Parts, Cloud]:
+    def _set_up(self, settings: Config) -> tuple[Setup, Cloud]:
         self._check(settings)
         cloud = self._connect(settings)
-        return Parts(settings, cloud.inventory, make_prober(settings.probe)), cloud
+        return Setup(settings, cloud, make_prober(settings.probe, pacer=self._pacer)), cloud
 
-    def _open(self, parts: Parts, cloud: Cloud, *, before: OsFpingApi | None) -> OsFpingApi:
-        settings, monitor = parts.settings, self.monitor
-        return OsFpingApi(
+    def _make_runtime(
+        self, monitor: Monitor, setup: Setup, cloud: Cloud, *, before: OsFpingApi | None = None
+    ) -> Runtime:
+        settings = setup.settings
+        api = OsFpingApi(
             settings.os_fping,
             callers=AnonymousAccess(monitor)
             if settings.os_fping.auth == "none"
             else KeystoneCallers(cloud.session),
             on_demand=OnDemand(
-                prober=parts.prober,
+                prober=setup.prober,
                 fresh=lambda: monitor.fresh,
                 max_age=settings.cache.sweep,
                 aim=aim_as(settings, lambda: monitor.latest),
             ),
             before=before,
         )
+        return Runtime(monitor, api, cloud)
 
 
 def check_exposure(settings: OsFping, addresses: Iterable[ListenAddress]) -> None:

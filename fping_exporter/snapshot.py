@@ -1,6 +1,7 @@
 """One sweep of an inventory: what is done, between what is planned and what is judged."""
 
 import logging
+from collections.abc import Mapping
 
 import msgspec
 
@@ -24,11 +25,11 @@ def take_snapshot(
     prober: Prober,
     probe: config.Probe,
     instances: config.Instances = config.Instances(),  # noqa: B008, it is frozen
-    previous: Snapshot | None = None,
+    last_replies: Mapping[str, float] = {},
 ) -> Snapshot:
     """Ask all instances of the inventory once; raises ProbeError where nothing can be asked.
 
-    From the `previous` snapshot come the times at which instances last answered.
+    `last_replies` are the Unix times at which instances last answered before, by id.
     """
     targets = plan(
         inventory.instances,
@@ -47,7 +48,9 @@ def take_snapshot(
             limit(),
         )
         sweep = msgspec.structs.replace(sweep, overflows=overflows)
-    snapshot = judge(inventory, targets=targets, sweep=sweep, previous=previous, sources=source_addresses)
+    snapshot = judge(
+        inventory, targets=targets, sweep=sweep, last_replies=last_replies, sources=source_addresses
+    )
     return msgspec.structs.replace(
         snapshot,
         alone=instances.host is not None or probe.kinds == {"local"},

@@ -1,6 +1,6 @@
 """Short ways to make the values that tests are about."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from fping_exporter.model import (
@@ -75,3 +75,10 @@ def sweep(outcomes: Mapping[str, Outcome] | Mapping[Target, Outcome]) -> Sweep:
         started_at=NOW + 1,
         duration=1.5,
     )
+
+
+class Source:
+    """An inventory source that is a function."""
+
+    def __init__(self, inventory: Callable[[], Inventory]) -> None:
+        self.inventory = inventory

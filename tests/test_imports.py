@@ -14,10 +14,11 @@ LAYERS = (
     {"service", "demo"},
     {"web", "os_fping", "httpd"},
     {"monitor"},
-    {"snapshot"},
+    {"lister", "snapshot"},
     {"verdict", "cloud", "metrics"},
     {"probe"},
     {"config"},
+    {"history", "single_flight"},
     {"model"},
     {"errors", "hosts", "log", "systemd", "text"},
 )

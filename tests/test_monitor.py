@@ -1,5 +1,6 @@
 """The cache: when it refreshes, who waits for whom, and what a fault costs."""
 
+import contextlib
 import logging
 import threading
 import time
@@ -12,8 +13,8 @@ from fping_exporter.config.duration import Duration
 from fping_exporter.errors import CloudError, ProbeError
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory, Outcome, Snapshot, Sweep, Target, Verdict
-from fping_exporter.monitor import Monitor, Parts
-from tests.build import ALIVE, instance, inventory
+from fping_exporter.monitor import Monitor, Setup
+from tests.build import ALIVE, NO_ROOM, SILENT, instance, inventory
 
 SOON = 5.0
 """Seconds by which what should happen at once has happened."""
@@ -31,7 +32,7 @@ class Cloud:
         self.error: Exception | None = None
         self.guests = [instance("a", "10.0.0.1")]
 
-    def __call__(self) -> Inventory:
+    def inventory(self) -> Inventory:
         self.calls += 1
         assert self.open.wait(SOON)
         if self.error:
@@ -47,13 +48,14 @@ class Pinger:
         self.open = threading.Event()
         self.open.set()
         self.error: Exception | None = None
+        self.outcomes: dict[str, Outcome] = {}
 
     def probe(self, targets: Collection[Target]) -> Sweep:
         self.calls.append(set(targets))
         assert self.open.wait(SOON)
         if self.error:
             raise self.error
-        outcomes: dict[Target, Outcome] = dict.fromkeys(targets, ALIVE)
+        outcomes = {target: self.outcomes.get(target.ip, ALIVE) for target in targets}
         return Sweep(
             outcomes=outcomes, sent=len(outcomes), received=len(outcomes), started_at=time.time(), duration=0
         )
@@ -90,7 +92,7 @@ def monitor(cloud: Cloud, pinger: Pinger, telemetry: Telemetry) -> Callable[...,
         settings = config.Config(
             cache=config.Cache(inventory=inventory, sweep=sweep, max_stale=Duration(max_stale + 1))
         )
-        return Monitor(Parts(settings, cloud, pinger), telemetry=telemetry)
+        return Monitor(Setup(settings, cloud, pinger), telemetry=telemetry)
 
     return make
 
@@ -208,7 +210,7 @@ def test_a_cloud_that_is_away_leaves_the_last_inventory_in_use(
 
 def test_what_is_too_old_is_not_served(cloud: Cloud, pinger: Pinger, telemetry: Telemetry) -> None:
     cache = config.Cache(inventory=NOW, sweep=NOW, max_stale=Duration(0.05))
-    one = Monitor(Parts(config.Config(cache=cache), cloud, pinger), telemetry=telemetry)
+    one = Monitor(Setup(config.Config(cache=cache), cloud, pinger), telemetry=telemetry)
     assert one.snapshot(timeout=SOON)
     cloud.error = CloudError("Nova does not answer")
     time.sleep(0.06)
@@ -250,17 +252,17 @@ def test_no_cloud_at_first(monitor: Callable[..., Monitor], cloud: Cloud, pinger
 def test_only_selected_instances_are_asked(cloud: Cloud, pinger: Pinger, telemetry: Telemetry) -> None:
     cloud.guests.append(instance("b", "10.0.0.2"))
     settings = config.Config(instances=config.Instances(exclude=(config.Rule(id="a"),)))
-    one = Monitor(Parts(settings, cloud, pinger), telemetry=telemetry)
+    one = Monitor(Setup(settings, cloud, pinger), telemetry=telemetry)
     snapshot = one.snapshot(timeout=SOON)
     assert snapshot is not None
     assert [verdict.instance.id for verdict in snapshot.verdicts] == ["b"]
     assert pinger.calls == [{Target("local", "10.0.0.2")}]
 
 
-def test_warming_up_does_not_wait(monitor: Callable[..., Monitor], pinger: Pinger) -> None:
+def test_a_refresh_does_not_wait(monitor: Callable[..., Monitor], pinger: Pinger) -> None:
     one = monitor()
     pinger.open.clear()
-    one.warm_up()
+    one.refresh()
     assert one.latest is None
     pinger.open.set()
     eventually(lambda: one.latest is not None)
@@ -274,32 +276,94 @@ def test_a_sweep_is_counted(monitor: Callable[..., Monitor], telemetry: Telemetr
     assert sample(telemetry, "part_success", part="hypervisors") == 0
 
 
-def test_a_new_configuration_keeps_the_last_snapshot_until_it_has_its_own(
+LONG = config.Cache(inventory=FOREVER, sweep=NOW, max_stale=Duration(FOREVER + 1))
+
+
+def sweeping(cloud: Cloud, pinger: Pinger, telemetry: Telemetry, **settings: object) -> Monitor:
+    configured = config.Config(cache=LONG, **settings)  # type: ignore[arg-type]
+    return Monitor(Setup(configured, cloud, pinger), telemetry=telemetry)
+
+
+def follow(
+    one: Monitor, cloud: Cloud, pinger: Pinger, *, same_cloud: bool = True, **settings: object
+) -> Monitor:
+    configured = config.Config(cache=LONG, **settings)  # type: ignore[arg-type]
+    return one.hand_over(Setup(configured, cloud, pinger), same_cloud=same_cloud)
+
+
+def test_a_reload_keeps_the_last_snapshot_until_the_next_sweep(
     cloud: Cloud, pinger: Pinger, telemetry: Telemetry
 ) -> None:
-    cache = config.Cache(inventory=FOREVER, sweep=NOW, max_stale=Duration(FOREVER + 1))
-    one = Monitor(Parts(config.Config(cache=cache), cloud, pinger), telemetry=telemetry)
+    one = sweeping(cloud, pinger, telemetry)
     first = one.snapshot(timeout=SOON)
-    cloud.guests.append(instance("b", "10.0.0.2"))
-    cloud.open.clear()
-    one.reconfigure(Parts(config.Config(cache=cache, projects=("other",)), cloud, pinger))
-    assert one.snapshot(timeout=0.01) is first
-    cloud.open.set()
-    eventually(lambda: one.snapshot(timeout=SOON) is not first)
-    assert pinger.calls[-1] == {Target("local", "10.0.0.1"), Target("local", "10.0.0.2")}
+    pinger.open.clear()
+    two = follow(one, cloud, pinger)
+    assert two.snapshot(timeout=0.01) is first
+    pinger.open.set()
+    eventually(lambda: two.snapshot(timeout=SOON) is not first)
 
 
-def test_a_new_configuration_of_the_same_cloud_needs_no_new_list_to_ping_on(
+def test_a_reload_to_another_cloud_keeps_nothing(cloud: Cloud, pinger: Pinger, telemetry: Telemetry) -> None:
+    one = sweeping(cloud, pinger, telemetry)
+    assert one.snapshot(timeout=SOON)
+    other = Cloud()
+    other.guests = [instance("b", "10.0.0.2")]
+    other.open.clear()
+    two = follow(one, other, pinger, same_cloud=False)
+    assert two.snapshot(timeout=0.01) is None
+    assert sample(telemetry, "inventory_success") == sample(telemetry, "sweep_success") == 0
+    assert sample(telemetry, "inventory_instances") == 0
+    other.open.set()
+    eventually(lambda: [v.instance.id for v in verdicts(two.snapshot(timeout=SOON))] == ["b"])
+
+
+def test_a_sweep_of_the_cloud_before_is_not_served_as_the_next_ones(
     cloud: Cloud, pinger: Pinger, telemetry: Telemetry
 ) -> None:
-    cache = config.Cache(inventory=FOREVER, sweep=NOW, max_stale=Duration(FOREVER + 1))
+    one = sweeping(cloud, pinger, telemetry)
+    pinger.open.clear()
+    assert one.snapshot(timeout=0.01) is None
+    eventually(lambda: len(pinger.calls) == 1)
+    other, second = Cloud(), Pinger()
+    other.guests = [instance("b", "10.0.0.2")]
+    two = follow(one, other, second, same_cloud=False)
+    pinger.open.set()
+    eventually(lambda: one.latest is not None)
+    assert two.latest is None
+    assert sample(telemetry, "sweep_success") == 0
+    assert [v.instance.id for v in verdicts(two.snapshot(timeout=SOON))] == ["b"]
+    assert other.calls == 1
+
+
+def test_a_cloud_that_hangs_holds_up_no_other(
+    cloud: Cloud, pinger: Pinger, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    cloud.open.clear()
+    cloud.error = CloudError("Nova does not answer")
+    one = sweeping(cloud, pinger, telemetry)
+    assert one.snapshot(timeout=0.01) is None
+    eventually(lambda: cloud.calls == 1)
+    other = Cloud()
+    two = follow(one, other, pinger, same_cloud=False)
+    assert two.snapshot(timeout=SOON)
+    cloud.open.set()
+    eventually(lambda: one.refresh().is_set())
+    assert sample(telemetry, "inventory_success") == 1
+    assert telemetry.inventory.error is None
+    assert caplog.messages == []
+
+
+def test_a_reload_of_the_same_cloud_needs_no_new_list_to_ping_on(
+    cloud: Cloud, pinger: Pinger, telemetry: Telemetry
+) -> None:
     cloud.guests.append(instance("b", "10.0.0.2"))
-    one = Monitor(Parts(config.Config(cache=cache), cloud, pinger), telemetry=telemetry)
+    one = sweeping(cloud, pinger, telemetry)
     one.snapshot(timeout=SOON)
     cloud.error = CloudError("away")
 
     def reconfigure(instances: config.Instances) -> set[Target]:
-        one.reconfigure(Parts(config.Config(cache=cache, instances=instances), cloud, pinger))
+        nonlocal one
+        one = follow(one, cloud, pinger, instances=instances)
         assert one.snapshot(timeout=SOON)
         return pinger.calls[-1]
 
@@ -313,15 +377,84 @@ def test_a_new_configuration_of_the_same_cloud_needs_no_new_list_to_ping_on(
     eventually(lambda: bool(one.snapshot(timeout=SOON)) and pinger.calls[-1] == {a})
 
 
-def test_a_listing_of_the_old_configuration_is_not_used_for_the_new(
+def test_a_list_that_lands_after_a_reload_is_selected_anew(
     cloud: Cloud, pinger: Pinger, telemetry: Telemetry
 ) -> None:
-    one = Monitor(Parts(config.Config(), cloud, pinger), telemetry=telemetry)
+    cloud.guests.append(instance("b", "10.0.0.2"))
+    one = sweeping(cloud, pinger, telemetry)
     cloud.open.clear()
     assert one.snapshot(timeout=0.01) is None
     eventually(lambda: cloud.calls == 1)
-    instances = config.Instances(exclude=(config.Rule(id="a"),))
-    one.reconfigure(Parts(config.Config(instances=instances), cloud, pinger))
+    two = follow(one, cloud, pinger, instances=config.Instances(exclude=(config.Rule(id="a"),)))
+    waiting = two.refresh()
     cloud.open.set()
-    eventually(lambda: one.snapshot(timeout=SOON) is not None)
-    assert pinger.calls == [set()]
+    assert waiting.wait(SOON)
+    assert [v.instance.id for v in verdicts(two.latest)] == ["b"]
+    assert sample(telemetry, "inventory_instances") == 1
+
+
+def test_reloads_that_come_faster_than_lists_do_not_starve_them(
+    cloud: Cloud, pinger: Pinger, telemetry: Telemetry
+) -> None:
+    one = sweeping(cloud, pinger, telemetry)
+    cloud.open.clear()
+    for _ in range(20):
+        assert one.snapshot(timeout=0.001) is None
+        one = follow(one, cloud, pinger)
+    assert cloud.calls == 1
+    cloud.open.set()
+    assert one.snapshot(timeout=SOON)
+
+
+def test_a_thread_that_cannot_be_started_is_tried_again(
+    monitor: Callable[..., Monitor], telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = monitor()
+    with no_more_threads():
+        assert one.snapshot(timeout=SOON) is None
+        assert one.snapshot(timeout=SOON) is None
+    assert sample(telemetry, "sweep_success") == 0
+    assert all("no thread could be started" in message for message in caplog.messages)
+    assert one.snapshot(timeout=SOON)
+    assert sample(telemetry, "sweep_success") == 1
+
+
+@contextlib.contextmanager
+def no_more_threads() -> Iterator[None]:
+    """Have the system refuse new threads, as at the limit of processes: no stack is as large as this."""
+    before = threading.stack_size(1 << 46)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
+
+
+def test_a_sweep_that_could_not_send_is_no_success(
+    monitor: Callable[..., Monitor], cloud: Cloud, pinger: Pinger, telemetry: Telemetry
+) -> None:
+    cloud.guests = [instance(str(number), f"10.0.0.{number}") for number in range(1, 4)]
+    one = monitor(sweep=NOW)
+    pinger.outcomes = {"10.0.0.1": NO_ROOM}
+    assert one.snapshot(timeout=SOON)
+    assert sample(telemetry, "sweep_success") == 1
+    pinger.outcomes |= {"10.0.0.2": NO_ROOM}
+    assert one.snapshot(timeout=SOON)
+    assert sample(telemetry, "sweep_success") == 0
+    assert telemetry.sweep.error == "nothing could be sent to 2 of 3 targets"
+
+
+def test_one_list_without_an_instance_does_not_forget_when_it_answered(
+    cloud: Cloud, pinger: Pinger, telemetry: Telemetry
+) -> None:
+    a, b = cloud.guests[0], instance("b", "10.0.0.2")
+    cache = config.Cache(inventory=NOW, sweep=NOW, max_stale=FOREVER)
+    one = Monitor(Setup(config.Config(cache=cache), cloud, pinger), telemetry=telemetry)
+    assert one.snapshot(timeout=SOON)
+    cloud.guests = [b]
+    eventually(lambda: [v.instance.id for v in verdicts(one.snapshot(timeout=SOON))] == ["b"])
+    pinger.outcomes = {"10.0.0.1": SILENT}
+    cloud.guests = [a, b]
+    eventually(lambda: len(verdicts(one.snapshot(timeout=SOON))) == 2)
+    [back] = [v for v in verdicts(one.latest) if v.instance.id == "a"]
+    assert back.alive is False
+    assert back.last_reply_at

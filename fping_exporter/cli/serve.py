@@ -90,10 +90,10 @@ def run_server(
     )
     controls = Controls(reload=service.reload, quit=lambda: os.kill(os.getpid(), signal.SIGTERM))
     app = create_app(
-        service.monitor,
+        lambda: service.monitor,
         telemetry=telemetry,
         telemetry_path=args.telemetry_path,
-        others=[os_fping.blueprint(lambda: service.desk, telemetry=telemetry)],
+        others=[os_fping.blueprint(lambda: service.api, telemetry=telemetry)],
         controls=controls if args.enable_lifecycle else None,
     )
     web = WebConfig(args.web_config_file) if args.web_config_file else None
@@ -102,7 +102,7 @@ def run_server(
         listen=listen,
         tls=web.tls if web else None,
     )
-    service.monitor.warm_up()
+    service.monitor.refresh()  # so that the first scrape finds it done or under way
     server.start()
     for address in server.addresses:
         logger.info("listening", extra={"address": str(address)})

@@ -3,7 +3,7 @@
 import platform
 import time
 from collections import Counter as Counts
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Metric, ProcessCollector
@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from fping_exporter import __version__
 from fping_exporter.model import Inventory, Rejection, Sweep
 
-__all__ = ["Part", "Telemetry"]
+__all__ = ["RefreshStatus", "Telemetry"]
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -25,11 +25,7 @@ class Telemetry(Collector):
         """Register everything."""
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self.up = False
-        self.inventory = Part("inventory", "list of instances", "instances")
-        self.sweep = Part("sweep", "sweep", "targets")
-        self._parts: Mapping[str, bool] = {}
-        self._vantages: tuple[Counts[str], Counts[str], Counts[str]] = (Counts(), Counts(), Counts())
+        self.forget_refreshes()
         self._read_at: float | None = None
         self._read = True
 
@@ -57,6 +53,24 @@ class Telemetry(Collector):
         )
         registry.register(self)
 
+    def forget_refreshes(self) -> None:
+        """Begin anew with what is reported of lists and sweeps: another cloud is listed from now on."""
+        self.inventory = RefreshStatus("inventory", "list of instances", "instances")
+        self.sweep = RefreshStatus("sweep", "sweep", "targets")
+        self._parts: Mapping[str, bool] = {}
+        self._unconfirmed = False
+        self._vantages: tuple[Counts[str], Counts[str], Counts[str]] = (Counts(), Counts(), Counts())
+
+    def scrape(self, *, up: bool, names: Sequence[str] | None = None) -> Collector:
+        """Return the metrics of one scrape, which carries results of instances if it is `up`.
+
+        With `names`, only samples of these names.
+        """
+        registry = CollectorRegistry(auto_describe=names is not None)
+        registry.register(self.registry)
+        registry.register(_Up(up=up))
+        return registry if names is None else registry.restricted_registry(names)
+
     def collect(self) -> Iterator[Metric]:
         """Yield the gauges."""
         yield _gauge(
@@ -66,11 +80,6 @@ class Telemetry(Collector):
             "version",
             "python",
         )
-        yield _gauge(
-            "up",
-            "1 if this scrape carries results of instances, 0 if there are none young enough.",
-            {(): self.up},
-        )
         yield from self.inventory.collect()
         yield from self.sweep.collect()
         yield _gauge(
@@ -78,6 +87,12 @@ class Telemetry(Collector):
             "1 if this optional part of the last list of instances could be had, 0 if not.",
             {(part,): had for part, had in self._parts.items()},
             "part",
+        )
+        yield _gauge(
+            "inventory_unconfirmed",
+            "1 if the newest list lacks most of the instances of the one before, which are kept until "
+            "the next list lacks them too, else 0.",
+            {(): self._unconfirmed},
         )
         for counts, name, documentation in zip(
             self._vantages,
@@ -107,21 +122,25 @@ class Telemetry(Collector):
         """Count one answer of the os-fping API."""
         self._os_fping_requests.labels(str(code)).inc()
 
-    def observe_inventory(self, inventory: Inventory) -> None:
-        """Record a complete list of instances."""
+    def observe_inventory(self, inventory: Inventory, *, unconfirmed: bool = False) -> None:
+        """Record a complete list; `unconfirmed` if it holds instances that the cloud no longer lists."""
         self.inventory.succeeded(
             started_at=inventory.listed_at, duration=inventory.duration, size=len(inventory.instances)
         )
         self._parts = inventory.parts
+        self._unconfirmed = unconfirmed
 
-    def observe_sweep(self, sweep: Sweep) -> None:
-        """Record a complete sweep."""
-        self.sweep.succeeded(started_at=sweep.started_at, duration=sweep.duration, size=len(sweep.outcomes))
+    def count_packets(self, sweep: Sweep) -> None:
+        """Count the packets of a complete sweep."""
         self._packets_sent.inc(sweep.sent)
         self._packets_received.inc(sweep.received)
         for reason, count in sweep.rejected.items():
             self._packets_rejected.labels(reason).inc(count)
         self._overflows.inc(sweep.overflows)
+
+    def observe_sweep(self, sweep: Sweep) -> None:
+        """Record a complete sweep."""
+        self.sweep.succeeded(started_at=sweep.started_at, duration=sweep.duration, size=len(sweep.outcomes))
         kinds = dict.fromkeys(self._vantages[0], 0)  # what is no longer there is 0
         there = {target.vantage: target.kind for target in sweep.outcomes}
         up = {target.vantage: target.kind for target, outcome in sweep.outcomes.items() if outcome.sent}
@@ -147,8 +166,22 @@ def _gauge(name: str, documentation: str, samples: Mapping[tuple[str, ...], floa
     return family
 
 
-class Part:
-    """Success, time, duration and size of one thing that is done over and over."""
+class _Up(Collector):
+    """``fping_exporter_up`` of one scrape."""
+
+    def __init__(self, *, up: bool) -> None:
+        self._up = up
+
+    def collect(self) -> Iterator[Metric]:
+        yield _gauge(
+            "up",
+            "1 if this scrape carries results of instances, 0 if there are none young enough.",
+            {(): self._up},
+        )
+
+
+class RefreshStatus:
+    """Success, time, duration and size of the newest run of something that is refreshed."""
 
     def __init__(self, name: str, what: str, unit: str) -> None:
         """Begin with no run."""

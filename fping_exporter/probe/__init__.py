@@ -11,7 +11,7 @@ from fping_exporter.probe.sockets import Kind, check_permission
 from fping_exporter.probe.sweep import SweepProber
 from fping_exporter.probe.vantage import open_from
 
-__all__ = ["Kind", "Prober", "check_permission", "make_prober"]
+__all__ = ["Kind", "Pacer", "Prober", "check_permission", "make_prober"]
 
 
 class Prober(Protocol):
@@ -27,9 +27,14 @@ class Prober(Protocol):
         ...
 
 
-def make_prober(settings: config.Probe, *, progress: Progress | None = None) -> Prober:
-    """Make the engine that the configuration names; what it sends, in all threads, stays below `rate`."""
-    pacer = Pacer(rate=settings.rate)
+def make_prober(
+    settings: config.Probe, *, pacer: Pacer | None = None, progress: Progress | None = None
+) -> Prober:
+    """Make the engine that the configuration names; `pacer` limits all probers that share it.
+
+    Without one, the prober keeps to the configured `rate` by itself.
+    """
+    pacer = pacer or Pacer(rate=settings.rate)
     timeout, count, retries = settings.timeout, settings.count, settings.retries
     if settings.engine == "multiping":
         return MultipingProber(timeout=timeout, count=count, retries=retries, pacer=pacer, progress=progress)

@@ -22,17 +22,21 @@ class Pacer:
 
     def __init__(self, *, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Allow `rate` packets a second, by a `clock` in seconds that never goes back."""
-        self._interval = 1 / rate
         self._clock = clock
         self._lock = threading.Lock()
         self._free_at = clock()
-        self.batch = max(1, min(64, int(rate * _BURST / 4)))
+        self.rate = rate
+        """Packets per second; a reload may change it in mid-sweep."""
+
+    @property
+    def batch(self) -> int:
         """Packets to reserve at once: few enough that a batch stays a short burst."""
+        return max(1, min(64, int(self.rate * _BURST / 4)))
 
     def reserve(self, packets: int) -> float:
         """Take the right to send `packets`; return the seconds to wait before the first may go."""
         with self._lock:
             now = self._clock()
             start = max(self._free_at, now - _BURST)
-            self._free_at = start + packets * self._interval
+            self._free_at = start + packets / self.rate
         return max(0.0, start - now)

@@ -34,17 +34,16 @@ def judge(
     *,
     targets: Plan,
     sweep: Sweep,
-    previous: Snapshot | None = None,
+    last_replies: Mapping[str, float] = {},
     sources: Sources = lambda _targets: {},
 ) -> Snapshot:
     """Set Nova's word on every instance beside the ping's.
 
     `targets` are the plan's for this inventory, and `sweep` has an outcome for each.
     """
-    replied = {v.instance.id: v.last_reply_at for v in previous.verdicts} if previous else {}
     verdicts = tuple(
         [
-            _verdict(each, targets[each.id], sweep=sweep, replied_at=replied.get(each.id))
+            _verdict(each, targets[each.id], sweep=sweep, replied_at=last_replies.get(each.id))
             for each in inventory.instances
         ]
     )

@@ -1,6 +1,6 @@
 """The Flask application: one blueprint for each way to read a snapshot over HTTP."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from flask import Blueprint, Flask, Response
 
@@ -12,7 +12,7 @@ __all__ = ["create_app"]
 
 
 def create_app(
-    monitor: Monitor,
+    monitor: Callable[[], Monitor],
     *,
     telemetry: Telemetry,
     telemetry_path: str,
@@ -21,6 +21,7 @@ def create_app(
 ) -> Flask:
     """Build the application.
 
+    `monitor` returns the monitor of the configuration in use.
     `telemetry_path` is the path of the metrics, ``/metrics`` by default. `controls` are the functions behind
     ``/-/reload`` and ``/-/quit``; None disables both. `others` are blueprints of other features, such as
     os-fping.

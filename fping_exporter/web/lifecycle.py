@@ -22,7 +22,7 @@ class Controls(NamedTuple):
     """Start a graceful shutdown and return."""
 
 
-def blueprint(monitor: Monitor, *, controls: Controls | None) -> Blueprint:
+def blueprint(monitor: Callable[[], Monitor], *, controls: Controls | None) -> Blueprint:
     """Serve health, configuration, reload and quit; without `controls` the last two answer 403."""
     bp = Blueprint("lifecycle", __name__)
 
@@ -32,13 +32,13 @@ def blueprint(monitor: Monitor, *, controls: Controls | None) -> Blueprint:
 
     @bp.get("/-/ready")
     def ready() -> Response:
-        if monitor.latest:
+        if monitor().latest:
             return _text("fping-exporter is ready.")
         return _text("The first sweep is not complete yet.", status=503)
 
     @bp.get("/config")
     def config() -> Response:
-        return _text(strict_yaml.dump(monitor.settings).rstrip())
+        return _text(strict_yaml.dump(monitor().settings).rstrip())
 
     @bp.route("/-/reload", methods=["POST", "PUT"])
     def reload() -> Response:

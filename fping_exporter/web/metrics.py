@@ -6,7 +6,6 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
 
 from fping_exporter.metrics.exposition import Exposition
 from fping_exporter.metrics.telemetry import Telemetry
@@ -22,7 +21,7 @@ _MAX_TIMEOUT = 120.0
 """Seconds that no scrape waits longer than, whatever its header says."""
 
 
-def blueprint(monitor: Monitor, *, telemetry: Telemetry, path: str) -> Blueprint:
+def blueprint(monitor: Callable[[], Monitor], *, telemetry: Telemetry, path: str) -> Blueprint:
     """Serve the metrics at `path`, in text format 0.0.4 or OpenMetrics, gzipped on request.
 
     ``name[]`` restricts the answer to samples of these names, as in every client library.
@@ -32,15 +31,12 @@ def blueprint(monitor: Monitor, *, telemetry: Telemetry, path: str) -> Blueprint
 
     @bp.get(path)
     def metrics() -> Response:
-        snapshot = monitor.snapshot(
+        snapshot = monitor().snapshot(
             timeout=scrape_timeout(request.headers.get("X-Prometheus-Scrape-Timeout-Seconds")),
             stop_waiting=stop_waiting(request.environ),
         )
-        telemetry.up = snapshot is not None
         names = request.args.getlist("name[]") or None
-        own: Collector = telemetry.registry
-        if names is not None:
-            own = telemetry.registry.restricted_registry(names)
+        own = telemetry.scrape(up=snapshot is not None, names=names)
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         compressed = request.accept_encodings.quality("gzip") > 0
         # Last, as OpenMetrics ends in a line that says so.

@@ -5,7 +5,7 @@ Prometheus's discovery/openstack/instance.go.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 from flask import Blueprint, Response, abort, request
@@ -22,7 +22,7 @@ _SWEEP_TIMEOUT = 10.0
 _PREFIX = "__meta_openstack_"
 
 
-def blueprint(monitor: Monitor) -> Blueprint:
+def blueprint(monitor: Callable[[], Monitor]) -> Blueprint:
     """Serve the targets.
 
     Without a fresh snapshot the answer is 503: Prometheus then keeps the targets that it has.
@@ -35,7 +35,7 @@ def blueprint(monitor: Monitor) -> Blueprint:
             selection = parse(request.args)
         except ValueError as error:
             abort(_error(str(error), status=400))
-        snapshot = monitor.snapshot(timeout=_SWEEP_TIMEOUT, stop_waiting=stop_waiting(request.environ))
+        snapshot = monitor().snapshot(timeout=_SWEEP_TIMEOUT, stop_waiting=stop_waiting(request.environ))
         if snapshot is None:
             abort(_error("no results are fresh enough", status=503))
         body = msgspec.json.encode(list(target_groups(snapshot, selection)))

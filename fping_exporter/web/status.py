@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import quote
@@ -28,7 +28,7 @@ from fping_exporter.web.table import (
 __all__ = ["blueprint"]
 
 
-def blueprint(monitor: Monitor, *, telemetry: Telemetry, telemetry_path: str) -> Blueprint:
+def blueprint(monitor: Callable[[], Monitor], *, telemetry: Telemetry, telemetry_path: str) -> Blueprint:
     """Render the pages from the newest snapshot; a page view never triggers a sweep.
 
     The pages work without JavaScript: the query string holds filters, sort order and page.
@@ -46,8 +46,8 @@ def blueprint(monitor: Monitor, *, telemetry: Telemetry, telemetry_path: str) ->
 
     @bp.get("/")
     def index() -> str:
-        snapshot, query = monitor.latest, TableQuery.from_args(request.args)
-        banners = list(_banners(monitor, telemetry))
+        snapshot, query = monitor().latest, TableQuery.from_args(request.args)
+        banners = list(_banners(monitor(), telemetry))
         if snapshot is None:
             return render_template("status.html", banners=banners, snapshot=None)
         found = filter_verdicts(snapshot, query)
@@ -66,10 +66,10 @@ def blueprint(monitor: Monitor, *, telemetry: Telemetry, telemetry_path: str) ->
 
     @bp.get("/instance/<instance_id>")
     def instance(instance_id: str) -> str | tuple[str, int]:
-        snapshot = monitor.latest
+        snapshot = monitor().latest
         found = (v for v in snapshot.verdicts if v.instance.id == instance_id) if snapshot else iter(())
         verdict = next(found, None)
-        banners = list(_banners(monitor, telemetry))
+        banners = list(_banners(monitor(), telemetry))
         if snapshot is None or verdict is None:
             return render_template("gone.html", banners=banners, id=instance_id), 404
         return render_template(
@@ -104,7 +104,7 @@ def _banners(monitor: Monitor, telemetry: Telemetry) -> Iterator[_Banner]:
     if snapshot is None:
         yield _Banner("note", "No sweep is complete yet.")
         return
-    age = time.time() - min(snapshot.sweep.started_at, snapshot.inventory.listed_at)
+    age = monitor.age
     if age >= cache.max_stale:
         yield _Banner(
             "bad",

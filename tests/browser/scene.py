@@ -13,7 +13,7 @@ from fping_exporter.httpd.listen import TcpAddress
 from fping_exporter.httpd.server import HttpServer
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Hypervisor, Inventory, Outcome, Project, Sweep, Target
-from fping_exporter.monitor import Monitor, Parts
+from fping_exporter.monitor import Monitor, Setup
 from fping_exporter.os_fping.api import OsFpingApi, blueprint
 from fping_exporter.os_fping.callers import AnonymousAccess
 from fping_exporter.os_fping.on_demand import OnDemand
@@ -118,7 +118,7 @@ def watch(cloud: Cloud) -> Flask:
     """Sweep it twice and return the exporter's pages."""
     telemetry = Telemetry()
     settings = config.Config(cache=config.Cache(sweep=Duration(0.001)))
-    monitor = Monitor(Parts(settings, cloud.inventory, cloud), telemetry=telemetry)
+    monitor = Monitor(Setup(settings, cloud, cloud), telemetry=telemetry)
     for _ in range(2):
         monitor.snapshot(timeout=None)
         time.sleep(0.002)
@@ -128,7 +128,7 @@ def watch(cloud: Cloud) -> Flask:
         on_demand=OnDemand(prober=cloud, fresh=lambda: monitor.fresh, max_age=1),
     )
     return create_app(
-        monitor,
+        lambda: monitor,
         telemetry=telemetry,
         telemetry_path="/metrics",
         others=[blueprint(lambda: desk, telemetry=telemetry)],

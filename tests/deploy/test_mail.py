@@ -12,8 +12,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from fping_exporter import config
+from fping_exporter.history import History
 from fping_exporter.metrics.exposition import as_metrics
-from fping_exporter.model import Project, Snapshot
+from fping_exporter.model import Project
 from fping_exporter.verdict.judge import judge
 from fping_exporter.verdict.plan import plan
 from tests.build import ALIVE, SILENT, instance, inventory, sweep
@@ -35,7 +36,7 @@ class Cloud(Collector):
     def __init__(self) -> None:
         self.dead: set[str] = set()
         self.contact = CONTACT
-        self._snapshot: Snapshot | None = None
+        self._history = History()
         self._inventory = inventory(
             instance("a1", "10.0.0.1", name="web-1", project_id="alpha", hypervisor="c1"),
             instance("a2", "10.0.0.2", name="web-2", project_id="alpha", hypervisor="c2"),
@@ -51,13 +52,14 @@ class Cloud(Collector):
             each.addresses[0].ip: SILENT if each.id in self.dead else ALIVE
             for each in self._inventory.instances
         }
-        self._snapshot = judge(
+        snapshot = judge(
             self._inventory,
             targets=plan(self._inventory.instances, self._inventory.topology, config.Probe()),
             sweep=msgspec.structs.replace(sweep(outcomes), started_at=time.time()),
-            previous=self._snapshot,
+            last_replies=self._history.last_replies,
         )
-        yield from as_metrics(self._snapshot)
+        self._history = self._history.after(snapshot)
+        yield from as_metrics(snapshot)
         contacts = GaugeMetricFamily(
             "project_contact_info", "Whom to write to.", labels=["project_id", "email"]
         )

@@ -22,7 +22,7 @@ def names() -> set[str]:
     exported = {family.name for family in families(judge(inventory(), targets={}, sweep=sweep({})))}
     own = {
         name
-        for metric in Telemetry().registry.collect()
+        for metric in Telemetry().scrape(up=True).collect()
         for name in (metric.name + "_total" * (metric.type == "counter"),)
     }
     return exported | own | PROMETHEUS
@@ -33,7 +33,7 @@ def labels() -> dict[str, set[str]]:
     telemetry = Telemetry()
     telemetry.observe_request("compute", 200)
     text = GOLDEN.read_text(encoding="utf-8")
-    shown = [*text_string_to_metric_families(text), *telemetry.registry.collect()]
+    shown = [*text_string_to_metric_families(text), *telemetry.scrape(up=True).collect()]
     found = {name: {"job", "instance"} for name in names()}
     for sample in (sample for family in shown for sample in family.samples):
         found[sample.name] |= sample.labels.keys()

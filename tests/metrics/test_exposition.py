@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from fping_exporter import config
+from fping_exporter.history import History
 from fping_exporter.metrics.exposition import Exposition, as_metrics, families
 from fping_exporter.model import Hypervisor, Outcome, Port, Probed, Project, Snapshot, Target, Topology
 from fping_exporter.verdict.judge import judge
@@ -196,7 +197,12 @@ def test_the_docstring_shows_what_comes_out() -> None:
     )
     targets = plan(there.instances, there.topology, config.Probe())
     before = judge(there, targets=targets, sweep=sweep({"192.0.2.7": Outcome(sent=1, received=1, rtt=0.001)}))
-    now = judge(there, targets=targets, sweep=sweep({"192.0.2.7": SILENT}), previous=before)
+    now = judge(
+        there,
+        targets=targets,
+        sweep=sweep({"192.0.2.7": SILENT}),
+        last_replies=History().after(before).last_replies,
+    )
     now = msgspec.structs.replace(now, per_address=True)
     printed = [line for line in by_us(now).decode().splitlines() if not line.startswith("#")]
     assert len(shown) == len(printed)

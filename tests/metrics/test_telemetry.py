@@ -40,7 +40,7 @@ def test_overflows_add_up() -> None:
     telemetry = Telemetry()
     for overflows in (0, 3, 4):
         outcomes = {Target(LOCAL, "192.0.2.1"): ALIVE}
-        telemetry.observe_sweep(
+        telemetry.count_packets(
             Sweep(outcomes=outcomes, sent=1, received=1, overflows=overflows, started_at=0, duration=0)
         )
     name = "fping_exporter_neighbour_table_overflows_total"

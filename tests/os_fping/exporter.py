@@ -13,7 +13,7 @@ from fping_exporter.cloud import Cloud
 from fping_exporter.httpd.listen import TcpAddress
 from fping_exporter.httpd.server import HttpServer
 from fping_exporter.metrics.telemetry import Telemetry
-from fping_exporter.monitor import Monitor, Parts
+from fping_exporter.monitor import Monitor, Setup
 from fping_exporter.os_fping.api import OsFpingApi, blueprint
 from fping_exporter.os_fping.callers import AnonymousAccess
 from fping_exporter.os_fping.keystone import KeystoneCallers
@@ -88,7 +88,7 @@ def serving(
     configured = config.Config(os_fping=config.OsFping(**{"rate_limit": "unlimited", **(settings or {})}))
     telemetry = Telemetry()
     cloud = Cloud(configured, region=region)
-    monitor = Monitor(Parts(configured, cloud.inventory, prober), telemetry=telemetry)
+    monitor = Monitor(Setup(configured, cloud, prober), telemetry=telemetry)
     desk = OsFpingApi(
         configured.os_fping,
         callers=AnonymousAccess(monitor)
@@ -103,7 +103,7 @@ def serving(
         ),
     )
     app = create_app(
-        monitor,
+        lambda: monitor,
         telemetry=telemetry,
         telemetry_path="/metrics",
         others=[blueprint(lambda: desk, telemetry=telemetry)],

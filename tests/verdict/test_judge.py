@@ -1,8 +1,11 @@
 """Nova's word beside the ping's: targets, verdicts and reasons."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from fping_exporter import config
+from fping_exporter.history import History
 from fping_exporter.model import (
     LOCAL,
     Address,
@@ -41,8 +44,12 @@ def snapshot(
         there,
         targets=plan(there.instances, there.topology, config.Probe()),
         sweep=sweep(outcomes),
-        previous=previous,
+        last_replies=_replies(previous),
     )
+
+
+def _replies(previous: Snapshot | None) -> Mapping[str, float]:
+    return History().after(previous).last_replies if previous else {}
 
 
 def verdict(one: Instance, **outcomes: Outcome) -> Verdict:
@@ -128,7 +135,7 @@ def test_nothing_is_said_of_what_could_not_be_asked(
         there,
         targets=dict.fromkeys("ab", (Probed(FOUR, target),)),
         sweep=sweep({target: outcome} if target and outcome else {}),
-        previous=before,
+        last_replies=_replies(before),
     ).verdicts
     assert got.alive is alive
     assert got.reason is (Reason.NO_VANTAGE if alive is None else Reason.UNREACHABLE)

@@ -8,13 +8,13 @@ from flask.testing import FlaskClient
 from fping_exporter import config
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory, Outcome, Sweep, Target
-from fping_exporter.monitor import Monitor, Parts
+from fping_exporter.monitor import Monitor, Setup
 from fping_exporter.os_fping.api import OsFpingApi, blueprint
 from fping_exporter.os_fping.callers import AnonymousAccess
 from fping_exporter.os_fping.on_demand import OnDemand
 from fping_exporter.web import create_app
 from fping_exporter.web.lifecycle import Controls
-from tests.build import ALIVE
+from tests.build import ALIVE, Source
 
 __all__ = ["Exporter", "Pinger"]
 
@@ -53,13 +53,13 @@ class Exporter:
         """Put it together."""
         telemetry = Telemetry()
         self.pinger = pinger
-        self.monitor = Monitor(Parts(settings or config.Config(), cloud, pinger), telemetry=telemetry)
+        self.monitor = Monitor(Setup(settings or config.Config(), Source(cloud), pinger), telemetry=telemetry)
         on_demand = OnDemand(prober=pinger, fresh=lambda: self.monitor.fresh, max_age=1)
         desk = OsFpingApi(
             config.OsFping(auth="none"), callers=AnonymousAccess(self.monitor), on_demand=on_demand
         )
         self.app = create_app(
-            self.monitor,
+            lambda: self.monitor,
             telemetry=telemetry,
             telemetry_path="/metrics",
             others=[blueprint(lambda: desk, telemetry=telemetry)],

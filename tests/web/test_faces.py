@@ -14,13 +14,13 @@ from fping_exporter.cli.parser import RESERVED
 from fping_exporter.errors import CloudError
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory, Outcome, Sweep, Target
-from fping_exporter.monitor import Monitor, Parts
+from fping_exporter.monitor import Monitor, Setup
 from fping_exporter.os_fping.api import OsFpingApi, blueprint
 from fping_exporter.os_fping.callers import AnonymousAccess
 from fping_exporter.os_fping.on_demand import OnDemand
 from fping_exporter.web import create_app
 from fping_exporter.web.metrics import scrape_timeout
-from tests.build import ALIVE, instance, inventory
+from tests.build import ALIVE, Source, instance, inventory
 
 
 class Pinger:
@@ -43,11 +43,11 @@ def no_cloud() -> Inventory:
 def client_of(*guests: str, pinger: Pinger | None = None, path: str = "/metrics") -> FlaskClient:
     telemetry = Telemetry()
     cloud = (lambda: inventory(*(instance(id_, "10.0.0.1") for id_ in guests))) if guests else no_cloud
-    monitor = Monitor(Parts(config.Config(), cloud, pinger or Pinger()), telemetry=telemetry)
+    monitor = Monitor(Setup(config.Config(), Source(cloud), pinger or Pinger()), telemetry=telemetry)
     on_demand = OnDemand(prober=pinger or Pinger(), fresh=lambda: monitor.fresh, max_age=15)
     desk = OsFpingApi(config.OsFping(auth="none"), callers=AnonymousAccess(monitor), on_demand=on_demand)
     app = create_app(
-        monitor,
+        lambda: monitor,
         telemetry=telemetry,
         telemetry_path=path,
         others=[blueprint(lambda: desk, telemetry=telemetry)],

@@ -149,11 +149,11 @@ def running(tmp_path: Path) -> Iterator[Running]:
 
 
 def test_a_good_configuration_is_taken_up(running: Running) -> None:
-    desk, before = running.service.desk, running.metric("success_timestamp_seconds")
+    desk, before = running.service.api, running.metric("success_timestamp_seconds")
     running.file.write_text("cache: {sweep: 30s}")
     running.service.reload()
     assert running.service.monitor.settings.cache.sweep == Duration(30)
-    assert running.service.desk is not desk
+    assert running.service.api is not desk
     assert running.metric("successful") == 1
     assert running.metric("success_timestamp_seconds") > before
 
@@ -162,12 +162,12 @@ def test_a_good_configuration_is_taken_up(running: Running) -> None:
 def test_a_bad_configuration_is_refused_whole(
     running: Running, text: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = running.service.monitor.settings, running.service.desk
+    before = running.service.monitor.settings, running.service.api
     timestamp = running.metric("success_timestamp_seconds")
     running.file.unlink() if text is None else running.file.write_text(text)
     with pytest.raises(FpingExporterError) as refused:
         running.service.reload()
-    assert (running.service.monitor.settings, running.service.desk) == before
+    assert (running.service.monitor.settings, running.service.api) == before
     assert running.metric("successful") == 0
     assert running.metric("success_timestamp_seconds") == timestamp
     [record] = caplog.records
@@ -181,7 +181,7 @@ def test_a_bad_configuration_is_refused_whole(
 def test_a_bug_while_reading_changes_nothing_either(running: Running) -> None:
     before = running.service.monitor.settings
     running.file.write_text("cloud: bug")
-    with pytest.raises(ConfigError, match="a bug, of which the log has more"):
+    with pytest.raises(ConfigError, match="a bug, see the log"):
         running.service.reload()
     assert running.service.monitor.settings is before
     assert running.metric("successful") == 0

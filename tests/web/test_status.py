@@ -14,9 +14,9 @@ from fping_exporter import config
 from fping_exporter.config.duration import Duration
 from fping_exporter.errors import AuthError
 from fping_exporter.model import Hypervisor, Inventory, Project
-from fping_exporter.monitor import Parts
+from fping_exporter.monitor import Setup
 from tests.browser.scene import HOSTILE
-from tests.build import SILENT, UNREACHABLE, address, instance, inventory
+from tests.build import SILENT, UNREACHABLE, Source, address, instance, inventory
 from tests.web.pages import Exporter, Pinger
 
 
@@ -190,10 +190,13 @@ def test_an_instance_that_is_not_there() -> None:
 
 
 def test_old_results_are_called_so() -> None:
-    exporter = swept(Pinger({}, age=700))
-    text = words(page("/", exporter))
-    assert "These results are 11m40s old. That is more than cache.max_stale (10m), so they" in text
-    assert "These results" not in words(page())
+    young = Duration(0.001)
+    exporter = swept(Pinger({}), cache=config.Cache(inventory=young, sweep=young, max_stale=Duration(0.05)))
+    assert "These results" not in words(page("/", exporter))
+    time.sleep(0.06)
+    assert re.search(
+        r"These results are \S+ old\. That is more than cache\.max_stale \(50ms\)", words(page("/", exporter))
+    )
 
 
 def test_why_the_cloud_could_not_be_listed() -> None:
@@ -242,8 +245,9 @@ class Named:
         one = instance("a", "10.0.0.1", name=name, project_id="p", hypervisor=name, tags=(name,))
         cloud = inventory(one, projects=(Project("p", name, name),))
         pinger = Pinger({"10.0.0.1": SILENT})
-        self.exporter.monitor.reconfigure(Parts(self.settings, lambda: cloud, pinger))
-        time.sleep(0.002)
+        self.exporter.monitor = self.exporter.monitor.hand_over(
+            Setup(self.settings, Source(lambda: cloud), pinger), same_cloud=False
+        )
         self.exporter.sweep()
         assert pinger.sweeps == 1
         return [page(path + query, self.exporter) for path in ("/", "/instance/a")]
@@ -285,8 +289,3 @@ def test_nothing_on_the_page_needs_a_script_or_another_site() -> None:
         assert "<script" not in html
         assert " style=" not in html
         assert not re.search(r'(?:src|href|action)="(?!/)', html)
-
-
-def test_stale_by_configuration() -> None:
-    exporter = swept(Pinger({}, age=61), cache=config.Cache(inventory=Duration(30), max_stale=Duration(60)))
-    assert "more than cache.max_stale (1m)" in words(page("/", exporter))

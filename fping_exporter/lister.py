@@ -1,0 +1,153 @@
+"""The list of instances: refreshed by one thread at a time, kept over failures and reloads."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from fping_exporter.errors import FpingExporterError
+from fping_exporter.metrics.telemetry import Telemetry
+from fping_exporter.model import Inventory
+from fping_exporter.single_flight import SingleFlight
+
+__all__ = ["InventorySource", "Lister", "Listing", "merge"]
+
+logger = logging.getLogger(__name__)
+
+_LEAST_DOUBTED = 10
+"""Instances that must be missing at once before a list is doubted."""
+
+
+class InventorySource(Protocol):
+    """Where lists of instances come from. A cloud is one."""
+
+    def inventory(self) -> Inventory:
+        """Return a complete list; raises FpingExporterError where there is none to be had."""
+        ...
+
+
+class Listing(NamedTuple):
+    """The newest complete list."""
+
+    complete: Inventory
+    selected: Inventory
+    """Only the instances that the configuration selects."""
+    began: float
+    """When it was begun, by the monotonic clock, in seconds."""
+    outdated: bool = False
+    """Whether it was asked for by an earlier configuration, and is to be refreshed however young."""
+    unconfirmed: frozenset[str] = frozenset()
+    """Instances that the newest list lacks, and that stay until the next one lacks them as well."""
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was begun."""
+        return time.monotonic() - self.began
+
+
+class Lister:
+    """Holds the newest list of one cloud, and refreshes it when told to.
+
+    It outlives a reload that lists the same cloud: the list, and a refresh that is under way, serve
+    the new configuration as well.
+    """
+
+    def __init__(
+        self, source: InventorySource, *, select: Callable[[Inventory], Inventory], telemetry: Telemetry
+    ) -> None:
+        """List from `source`, and keep what `select` returns of it beside the whole; nothing is asked yet."""
+        self._source = source
+        self._select = select
+        self._telemetry = telemetry
+        self._retired = False
+        self._lock = threading.Lock()
+        self._flight = SingleFlight("inventory", self._run)
+        self.newest: Listing | None = None
+
+    def reconfigure(self, source: InventorySource, *, select: Callable[[Inventory], Inventory]) -> None:
+        """List from `source` from the next refresh on; select anew from what is there until then."""
+        with self._lock:
+            self._source, self._select = source, select
+            if self.newest:
+                self.newest = self.newest._replace(selected=select(self.newest.complete), outdated=True)
+
+    def retire(self) -> None:
+        """Report nothing any more: another cloud is listed now."""
+        with self._lock:
+            self._retired = True
+
+    def refresh(self) -> threading.Event:
+        """Begin a refresh, or join the one under way; the event is set when it has ended.
+
+        A refresh that fails leaves the list as it was.
+        """
+        try:
+            return self._flight.start()
+        except FpingExporterError as error:
+            self._fail(error)
+            ended = threading.Event()
+            ended.set()
+            return ended
+
+    def _run(self) -> None:
+        source, began = self._source, time.monotonic()
+        try:
+            listed = source.inventory()
+        except FpingExporterError as error:
+            self._fail(error)
+        except Exception as error:
+            logger.exception("listing the instances failed, which is a bug")
+            self._fail(error, logged=True)
+        else:
+            self._accept(listed, began=began, outdated=lambda: source is not self._source)
+
+    def _accept(self, listed: Inventory, *, began: float, outdated: Callable[[], bool]) -> None:
+        with self._lock:
+            before = self.newest
+            complete, unconfirmed = merge(before, listed)
+            self.newest = Listing(
+                complete, self._select(complete), began, outdated=outdated(), unconfirmed=unconfirmed
+            )
+            if self._retired:
+                return
+            self._telemetry.observe_inventory(self.newest.selected, unconfirmed=bool(unconfirmed))
+        if before and unconfirmed:
+            logger.warning(
+                "the new list lacks %d of %d instances, %s for one: they are kept until the next list "
+                "lacks them as well",
+                len(unconfirmed),
+                len(before.complete.instances),
+                min(unconfirmed),
+            )
+
+    def _fail(self, error: Exception, *, logged: bool = False) -> None:
+        with self._lock:
+            if self._retired:
+                return
+            self._telemetry.inventory.failed("a bug, see the log" if logged else str(error))
+        if not logged:
+            logger.error("listing the instances failed: %s", error)
+
+
+def merge(before: Listing | None, listed: Inventory) -> tuple[Inventory, frozenset[str]]:
+    """Return the list to use, and the ids of the instances in it that `listed` lacks.
+
+    A complete list that suddenly lacks more than half of the instances of the one before, and at
+    least ten, may be an error of the cloud's: a policy, a cell or a database that answers with
+    nothing. What it lacks stays until the next list lacks it too.
+    """
+    if before is None:
+        return listed, frozenset()
+    ids = {instance.id for instance in listed.instances}
+    missing = [
+        instance
+        for instance in before.complete.instances
+        if instance.id not in ids and instance.id not in before.unconfirmed
+    ]
+    if len(missing) < _LEAST_DOUBTED or 2 * len(missing) <= len(before.complete.instances):
+        return listed, frozenset()
+    kept = msgspec.structs.replace(listed, instances=(*listed.instances, *missing))
+    return kept, frozenset(instance.id for instance in missing)

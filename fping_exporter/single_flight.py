@@ -1,0 +1,46 @@
+"""One run of a piece of work at a time, in a thread, which callers join."""
+
+import threading
+from collections.abc import Callable
+
+from fping_exporter.errors import ResourceError
+
+__all__ = ["SingleFlight"]
+
+
+class SingleFlight:
+    """Runs `work` in a thread of its own, at most once at a time."""
+
+    def __init__(self, name: str, work: Callable[[], None]) -> None:
+        """Name the thread `name`; nothing runs yet."""
+        self._name = name
+        self._work = work
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+        self._done.set()
+
+    def start(self) -> threading.Event:
+        """Start a run unless one is under way; the event is set when that run has ended.
+
+        Raises ResourceError where the process may have no further thread; the next call tries again.
+        """
+        with self._lock:
+            if self._done.is_set():
+                done = threading.Event()
+                # A daemon: a cloud that hangs must not keep the process from ending.
+                thread = threading.Thread(target=self._run, args=(done,), name=self._name, daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    raise ResourceError(
+                        f"no thread could be started ({error}): raise the limit of processes (ulimit -u, "
+                        "TasksMax, pids.max)"
+                    ) from error
+                self._done = done
+            return self._done
+
+    def _run(self, done: threading.Event) -> None:
+        try:
+            self._work()
+        finally:
+            done.set()

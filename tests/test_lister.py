@@ -1,0 +1,82 @@
+"""A list that suddenly lacks most."""
+
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fping_exporter.lister import Lister, Listing, merge
+from fping_exporter.metrics.telemetry import Telemetry
+from fping_exporter.model import Inventory
+from tests.build import instance, inventory
+
+SOON = 5.0
+IDS = st.frozensets(st.integers(0, 40), max_size=40)
+
+
+def of(numbers: frozenset[int] | range) -> Inventory:
+    return inventory(*(instance(str(number)) for number in sorted(numbers)))
+
+
+def ids(there: Inventory) -> set[int]:
+    return {int(each.id) for each in there.instances}
+
+
+def listing(there: Inventory, unconfirmed: frozenset[str] = frozenset()) -> Listing:
+    return Listing(there, there, 0.0, unconfirmed=unconfirmed)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "used"),
+    [
+        (20, 9, 20),
+        (20, 10, 10),  # half
+        (9, 0, 0),  # fewer than ten
+        (10, 0, 10),
+        (40, 41, 41),
+    ],
+)
+def test_what_is_doubted(before: int, now: int, used: int) -> None:
+    merged, unconfirmed = merge(listing(of(range(before))), of(range(now)))
+    assert ids(merged) == set(range(used))
+    assert len(unconfirmed) == used - now
+
+
+@given(st.lists(IDS, min_size=2, max_size=8))
+def test_a_list_that_is_said_twice_is_believed_and_nothing_listed_is_lost(
+    lists: list[frozenset[int]],
+) -> None:
+    newest: Listing | None = None
+    for numbers in [*lists, lists[-1]]:
+        merged, unconfirmed = merge(newest, of(numbers))
+        assert numbers <= ids(merged)
+        assert ids(merged) - numbers == set(map(int, unconfirmed))
+        assert len(merged.instances) == len(ids(merged))
+        newest = listing(merged, unconfirmed)
+    assert newest
+    assert ids(newest.complete) == lists[-1]
+
+
+def test_it_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    class Cloud:
+        there = of(range(30))
+
+        def inventory(self) -> Inventory:
+            return self.there
+
+    cloud, telemetry = Cloud(), Telemetry()
+    lister = Lister(cloud, select=lambda all_: all_, telemetry=telemetry)
+
+    def sizes() -> tuple[float | None, float | None]:
+        assert lister.refresh().wait(SOON)
+        sample = telemetry.registry.get_sample_value
+        return sample("fping_exporter_inventory_instances"), sample("fping_exporter_inventory_unconfirmed")
+
+    assert sizes() == (30, 0)
+    cloud.there = of(range(0))
+    with caplog.at_level(logging.WARNING):
+        assert sizes() == (30, 1)
+    [message] = caplog.messages
+    assert "lacks 30 of 30 instances" in message
+    assert sizes() == (0, 0)
