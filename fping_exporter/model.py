@@ -1,4 +1,4 @@
-"""The values that flow one way through the house: inventory, targets, sweep, snapshot.
+"""The values that flow one way through the exporter: inventory, targets, sweep, snapshot.
 
 All are frozen, and none is part of a cycle, so the many are kept from the garbage collector
 (gc=False). Times named ``*_at`` are Unix timestamps in seconds; durations and round trips are in
@@ -56,17 +56,17 @@ class Address(msgspec.Struct, frozen=True, gc=False):
     network: str
     """Nova's name for the network. Names are not unique."""
     mac: str = ""
-    """That of the port which has the address, or to which it is mapped; empty where it is not told."""
+    """MAC address of the port that has the address, or that it is mapped to; empty if Nova does not say."""
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One server of Nova. What the credentials may not see is empty."""
+    """One server of Nova. Fields that the credentials may not see are empty."""
 
     id: str
     project_id: str
     name: str
     status: str
-    """Nova's word, upper case: ``ACTIVE``, ``SHUTOFF``, ``ERROR``, ..."""
+    """Nova's status, upper case: ``ACTIVE``, ``SHUTOFF``, ``ERROR``, ..."""
     power_state: str = ""
     """Of the hypervisor, upper case as in Nova's documentation: ``RUNNING``, ``SHUTDOWN``, ..."""
     task_state: str = ""
@@ -111,7 +111,7 @@ class Port(msgspec.Struct, frozen=True, gc=False):
     subnets: Mapping[str, str]
     """The subnet of each of its fixed addresses."""
     security_groups: tuple[str, ...] | None
-    """Ids; None where port security is off and everything is let in."""
+    """Ids; None if port security is off, so that no packet is filtered."""
 
 
 class Network(msgspec.Struct, frozen=True, gc=False):
@@ -124,19 +124,19 @@ class Network(msgspec.Struct, frozen=True, gc=False):
 
 
 class SecurityRule(msgspec.Struct, frozen=True, gc=False):
-    """A rule of a security group that lets echo requests in: from anywhere, but for what is given."""
+    """A security group rule that admits echo requests, from anywhere unless a field restricts the sender."""
 
     family: Family
     prefix: str | None = None
-    """CIDR that the sender is to be within."""
+    """CIDR that contains the sender."""
     group: str | None = None
-    """Id of the security group of which the sender's port is to be a member."""
+    """Id of the security group that the sender's port is a member of."""
     address_group: str | None = None
-    """Id of the address group in which the sender is to be."""
+    """Id of the address group that contains the sender."""
 
 
 class Topology(msgspec.Struct, frozen=True, kw_only=True):
-    """What Neutron says of the instances' ports, as far as it was asked and answered."""
+    """What Neutron says of the instances' ports. Empty fields were not asked for, or not answered."""
 
     ports: Mapping[str, tuple[Port, ...]] = {}
     """Of each instance, by its id."""
