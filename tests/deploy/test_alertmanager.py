@@ -38,7 +38,9 @@ def test_it_holds_no_secret() -> None:
         ("alertname=InstanceStuckBuilding project_id=p email=ops@p.example", "operator,project"),
         ("alertname=InstanceStuckMoving project_id=p email=ops@p.example", "operator,project"),
         ("alertname=InstanceStuckMoving project_id=p", "operator"),
+        ("alertname=ProjectHypervisorOutage project_id=p email=ops@p.example hypervisor=c1", "project"),
         ("alertname=HypervisorManySilent hypervisor=c1", "operator"),
+        ("alertname=HypervisorDown hypervisor=c1", "operator"),
         ("alertname=FpingExporterGone job=fping-exporter instance=x1", "operator"),
     ],
 )

@@ -102,6 +102,28 @@ def test_what_the_compose_file_mounts_is_there() -> None:
     assert [str(path) for path in paths if not path.exists()] == []
 
 
+@pytest.mark.parametrize("unset", ["alertmanager.yml", "fping-exporter.rules.yml", None])
+def test_compose_refuses_the_placeholders(unset: str | None, tmp_path: Path) -> None:
+    """Run the check's own command on the files as shipped, and with every value set."""
+    services = yaml.safe_load((DEPLOY / "compose" / "compose.yml").read_text())["services"]
+    waits_for = services["alertmanager"]["depends_on"]
+    assert waits_for == {"check": {"condition": "service_completed_successfully"}}
+    (script,) = services["check"]["command"]
+    for folder, name in (("alertmanager", "alertmanager.yml"), ("prometheus", "fping-exporter.rules.yml")):
+        text = (DEPLOY / folder / name).read_text()
+        (tmp_path / name).write_text(text if name == unset else set_values(text))
+        script = script.replace(f"/etc/{folder}/{name}", str(tmp_path / name))
+    command = [*services["check"]["entrypoint"], script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == (0 if unset is None else 1), done.stdout + done.stderr
+    assert ("placeholders" in done.stderr) == (unset is not None)
+
+
+def set_values(text: str) -> str:
+    """Return a file of deploy/ as an operator edits it."""
+    return text.replace("localhost:25", "mail.cloud.test:25").replace("example.org", "cloud.test")
+
+
 def test_images_are_pinned() -> None:
     compose = (DEPLOY / "compose" / "compose.yml").read_text()
     container = (DEPLOY / "container" / "Containerfile").read_text()
