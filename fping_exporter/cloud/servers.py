@@ -1,17 +1,16 @@
 """Nova's servers, from raw pages of ``GET /servers/detail`` straight into instances."""
 
-import ipaddress
 import logging
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 
+from fping_exporter.cloud.address_cache import AddressCache
 from fping_exporter.cloud.pages import Get, Page, decode, pages
 from fping_exporter.errors import ListingError
-from fping_exporter.model import Address, AddressKind, Instance
+from fping_exporter.model import Instance
 
 __all__ = ["MICROVERSIONS", "list_servers", "read_server", "with_lost"]
 
@@ -22,6 +21,8 @@ MICROVERSIONS = ("2.69", "2.53", "2.1")
 
 _ORDER = {"sort_key": "created_at", "sort_dir": "asc"}
 """Servers made while the pages are read come last, so that none is missed."""
+
+_ADDRESSES = AddressCache()
 
 _GONE = frozenset({"DELETED", "SOFT_DELETED"})
 
@@ -57,6 +58,7 @@ def list_servers(get: Get, filters: Mapping[str, str]) -> dict[str, Instance]:
         for server in page:
             if server.status not in _GONE:
                 found[server.id] = _instance(server, odd)
+    _ADDRESSES.trim(sum(len(instance.addresses) for instance in found.values()))
     if odd:
         logger.warning("%d odd servers or addresses left out of Nova's list; the first: %s", len(odd), odd[0])
     return found
@@ -181,7 +183,7 @@ def _instance(server: _Server, odd: list[str]) -> Instance:
     addresses = []
     for network, entries in server.addresses.items():
         for entry in entries:
-            if address := _address(entry.addr, entry.kind, network, entry.mac):
+            if address := _ADDRESSES.get(entry.addr, entry.kind, network, entry.mac):
                 addresses.append(address)
             else:
                 odd.append(f"{server.id}: address {entry.addr!r:.60}: not an IP address")
@@ -214,24 +216,3 @@ def _timestamp(text: str) -> float | None:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except ValueError:
         return None
-
-
-@lru_cache(maxsize=1 << 16)
-def _address(text: str, kind: str, network: str, mac: str) -> Address | None:
-    """Return the address, the same object in every listing; None if `text` is none.
-
-    Addresses hardly change from one listing to the next, and :mod:`ipaddress` is slow.
-    """
-    try:
-        ip = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    if "%" in text:  # a zone of the hypervisor's means nothing here
-        return None
-    return Address(
-        ip=str(ip),
-        family=4 if isinstance(ip, ipaddress.IPv4Address) else 6,
-        kind=AddressKind.FLOATING if kind == "floating" else AddressKind.FIXED,
-        network=network,
-        mac=mac,
-    )

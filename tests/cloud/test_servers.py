@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fping_exporter.cloud.servers import list_servers
 from fping_exporter.demo.http import Answer, Request
-from fping_exporter.demo.standin import NovaServer
+from fping_exporter.demo.standin import Server
 from fping_exporter.errors import CloudError, ListingError
 from fping_exporter.model import Address, AddressKind, Instance
 from tests.cloud.faulty import ALPHA, MEMBER, SERVERS, FaultyCloud, connect, make_servers
@@ -70,7 +70,7 @@ def test_a_server_that_comes_twice_is_listed_once_as_it_was_told_last(standin: F
     standin.max_limit = 10
 
     def moves(_request: Request) -> None:
-        standin.servers[3] = NovaServer(
+        standin.servers[3] = Server(
             id=EVERY[3], name="renamed", project_id=ALPHA.id, created="2026-01-01T00:00:15.5Z"
         )
 
@@ -157,12 +157,12 @@ def test_tags_are_had_where_nova_shows_them(standin: FaultyCloud) -> None:
 
 def test_an_admin_sees_all_of_a_server(standin: FaultyCloud) -> None:
     standin.servers[:] = [
-        NovaServer(
+        Server(
             id="x",
             name="web",
             project_id=ALPHA.id,
             task_state="rebooting",
-            hypervisor="kvm-2.example",
+            node="kvm-2.example",
             metadata={"role": "web"},
             addresses=(
                 Address("10.0.0.5", 4, AddressKind.FIXED, "net", "fa:16:3e:00:00:0a"),
@@ -346,3 +346,40 @@ def test_no_answer_is_so_odd_that_it_raises_anything_else(body: bytes) -> None:
     pages = iter([body, b'{"servers": []}'])
     with contextlib.suppress(ListingError):
         assert list_servers(lambda _params: next(pages), {}) == {}
+
+
+def one_page(servers: int, addresses: int, *, network: str = "net") -> Iterator[bytes]:
+    """Yield Nova's list of servers with this many addresses each, then the empty page."""
+    yield msgspec.json.encode(
+        {
+            "servers": [
+                {
+                    "id": f"{server}",
+                    "tenant_id": "p",
+                    "status": "ACTIVE",
+                    "addresses": {
+                        network: [
+                            {"addr": f"10.{server >> 8}.{server & 255}.{number}"}
+                            for number in range(addresses)
+                        ]
+                    },
+                }
+                for server in range(servers)
+            ]
+        }
+    )
+    yield b'{"servers": []}'
+
+
+def addresses_listed(servers: int, addresses: int, *, network: str = "net") -> list[Address]:
+    bodies = one_page(servers, addresses, network=network)
+    found = list_servers(lambda _query: next(bodies), {})
+    return [address for instance in found.values() for address in instance.addresses]
+
+
+def test_a_large_cloud_has_the_same_addresses_in_every_listing() -> None:
+    before = addresses_listed(300, 250)
+    assert len(before) > 1 << 16
+    assert all(one is other for one, other in zip(before, addresses_listed(300, 250), strict=True))
+    addresses_listed(1, 1, network="small")  # a project's list makes the cloud's no slower
+    assert addresses_listed(300, 250)[0] is before[0]
