@@ -68,6 +68,9 @@ class ListingError(CloudError):
 class ProbeError(FpingExporterError):
     """No packet at all could be sent or received."""
 
+    vantages: frozenset[str] = frozenset()
+    """The vantages from which a sweep was to be sent, where it was one that failed."""
+
 
 class SocketPermissionError(ProbeError):
     """This user may not open ICMP sockets, neither raw nor datagram."""

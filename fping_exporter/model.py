@@ -13,6 +13,7 @@ import msgspec
 
 __all__ = [
     "LOCAL",
+    "NOT_ASKED",
     "Address",
     "AddressKind",
     "Hypervisor",
@@ -197,24 +198,26 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What a sweep learned of one target."""
 
     sent: int
+    """Packets that this machine really sent."""
     received: int
     rtt: float | None
-    """The best round trip, in seconds; None where nothing came back."""
+    """The best round trip, in seconds; None where nothing came back, or nobody knows when it did."""
     unreachable: bool = False
-    """Whether the kernel or a router said that the target cannot be reached."""
+    """Whether an ICMP error said that a packet could not be delivered, and no reply came."""
 
     @property
     def alive(self) -> bool:
         """Whether any reply came from the target itself."""
         return self.received > 0
 
-    def tells_of(self, target: Target) -> bool:
-        """Whether this says anything of `target`, whose outcome it is.
+    @property
+    def asked(self) -> bool:
+        """Whether anything was sent to the target: if not, its silence means nothing."""
+        return self.sent > 0
 
-        Where nothing could be sent, there was no room for a packet, or the vantage itself is at fault:
-        its namespace is gone or has no route. What ``local`` has no route to is unreachable.
-        """
-        return self.sent > 0 or (self.unreachable and target.vantage == LOCAL)
+
+NOT_ASKED = Outcome(sent=0, received=0, rtt=None)
+"""The outcome of a target to which nothing could be sent, for want of a socket, a route or a permission."""
 
 
 class Probed(msgspec.Struct, frozen=True, gc=False):
@@ -224,7 +227,7 @@ class Probed(msgspec.Struct, frozen=True, gc=False):
     target: Target | None
     """None where no vantage here reaches it."""
     outcome: Outcome | None = None
-    """None until it was asked, and where that says nothing of the address."""
+    """None where it was not asked."""
 
 
 class Rejection(StrEnum):
@@ -253,7 +256,8 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     rejected: Mapping[Rejection, int] = {}
     """Packets that came in and were not counted as replies."""
     refused: Mapping[str, int] = {}
-    """Packets that this machine refused to send, by the name of the errno, such as ``EPERM``."""
+    """Packets that this machine refused to send, retries included, by the name of the errno, such as
+    ``EPERM``."""
     overflows: int = 0
     """How often the kernel's neighbour table was full meanwhile, whoever filled it."""
     started_at: float

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from fping_exporter import config
-from fping_exporter.errors import FpingExporterError, ResourceError
+from fping_exporter.errors import FpingExporterError, ProbeError, ResourceError
 from fping_exporter.history import History
 from fping_exporter.lister import InventorySource, Lister
 from fping_exporter.metrics.telemetry import Telemetry
@@ -140,6 +140,8 @@ class Monitor:
             )
         except FpingExporterError as error:
             self._fail(str(error))
+            if isinstance(error, ProbeError) and not self._retired:
+                self._telemetry.observe_failed_sweep(error.vantages)
             logger.error("sweep failed: %s", error)  # noqa: TRY400, the line says it all
         except Exception:
             self._fail("a bug, see the log")

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 import msgspec
 
 from fping_exporter import config
+from fping_exporter.errors import ProbeError
 from fping_exporter.hosts import own_host
 from fping_exporter.model import Inventory, Snapshot
 from fping_exporter.probe import Prober
-from fping_exporter.probe.neighbours import count_overflows, limit
+from fping_exporter.probe.neighbour_table import count_overflows, size_limit
 from fping_exporter.probe.vantage import find_namespaces, source_addresses
 from fping_exporter.verdict.judge import judge
 from fping_exporter.verdict.plan import plan
@@ -39,13 +40,18 @@ def take_snapshot(
         host=own_host(instances.host),
     )
     before = count_overflows()
-    sweep = prober.probe({each.target for asked in targets.values() for each in asked if each.target})
+    distinct = {each.target for asked in targets.values() for each in asked if each.target}
+    try:
+        sweep = prober.probe(distinct)
+    except ProbeError as error:
+        error.vantages = frozenset(target.vantage for target in distinct)
+        raise
     if overflows := count_overflows() - before:
         logger.warning(
             "the kernel's neighbour table was full %d times during the sweep: raise "
             "net.ipv4.neigh.default.gc_thresh3 (now %s), and net.ipv6's, to more than the addresses pinged",
             overflows,
-            limit(),
+            size_limit(),
         )
         sweep = msgspec.structs.replace(sweep, overflows=overflows)
     snapshot = judge(

@@ -1,4 +1,4 @@
-"""The dashboard of the exporters: whether their results are fresh, and what they cost."""
+"""The exporters themselves: is what they say young, and what does it cost."""
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
@@ -16,39 +16,33 @@ YES = parts.values({"0": ("no", "red"), "1": ("yes", "green")})
 
 
 def build() -> Dashboard:
-    """Return the dashboard."""
+    """Put it together."""
     return (
-        parts.new(
-            UID,
-            "exporters",
-            "The health of the exporters.",
-            EXPORTERS,
-            alerts='alertname=~"FpingExporter.+"',
-        )
+        parts.new(UID, "exporters", "The exporters' own health.", EXPORTERS)
         .with_row(Row("Now"))
         .with_panel(
             parts.tabular(
                 "Exporters",
-                "Whether each is scraped and has results; success and age of its last listing and sweep.",
+                "Whether each is scraped, shows results, and could do its last work; and how old that is.",
                 keys=["instance", "version"],
                 columns=[
                     Column("build", f"group by (instance, version) (fping_exporter_build_info{{{IT}}})"),
                     Column("scraped", f"max by (instance) (up{{{IT}}})", mappings=YES),
                     Column("results", f"max by (instance) (fping_exporter_up{{{IT}}})", mappings=YES),
                     Column(
-                        "listing ok",
+                        "list good",
                         f"max by (instance) (fping_exporter_inventory_success{{{IT}}})",
                         mappings=YES,
                     ),
                     Column(
-                        "listing age",
+                        "list age",
                         "time() - max by (instance)"
                         f" (fping_exporter_inventory_last_success_timestamp_seconds{{{IT}}})",
                         unit="s",
                         steps=[(None, "green"), (240, "orange"), (480, "red")],
                     ),
                     Column(
-                        "sweep ok",
+                        "sweep good",
                         f"max by (instance) (fping_exporter_sweep_success{{{IT}}})",
                         mappings=YES,
                     ),
@@ -60,12 +54,12 @@ def build() -> Dashboard:
                         steps=[(None, "green"), (120, "orange"), (180, "red")],
                     ),
                     Column(
-                        "config ok",
+                        "config good",
                         f"max by (instance) (fping_exporter_config_last_reload_successful{{{IT}}})",
                         mappings=YES,
                     ),
                     Column(
-                        "config loaded",
+                        "config read",
                         "1000 * max by (instance)"
                         f" (fping_exporter_config_last_reload_success_timestamp_seconds{{{IT}}})",
                         unit="dateTimeFromNow",
@@ -79,8 +73,8 @@ def build() -> Dashboard:
         .with_row(Row("Sweeps"))
         .with_panel(
             parts.series(
-                "Sweep duration",
-                "From the first packet until the last reply or timeout.",
+                "Sweep takes",
+                "From the first packet until the last reply, or the last wait is over.",
                 {"{{instance}}": f"fping_exporter_sweep_duration_seconds{{{IT}}}"},
                 unit="s",
                 span=8,
@@ -89,7 +83,7 @@ def build() -> Dashboard:
         .with_panel(
             parts.series(
                 "Targets",
-                "Addresses that a sweep pings.",
+                "Addresses that a sweep asks.",
                 {"{{instance}}": f"fping_exporter_sweep_targets{{{IT}}}"},
                 span=8,
             )
@@ -97,7 +91,7 @@ def build() -> Dashboard:
         .with_panel(
             parts.series(
                 "Packets",
-                "Echo requests sent and replies counted, over all selected exporters.",
+                "Echo requests sent and replies counted, of all chosen exporters.",
                 {
                     "sent": f"sum(rate(fping_exporter_packets_sent_total{{{IT}}}[$__rate_interval]))",
                     "received": f"sum(rate(fping_exporter_packets_received_total{{{IT}}}[$__rate_interval]))",
@@ -109,7 +103,7 @@ def build() -> Dashboard:
         .with_panel(
             parts.series(
                 "Packets rejected",
-                "Received packets that do not count as replies: wrong source, duplicate, another program's.",
+                "Came in, and were not counted as replies: forged, late, twice, or another program's.",
                 {
                     "{{reason}}": "sum by (reason)"
                     f" (rate(fping_exporter_packets_rejected_total{{{IT}}}[$__rate_interval]))"
@@ -120,8 +114,8 @@ def build() -> Dashboard:
         )
         .with_panel(
             parts.series(
-                "Scrape duration",
-                "As Prometheus measures it. If the last sweep is too old, a scrape waits for the next one.",
+                "Scrape takes",
+                "As Prometheus sees it; the scrape that finds a sweep too old waits for the next.",
                 {"{{instance}}": f"scrape_duration_seconds{{{IT}}}"},
                 unit="s",
                 steps=[(None, "green"), (10, "orange"), (15, "red")],
@@ -130,8 +124,8 @@ def build() -> Dashboard:
         .with_row(Row("OpenStack"))
         .with_panel(
             parts.series(
-                "Listing duration",
-                "To list all instances, with projects, hypervisors and ports.",
+                "List takes",
+                "To list all instances and what belongs to them.",
                 {"{{instance}}": f"fping_exporter_inventory_duration_seconds{{{IT}}}"},
                 unit="s",
                 span=6,
@@ -140,15 +134,15 @@ def build() -> Dashboard:
         .with_panel(
             parts.series(
                 "Instances",
-                "In the newest complete listing, after the configuration's selection.",
+                "On the newest complete list, after the selection of the configuration.",
                 {"{{instance}}": f"fping_exporter_inventory_instances{{{IT}}}"},
                 span=6,
             )
         )
         .with_panel(
             parts.series(
-                "OpenStack responses",
-                "By service and HTTP status code.",
+                "Answers of OpenStack",
+                "By service and HTTP status; 4xx and 5xx are refusals.",
                 {
                     "{{service}} {{code}}": "sum by (service, code)"
                     f" (rate(fping_exporter_openstack_requests_total{{{IT}}}[$__rate_interval]))"
@@ -159,12 +153,12 @@ def build() -> Dashboard:
         )
         .with_panel(
             parts.tabular(
-                "Optional parts of the listing",
-                "What is listed besides the instances, and whether that succeeded.",
+                "Optional parts of the list",
+                "What the credentials may see besides the instances, and whether it could be had.",
                 keys=["instance", "part"],
                 columns=[
                     Column(
-                        "ok",
+                        "had",
                         f"max by (instance, part) (fping_exporter_part_success{{{IT}}})",
                         mappings=YES,
                     )
@@ -177,7 +171,7 @@ def build() -> Dashboard:
         .with_panel(
             parts.series(
                 "Memory",
-                "Resident memory.",
+                "Resident.",
                 {"{{instance}}": f"process_resident_memory_bytes{{{IT}}}"},
                 unit="bytes",
                 span=8,
@@ -195,7 +189,7 @@ def build() -> Dashboard:
         .with_panel(
             parts.series(
                 "Open files",
-                "Open file descriptors, sockets included, as a share of the limit.",
+                "Sockets among them, as a share of what is allowed.",
                 {"{{instance}}": f"process_open_fds{{{IT}}} / process_max_fds{{{IT}}}"},
                 unit="percentunit",
                 span=8,

@@ -59,8 +59,6 @@ def inventory(
 ALIVE = Outcome(sent=1, received=1, rtt=0.000_25)
 SILENT = Outcome(sent=1, received=0, rtt=None)
 UNREACHABLE = Outcome(sent=1, received=0, rtt=None, unreachable=True)
-NOT_SENT = Outcome(sent=0, received=0, rtt=None, unreachable=True)
-NO_ROOM = Outcome(sent=0, received=0, rtt=None)
 
 
 def sweep(outcomes: Mapping[str, Outcome] | Mapping[Target, Outcome]) -> Sweep:

@@ -12,9 +12,9 @@ from fping_exporter import config
 from fping_exporter.config.duration import Duration
 from fping_exporter.errors import CloudError, ProbeError
 from fping_exporter.metrics.telemetry import Telemetry
-from fping_exporter.model import Inventory, Outcome, Snapshot, Sweep, Target, Verdict
+from fping_exporter.model import NOT_ASKED, Inventory, Outcome, Snapshot, Sweep, Target, Verdict
 from fping_exporter.monitor import Monitor, Setup
-from tests.build import ALIVE, NO_ROOM, SILENT, instance, inventory
+from tests.build import ALIVE, SILENT, instance, inventory
 
 SOON = 5.0
 """Seconds by which what should happen at once has happened."""
@@ -240,6 +240,16 @@ def test_a_sweep_that_fails_costs_only_itself(
     assert sample(telemetry, "sweep_success") == 1
 
 
+def test_a_first_sweep_that_fails_leaves_no_vantage_up(
+    monitor: Callable[..., Monitor], pinger: Pinger, telemetry: Telemetry
+) -> None:
+    pinger.error = ProbeError("no sockets")
+    one = monitor()
+    assert one.snapshot(timeout=SOON) is None
+    for name, value in (("vantages", 1), ("vantage_up", 0)):
+        assert telemetry.registry.get_sample_value(f"fping_exporter_{name}", {"vantage": "local"}) == value
+
+
 def test_no_cloud_at_first(monitor: Callable[..., Monitor], cloud: Cloud, pinger: Pinger) -> None:
     cloud.error = CloudError("Nova does not answer")
     one = monitor()
@@ -434,10 +444,10 @@ def test_a_sweep_that_could_not_send_is_no_success(
 ) -> None:
     cloud.guests = [instance(str(number), f"10.0.0.{number}") for number in range(1, 4)]
     one = monitor(sweep=NOW)
-    pinger.outcomes = {"10.0.0.1": NO_ROOM}
+    pinger.outcomes = {"10.0.0.1": NOT_ASKED}
     assert one.snapshot(timeout=SOON)
     assert sample(telemetry, "sweep_success") == 1
-    pinger.outcomes |= {"10.0.0.2": NO_ROOM}
+    pinger.outcomes |= {"10.0.0.2": NOT_ASKED}
     assert one.snapshot(timeout=SOON)
     assert sample(telemetry, "sweep_success") == 0
     assert telemetry.sweep.error == "nothing could be sent to 2 of 3 targets"

@@ -1,27 +1,27 @@
-"""An embedded cloud on loopback for a first look and for tests. No packet leaves the machine."""
+"""A cloud of one's own on loopback, for a first look and for tests: no packet leaves the machine."""
 
-from fping_exporter.demo.scene import make_hypervisors, make_projects, make_servers, make_users
+from fping_exporter.demo.scene import make_nodes, make_projects, make_servers, make_users
 from fping_exporter.demo.standin import Standin
 
 __all__ = ["Demo"]
 
 
 class Demo(Standin):
-    """The demo's cloud; it runs within a ``with`` block.
+    """The demo's cloud, running within a ``with`` block.
 
-    The default of four instances is the README's case: ``selenium-0`` and ``text-0`` are ACTIVE and
-    silent, ``selenium-1`` answers, ``text-1`` is SHUTOFF. Further instances are a mix of states.
+    With the default of four instances it is the well-known case: ``selenium-0`` and ``text-0``
+    are ACTIVE and silent, ``selenium-1`` answers, ``text-1`` is SHUTOFF. More make it a large one.
 
         with Demo(instances=1000) as demo:
             inventory = Cloud(Config(), region=demo.region()).inventory()
     """
 
     def __init__(self, *, instances: int = 4) -> None:
-        """Make a cloud with this number of instances."""
-        projects, hypervisors = make_projects(instances), make_hypervisors(instances)
+        """Make up a cloud of so many instances."""
+        projects, nodes = make_projects(instances), make_nodes(instances)
         super().__init__(
-            servers=make_servers(instances, projects, hypervisors),
+            servers=make_servers(instances, projects, nodes),
             projects=projects,
-            hypervisors=hypervisors,
+            nodes=nodes,
             users=make_users(projects),
         )

@@ -3,7 +3,7 @@
 import platform
 import time
 from collections import Counter as Counts
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Metric, ProcessCollector
@@ -11,7 +11,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from fping_exporter import __version__
-from fping_exporter.model import Inventory, Rejection, Sweep
+from fping_exporter.model import Inventory, Rejection, Sweep, Target
+from fping_exporter.probe.send_errors import SEND_ERRORS, errno_name
 
 __all__ = ["RefreshStatus", "Telemetry"]
 
@@ -39,6 +40,13 @@ class Telemetry(Collector):
         )
         for reason in Rejection:
             self._packets_rejected.labels(reason)
+        self._packets_refused = counter(
+            "packets_refused",
+            "Echo requests that this machine refused to send, retries included, by errno.",
+            "reason",
+        )
+        for number in SEND_ERRORS:
+            self._packets_refused.labels(errno_name(number))
         self._overflows = counter(
             "neighbour_table_overflows", "How often the kernel's neighbour table had no room during a sweep."
         )
@@ -99,7 +107,7 @@ class Telemetry(Collector):
             ("vantage_targets", "vantages", "vantage_up"),
             (
                 "Targets of the newest complete sweep, by the kind of vantage.",
-                "Vantages that the newest complete sweep had targets for, by kind.",
+                "Vantages that the newest sweep had targets for, by kind.",
                 "How many of these could send to at least one of their targets, by kind.",
             ),
             strict=True,
@@ -136,6 +144,8 @@ class Telemetry(Collector):
         self._packets_received.inc(sweep.received)
         for reason, count in sweep.rejected.items():
             self._packets_rejected.labels(reason).inc(count)
+        for errno, count in sweep.refused.items():
+            self._packets_refused.labels(errno).inc(count)
         self._overflows.inc(sweep.overflows)
 
     def observe_sweep(self, sweep: Sweep) -> None:
@@ -147,6 +157,12 @@ class Telemetry(Collector):
         targets = Counts(kinds)
         targets.update(target.kind for target in sweep.outcomes)
         self._vantages = targets, Counts(there.values()), Counts(up.values())
+
+    def observe_failed_sweep(self, vantages: Collection[str]) -> None:
+        """Record that a sweep of targets from these `vantages` could send nothing from any of them."""
+        targets, _, _ = self._vantages
+        there = Counts(Target(vantage, "").kind for vantage in vantages)
+        self._vantages = Counts({**dict.fromkeys(there, 0), **targets}), there, Counts()
 
     def observe_reload(self, *, success: bool) -> None:
         """Record that the configuration was read."""

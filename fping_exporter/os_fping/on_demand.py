@@ -88,7 +88,7 @@ class OnDemand:
                 for id_, aimed in targets.items()
                 if id_ not in found
                 for target in aimed
-                if target not in known or not known[target].tells_of(target)
+                if target not in known or not known[target].asked
             }
         )
         return found | {id_ for id_, aimed in targets.items() if _any_answers(aimed, asked)}

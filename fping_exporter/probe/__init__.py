@@ -1,4 +1,4 @@
-"""Asking many addresses at once whether they answer an ICMP echo request."""
+"""Pings many addresses at once (ICMP and ICMPv6 echo)."""
 
 from collections.abc import Collection
 from typing import Protocol

@@ -13,6 +13,7 @@ __all__ = [
     "REPLY_TYPE",
     "EchoError",
     "EchoReply",
+    "checksum_is_right",
     "echo_request",
     "ipv4_header_length",
     "parse",
@@ -64,6 +65,17 @@ def echo_request(family: Family, ident: int, sequence: int, payload: bytes) -> b
         total = (kind << 8) + ident + sequence + int.from_bytes(payload, "big")
         checksum = 0xFFFF - (total % 0xFFFF or 0xFFFF)
     return _HEADER.pack(kind, 0, checksum, ident, sequence) + payload
+
+
+def checksum_is_right(data: bytes, start: int = 0) -> bool:
+    """Whether the ICMP message that begins at `start` adds up (RFC 1071), as :func:`echo_request` does.
+
+    Linux hands ICMP of IPv4 to raw sockets before it looks at the checksum. All others it checks.
+    """
+    message = data[start:]
+    if len(message) % 2:
+        message += b"\0"
+    return int.from_bytes(message, "big") % 0xFFFF == 0
 
 
 def ipv4_header_length(packet: bytes) -> int:

@@ -1,4 +1,4 @@
-"""ICMP sockets: raw where permitted, else datagram, behind one face.
+"""ICMP sockets: raw where permitted, else datagram, behind one interface.
 
 icmplib's socket classes are not used: they resolve each address anew, compute the checksum
 in a Python loop, and give neither the sender, nor kernel timestamps, nor the error queue.
@@ -21,8 +21,12 @@ from typing import Self
 from fping_exporter.errors import ProbeError, SocketPermissionError
 from fping_exporter.model import LOCAL, Family
 from fping_exporter.probe import packet
+from fping_exporter.probe.send_errors import PENDING
+from fping_exporter.probe.timestamps import SO_TIMESTAMPNS, ArrivalClock
 
 __all__ = [
+    "LOOPBACK_BROADCAST",
+    "Arrival",
     "IcmpSocket",
     "Kind",
     "Opener",
@@ -36,21 +40,26 @@ __all__ = [
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 """What sendto takes and recvmsg gives for IPv4 and for IPv6."""
-Arrival = tuple[packet.EchoReply | packet.EchoError, SocketAddress, int]
-"""What came, from whom, and when (monotonic clock, nanoseconds)."""
+Arrival = tuple[packet.EchoReply | packet.EchoError | None, SocketAddress, int | None]
+"""A message, its sender, and when it came in.
+
+The message is None if its checksum is wrong. The time is of the monotonic clock, in nanoseconds;
+None if it is not known.
+"""
+
+LOOPBACK_BROADCAST = "127.255.255.255"
+"""What is sent there stays on this machine and is not answered: the address of the demo's silent guests."""
 
 # From Linux's asm-generic/socket.h, linux/icmp.h, linux/icmpv6.h, linux/in.h, linux/in6.h
 # and linux/errqueue.h; the socket module lacks them.
 _SO_ATTACH_FILTER = 26
 _SO_SNDBUFFORCE = 32
 _SO_RCVBUFFORCE = 33
-_SO_TIMESTAMPNS = 35
 _SOL_RAW = 255
 _ICMP_FILTER = 1
 _ICMP6_FILTER = 1
 _RECVERR: dict[Family, tuple[int, int]] = {4: (socket.IPPROTO_IP, 11), 6: (socket.IPPROTO_IPV6, 25)}
 _FROM_ICMP = (2, 3)
-_TIMESPEC = struct.Struct("@ll")
 _EXTENDED_ERROR = struct.Struct("=IBBB")
 
 _BUFFER_BYTES = 16 << 20
@@ -63,7 +72,7 @@ _BOOKED_BYTES = 2048
 _PACKET_BYTES = 2048
 _ANCILLARY_BYTES = 512
 _AT_ONCE = 1 << 16
-"""Packets read before the caller's turn: more than a buffer holds, and yet a flood has its end."""
+"""Packets to read before the caller goes on: more than a buffer holds, yet a flood does not hold it up."""
 _SEND_TRIES = 8
 _FAMILY: dict[Family, socket.AddressFamily] = {4: socket.AF_INET, 6: socket.AF_INET6}
 _PROTOCOL: dict[Family, int] = {4: socket.IPPROTO_ICMP, 6: socket.IPPROTO_ICMPV6}
@@ -71,31 +80,38 @@ _NAME: dict[Family, str] = {4: "ICMP", 6: "ICMPv6"}
 
 
 class Kind(StrEnum):
-    """What sort of ICMP socket the kernel gave."""
+    """The type of an ICMP socket, which depends on the rights of the process."""
 
     RAW = "raw"
     DATAGRAM = "datagram"
 
 
 class IcmpSocket:
-    """One socket with an identifier of its own, which sees nobody else's echo replies.
+    """An ICMP socket with its own identifier.
 
-    Other programs' packets never reach the buffer: a datagram socket is handed its own only,
-    a raw one carries a filter on the identifier.
+    Other programs' packets never reach its buffer: the kernel gives a datagram socket only its own
+    replies, and a raw one has a filter on the identifier.
     """
 
-    def __init__(self, sock: socket.socket, *, family: Family, kind: Kind) -> None:
-        """Take over `sock`, fresh from the kernel."""
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        family: Family,
+        kind: Kind,
+        wall_clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Take over `sock`, a new one. `wall_clock` is the one by which the kernel stamps packets."""
         self.family = family
         self.kind = kind
         self._sock = sock
         self._sendto = sock.sendto
         self._errors: list[Arrival] = []
         sock.settimeout(0)
-        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         _enlarge(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF)
         _enlarge(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF)
-        # Without it, the kernel keeps from a raw socket that there was no room for a packet.
+        # Without it, the kernel does not tell a raw socket that there was no room for a packet.
         sock.setsockopt(*_RECVERR[family], 1)
         if kind is Kind.RAW:
             self.ident = secrets.randbelow(0xFFFF) + 1
@@ -104,7 +120,8 @@ class IcmpSocket:
         else:
             self.ident = _bind_ident(sock)
         self.room = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // _BOOKED_BYTES
-        """Packets that the receive buffer holds for certain."""
+        """Packets that the receive buffer certainly holds."""
+        self._clock = ArrivalClock(wall_clock)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -119,28 +136,49 @@ class IcmpSocket:
         return self._sock.fileno()
 
     def send(self, data: bytes, address: SocketAddress) -> None:
-        """Send an ICMP message; raise the OSError that stands against this one."""
+        """Send an ICMP message; raise OSError if the kernel refuses this one."""
         try:
             self._sendto(data, address)
-        except OSError:
-            # An ICMP error about an earlier packet, even another program's, is reported on the next call,
-            # whomever that is for. Only with an empty error queue is it this packet's own.
-            for _ in range(_SEND_TRIES):
-                if not self._fetch_errors():
+        except OSError as error:
+            if error.errno not in PENDING:
+                raise
+            if address[0] == LOOPBACK_BROADCAST:
+                self._send_loopback_broadcast(data, address)
+            else:
+                self._send_after_pending_errors(data, address)
+
+    def _send_after_pending_errors(self, data: bytes, address: SocketAddress) -> None:
+        """Send again: the error may have been about an earlier packet, even another program's.
+
+        Linux reports an ICMP error on the next call, whomever that one is for. Only what is raised
+        while the error queue is empty is this packet's own.
+        """
+        for _ in range(_SEND_TRIES):
+            fetched = self._fetch_errors()
+            try:
+                self._sendto(data, address)
+            except OSError as error:
+                if not fetched or error.errno not in PENDING:
                     raise
-                try:
-                    self._sendto(data, address)
-                except OSError:
-                    continue
+                last = error
+            else:
                 return
-            raise
+        raise last
+
+    def _send_loopback_broadcast(self, data: bytes, address: SocketAddress) -> None:
+        """Send to the one broadcast address that is no network's. Without the option, Linux refuses it."""
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        try:
+            self._send_after_pending_errors(data, address)
+        finally:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 0)
 
     def receive(self) -> Iterator[Arrival]:
         """Yield, without waiting, what came in with this socket's identifier."""
         family, ident, recvmsg = self.family, self.ident, self._sock.recvmsg
         has_ip_header = family == packet.IPV4 and self.kind is Kind.RAW
-        # The kernel stamps by the wall clock, which may be set between the sending and the arrival.
-        clock_offset = time.time_ns() - time.monotonic_ns()
+        self._clock.begin()
+        arrival = self._clock.arrival
         for _ in range(_AT_ONCE):
             try:
                 data, ancillary, _, address = recvmsg(_PACKET_BYTES, _ANCILLARY_BYTES)
@@ -149,17 +187,19 @@ class IcmpSocket:
             except OSError:  # an ICMP error waits in the error queue
                 continue
             start = packet.ipv4_header_length(data) if has_ip_header else 0
-            answer = packet.parse(family, data, start)
-            if answer is not None and answer.ident == ident:
-                yield answer, address, _arrival(ancillary, clock_offset)
+            message = packet.parse(family, data, start)
+            if message is not None and message.ident == ident:
+                if has_ip_header and not packet.checksum_is_right(data, start):
+                    message = None
+                yield message, address, arrival(ancillary)
         self._fetch_errors()
         errors, self._errors = self._errors, []
         yield from errors
 
     def _fetch_errors(self) -> bool:
-        """Take what stands in the error queue; return whether anything did.
+        """Read the error queue; return whether it held anything.
 
-        To a raw socket, the same comes as a packet too.
+        A raw socket receives the same errors as packets, and takes those.
         """
         fetched = False
         for _ in range(_AT_ONCE):
@@ -192,8 +232,8 @@ Opener = Callable[[str, Family], IcmpSocket]
 def open_socket(family: Family) -> IcmpSocket:
     """Open a socket in the current network namespace, raw if permitted, else datagram.
 
-    Raises SocketPermissionError when neither is permitted, ProbeError when there is none to be
-    had for another reason, such as a machine without IPv6.
+    Raises SocketPermissionError if neither is permitted, and ProbeError if the kernel gives none for
+    another reason, such as a machine without IPv6.
     """
     refusals: list[OSError] = []
     for kind, sock_type in ((Kind.RAW, socket.SOCK_RAW), (Kind.DATAGRAM, socket.SOCK_DGRAM)):
@@ -213,23 +253,26 @@ def open_socket(family: Family) -> IcmpSocket:
 
 
 def open_local(vantage: str, family: Family) -> IcmpSocket:
-    """Open a socket in the exporter's own namespace, the only vantage known here."""
+    """Open a socket in the exporter's own namespace. Raises ProbeError for any other vantage."""
     if vantage != LOCAL:
         raise ProbeError(f"no way to probe from {vantage}")
     return open_socket(family)
 
 
 def check_permission() -> Kind:
-    """Open a socket and close it; return which kind this user gets.
+    """Open a socket and close it; return its kind.
 
-    Raises SocketPermissionError with both remedies in one line, or ProbeError.
+    Raises SocketPermissionError, whose one line names both remedies, or ProbeError.
     """
     with open_socket(4) as sock:
         return sock.kind
 
 
 def permission_error() -> SocketPermissionError:
-    """Say what would permit this user to open ICMP sockets, and take it from nobody."""
+    """Build the error for a missing ICMP permission.
+
+    The suggested sysctl range includes the current one, so that nobody loses the permission.
+    """
     low = high = os.getegid()
     with contextlib.suppress(OSError):  # a service may not see /proc/sys
         first, last = map(int, Path("/proc/sys/net/ipv4/ping_group_range").read_text("ascii").split())
@@ -243,27 +286,18 @@ def permission_error() -> SocketPermissionError:
 
 
 def socket_address(ip: str) -> SocketAddress | None:
-    """Return an IPv4 or IPv6 address exactly as recvmsg will name it; None if it is none."""
+    """Return an IPv4 or IPv6 address in recvmsg's notation; None if `ip` is not an address."""
     try:
         if ":" in ip:
             return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, ip)), 0, 0, 0
-        socket.inet_pton(socket.AF_INET, ip)  # takes one text only for each address
+        socket.inet_pton(socket.AF_INET, ip)  # accepts a single notation
     except (OSError, ValueError):  # ValueError: a null character
         return None
     return ip, 0
 
 
-def _arrival(ancillary: list[tuple[int, int, bytes]], clock_offset: int) -> int:
-    """Return when the kernel received the packet, by the monotonic clock, in nanoseconds."""
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
-            seconds, nanoseconds = _TIMESPEC.unpack(data)
-            return int(seconds * 1_000_000_000 + nanoseconds - clock_offset)
-    return time.monotonic_ns()
-
-
 def _enlarge(sock: socket.socket, forced: int, option: int) -> None:
-    """Make a buffer large: beyond the system's limit with CAP_NET_ADMIN, up to it without."""
+    """Enlarge a socket buffer, with CAP_NET_ADMIN beyond the system's limit."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, forced, _BUFFER_BYTES)
     except PermissionError:
@@ -271,7 +305,7 @@ def _enlarge(sock: socket.socket, forced: int, option: int) -> None:
 
 
 def _bind_ident(sock: socket.socket) -> int:
-    """Give a datagram socket a random identifier; the kernel's own choice merely counts up."""
+    """Give a datagram socket a random identifier: the kernel would count up, which can be guessed."""
     for _ in range(16):
         try:
             sock.bind(("", secrets.randbelow(0xFFFF) + 1))
@@ -285,7 +319,7 @@ def _bind_ident(sock: socket.socket) -> int:
 
 
 def _filter_types(sock: socket.socket, family: Family) -> None:
-    """Let nothing through to a raw socket but echo replies and errors."""
+    """Let only echo replies and ICMP errors through to a raw socket."""
     wanted = packet.ERROR_TYPES[family] | {packet.REPLY_TYPE[family]}
     blocked = (1 << 256) - 1
     for icmp_type in wanted:
@@ -298,11 +332,11 @@ def _filter_types(sock: socket.socket, family: Family) -> None:
 
 
 def _filter_ident(sock: socket.socket, family: Family, ident: int) -> None:
-    """Keep other pingers' packets from a raw socket, which would fill its buffer.
+    """Keep other programs' pings from a raw socket: they would fill its buffer.
 
-    A classic BPF program: a reply must carry the identifier, an error must quote it. Offsets
-    count from the IPv4 header, whose length goes to X, or from the ICMPv6 header. Our
-    requests have neither IPv4 options nor extension headers, so their quotes have none.
+    This is a classic BPF program. A reply must carry the identifier, an error must quote it. Offsets
+    count from the IPv4 header, whose length goes to X, or from the ICMPv6 header. Our requests have
+    neither IPv4 options nor IPv6 extension headers, so their quotes have none.
     """
     if family == packet.IPV4:
         load_x, inner_protocol, inner_ident = 0xB1, 8 + 9, 8 + 20 + 4

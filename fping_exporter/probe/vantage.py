@@ -21,15 +21,16 @@ __all__ = ["find_namespaces", "open_from", "source_addresses"]
 T = TypeVar("T")
 
 _DIRECTORY = Path("/run/netns")
-"""Where ip-netns(8), and with it Neutron's agents, keep the names of namespaces."""
+"""Where ip-netns(8), which Neutron's agents use, keeps the names of network namespaces."""
 _NAME = re.compile(r"(qdhcp|ovnmeta|qrouter)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CLONE_NEWNET = 0x40000000
 _DISCARD = 9
+"""A UDP port. Connecting a UDP socket makes the kernel choose a source address; nothing is sent."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def find_namespaces(kinds: Collection[str]) -> frozenset[str]:
-    """Return the names of Neutron's namespaces of these kinds that this host has now."""
+    """Return the names of the namespaces that Neutron has on this host now, of these kinds."""
     try:
         names = [entry.name for entry in _DIRECTORY.iterdir()]
     except OSError:  # there is no directory before the first namespace
@@ -40,26 +41,26 @@ def find_namespaces(kinds: Collection[str]) -> frozenset[str]:
 
 
 def open_from(vantage: str, family: Family) -> IcmpSocket:
-    """Open a socket in the vantage's namespace, to be used from here. Raises ProbeError."""
-    return _within(vantage, lambda: open_socket(family))
+    """Open a socket in the vantage's namespace; any thread may use it. Raises ProbeError."""
+    return _run_in_namespace(vantage, lambda: open_socket(family))
 
 
 def source_addresses(targets: Iterable[Target]) -> dict[Target, str]:
-    """Return the address that the kernel sends from to each target; nothing is sent.
+    """Return the source address that the kernel uses for each target; nothing is sent.
 
-    Those that have no route, or whose vantage is gone, are left out.
+    Targets without a route, or whose vantage is gone, are left out.
     """
-    lanes: dict[tuple[str, Family], list[Target]] = {}
+    groups: dict[tuple[str, Family], list[Target]] = {}
     for target in targets:
-        lanes.setdefault((target.vantage, 6 if ":" in target.ip else 4), []).append(target)
+        groups.setdefault((target.vantage, target.family), []).append(target)
     found: dict[Target, str] = {}
-    for (vantage, family), wanted in lanes.items():
+    for (vantage, family), group in groups.items():
         try:
-            sock = _within(vantage, partial(socket.socket, _FAMILY[family], socket.SOCK_DGRAM))
+            sock = _run_in_namespace(vantage, partial(socket.socket, _FAMILY[family], socket.SOCK_DGRAM))
         except (ProbeError, OSError):
             continue
         with sock:
-            for target in wanted:
+            for target in group:
                 try:
                     sock.connect((target.ip, _DISCARD))
                 except (OSError, ValueError):
@@ -71,10 +72,10 @@ def source_addresses(targets: Iterable[Target]) -> dict[Target, str]:
 _FAMILY: dict[Family, socket.AddressFamily] = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
-def _within(vantage: str, call: Callable[[], T]) -> T:
-    """Return what `call` does in the namespace of the vantage.
+def _run_in_namespace(vantage: str, call: Callable[[], T]) -> T:
+    """Run `call` in the network namespace of the vantage, and return its result. Raises ProbeError.
 
-    A namespace is a thread's, so a thread of its own enters it and ends there.
+    A network namespace belongs to a thread: a new thread enters it, and ends there.
     """
     if vantage == LOCAL:
         return call()
@@ -86,7 +87,7 @@ def _within(vantage: str, call: Callable[[], T]) -> T:
         try:
             _enter(vantage)
             result.set_result(call())
-        except BaseException as error:  # noqa: BLE001, it is raised where the result is asked for
+        except BaseException as error:  # noqa: BLE001, the calling thread raises it
             result.set_exception(error)
 
     thread = threading.Thread(target=run, name=vantage)
@@ -96,7 +97,7 @@ def _within(vantage: str, call: Callable[[], T]) -> T:
 
 
 def _enter(name: str) -> None:
-    """Move this thread into the namespace. os.setns came with Python 3.12."""
+    """Move this thread into the namespace; os.setns is there from Python 3.12 on only."""
     try:
         descriptor = os.open(_DIRECTORY / name, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -58,7 +58,7 @@ def judge(
 
 def _asked(probed: Probed, outcomes: Mapping[Target, Outcome]) -> Probed:
     outcome = outcomes.get(probed.target) if probed.target else None
-    if outcome is None or probed.target is None or not outcome.tells_of(probed.target):
+    if outcome is None or not outcome.asked:
         return probed
     return Probed(probed.address, probed.target, outcome)
 

@@ -75,16 +75,17 @@ class Addr:
     """The host of nova-compute that its server is on."""
 
     @property
-    def from_root(self) -> Fate:
-        """What happens to an echo request from the root namespace, which no tenant network is joined to."""
-        return Fate.ABSENT if self.network_kind == "tenant" else self.fate
+    def from_root(self) -> Fate | None:
+        """What happens to an echo request from the root namespace; None where it has no route."""
+        return None if self.network_kind == "tenant" else self.fate
 
 
 @dataclass(frozen=True)
 class Truth:
     """What the exporter in the root namespace is to say of a server."""
 
-    alive: bool
+    alive: bool | None
+    """None if it cannot be asked."""
     reason: str | None
 
 
@@ -181,9 +182,10 @@ class Lab:
 
     def truth(self, servers: Mapping[str, Server]) -> dict[str, Truth]:
         """Return what an exporter in the root namespace is to say of each server, by id."""
-        fates = defaultdict(set)
+        fates: dict[str, set[Fate]] = defaultdict(set)
         for addr in self.addrs():
-            fates[addr.server_id].add(addr.from_root)
+            if fate := addr.from_root:
+                fates[addr.server_id].add(fate)
         return {server.id: _judge(server, fates[server.id]) for server in servers.values()}
 
     # --------------------------------------------------------------- hands
@@ -315,13 +317,16 @@ def _server(entry: Mapping[str, Any]) -> Server:
 def _judge(server: Server, fates: set[Fate]) -> Truth:
     if Fate.ALIVE in fates:
         return Truth(alive=True, reason=None)
+    alive = False if fates or not server.addresses else None
     if not server.active:
         reason = "not_active"
     elif not server.addresses:
         reason = "no_address"
+    elif not fates:
+        reason = "no_vantage"
     else:
         reason = "unreachable" if fates == {Fate.ABSENT} else "no_reply"
-    return Truth(alive=False, reason=reason)
+    return Truth(alive=alive, reason=reason)
 
 
 def _assert_stays_here(ip: str) -> None:

@@ -14,10 +14,20 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from fping_exporter import config
 from fping_exporter.history import History
 from fping_exporter.metrics.exposition import Exposition, as_metrics, families
-from fping_exporter.model import Hypervisor, Outcome, Port, Probed, Project, Snapshot, Target, Topology
+from fping_exporter.model import (
+    NOT_ASKED,
+    Hypervisor,
+    Outcome,
+    Port,
+    Probed,
+    Project,
+    Snapshot,
+    Target,
+    Topology,
+)
 from fping_exporter.verdict.judge import judge
 from fping_exporter.verdict.plan import plan
-from tests.build import ALIVE, NO_ROOM, SILENT, UNREACHABLE, address, instance, inventory, sweep
+from tests.build import ALIVE, SILENT, UNREACHABLE, address, instance, inventory, sweep
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "instances.prom"
 
@@ -60,7 +70,7 @@ def example() -> Snapshot:
         "10.0.0.8": SILENT,
         "10.0.0.9": Outcome(sent=1, received=1, rtt=12.5),
         "10.0.0.10": SILENT,
-        "10.0.0.11": NO_ROOM,
+        "10.0.0.11": NOT_ASKED,
     }
     snapshot = judge(
         there,

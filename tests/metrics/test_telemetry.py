@@ -1,8 +1,8 @@
 """What the exporter counts of its vantages."""
 
 from fping_exporter.metrics.telemetry import Telemetry
-from fping_exporter.model import LOCAL, Sweep, Target
-from tests.build import ALIVE, NOT_SENT, SILENT, sweep
+from fping_exporter.model import LOCAL, NOT_ASKED, Sweep, Target
+from tests.build import ALIVE, SILENT, sweep
 
 
 def observed(telemetry: Telemetry, name: str) -> dict[str, float]:
@@ -22,8 +22,8 @@ def test_vantages_are_counted_by_kind_and_those_that_went_away_are_none() -> Non
             {
                 Target(LOCAL, "192.0.2.1"): ALIVE,
                 Target("qdhcp-1", "10.0.0.1"): SILENT,
-                Target("qdhcp-1", "10.0.0.2"): NOT_SENT,
-                Target("qdhcp-2", "10.0.0.1"): NOT_SENT,
+                Target("qdhcp-1", "10.0.0.2"): NOT_ASKED,
+                Target("qdhcp-2", "10.0.0.1"): NOT_ASKED,
             }
         )
     )
@@ -45,3 +45,34 @@ def test_overflows_add_up() -> None:
         )
     name = "fping_exporter_neighbour_table_overflows_total"
     assert telemetry.registry.get_sample_value(name) == 7
+
+
+def test_a_first_sweep_that_could_send_nothing_leaves_no_vantage_up() -> None:
+    telemetry = Telemetry()
+    telemetry.observe_failed_sweep({LOCAL, "qdhcp-1", "qdhcp-2"})
+    assert observed(telemetry, "vantage_targets") == {"local": 0, "qdhcp": 0}
+    assert observed(telemetry, "vantages") == {"local": 1, "qdhcp": 2}
+    assert observed(telemetry, "vantage_up") == {"local": 0, "qdhcp": 0}
+
+
+def test_a_later_sweep_that_could_send_nothing_leaves_no_vantage_up_either() -> None:
+    telemetry = Telemetry()
+    telemetry.observe_sweep(sweep({Target(LOCAL, "192.0.2.1"): ALIVE, Target("qdhcp-1", "10.0.0.1"): ALIVE}))
+    telemetry.observe_failed_sweep({LOCAL})
+    assert observed(telemetry, "vantage_targets") == {"local": 1, "qdhcp": 1}
+    assert observed(telemetry, "vantage_up") == {"local": 0, "qdhcp": 0}
+
+
+def test_refused_packets_add_up_by_errno() -> None:
+    telemetry = Telemetry()
+    for _ in range(2):
+        refused = {"EPERM": 3, "unknown": 1}
+        telemetry.count_packets(
+            Sweep(outcomes={}, sent=0, received=0, refused=refused, started_at=0, duration=0)
+        )
+    name = "fping_exporter_packets_refused_total"
+    values = [
+        telemetry.registry.get_sample_value(name, {"reason": reason})
+        for reason in ("EPERM", "unknown", "ENETUNREACH")
+    ]
+    assert values == [6, 2, 0]

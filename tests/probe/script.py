@@ -89,6 +89,14 @@ def short_error(request: Request, _asked: int) -> Answers:
     yield 0, request.error(quote=request.packet[: header + 8], source=_other(request))
 
 
+def wrong_checksum(request: Request, _asked: int) -> Answers:
+    yield 0, request.reply(checksum_fault=1)
+
+
+def wrong_checksum_of_error(request: Request, _asked: int) -> Answers:
+    yield 0, request.error(checksum_fault=1)
+
+
 PARTS: dict[int, Part] = dict(
     enumerate(
         (
@@ -107,6 +115,8 @@ PARTS: dict[int, Part] = dict(
             error_about_other_then_reply,
             error_with_other_cookie_then_reply,
             short_error,
+            wrong_checksum,
+            wrong_checksum_of_error,
         ),
         start=1,
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import icmplib  # type: ignore[import-untyped]
 import pytest
 
-from fping_exporter.model import LOCAL, Outcome, Sweep, Target
+from fping_exporter.model import LOCAL, NOT_ASKED, Outcome, Sweep, Target
 from fping_exporter.probe.sockets import Kind
 from tests.netns import Network, Tun
 from tests.probe.engines import ENGINES, Engine
@@ -36,6 +36,8 @@ from tests.probe.script import (
     short_error,
     three_times,
     very_late_and_once,
+    wrong_checksum,
+    wrong_checksum_of_error,
 )
 
 pytestmark = pytest.mark.netns
@@ -128,7 +130,7 @@ def test_a_target_without_a_route_costs_nobody_else(engine: Engine) -> None:
     sweep = engine.probe([*NO_ROUTE, *ALIVE])
     assert verdicts(sweep) == {**dict.fromkeys(NO_ROUTE, False), **dict.fromkeys(ALIVE, True)}
     for ip in NO_ROUTE:
-        assert sweep.outcomes[Target(LOCAL, ip)] == Outcome(sent=0, received=0, rtt=None, unreachable=True)
+        assert sweep.outcomes[Target(LOCAL, ip)] == NOT_ASKED
 
 
 def test_a_firewall_that_forbids_one_target_costs_nobody_else(engine: Engine, network: Network) -> None:
@@ -142,7 +144,7 @@ def test_a_firewall_that_forbids_one_target_costs_nobody_else(engine: Engine, ne
     finally:
         network.near.nft("delete table inet out")
     assert verdicts(sweep) == {"10.64.201.9": False, **dict.fromkeys(ALIVE, True)}
-    assert sweep.outcomes[Target(LOCAL, "10.64.201.9")].unreachable
+    assert sweep.outcomes[Target(LOCAL, "10.64.201.9")] == NOT_ASKED
 
 
 def test_without_ipv6_only_its_targets_are_lost(engine: Engine, network: Network) -> None:
@@ -159,7 +161,7 @@ def test_without_ipv6_only_its_targets_are_lost(engine: Engine, network: Network
 def test_what_is_no_address_is_not_asked(engine: Engine, ip: str) -> None:
     sweep = engine.probe([ip, ALIVE[0]])
     assert verdicts(sweep) == {ip: False, ALIVE[0]: True}
-    assert sweep.outcomes[Target(LOCAL, ip)] == Outcome(sent=0, received=0, rtt=None, unreachable=True)
+    assert sweep.outcomes[Target(LOCAL, ip)] == NOT_ASKED
 
 
 def test_an_address_is_asked_once_however_it_is_written(engine: Engine, script: Script) -> None:
@@ -194,6 +196,20 @@ def test_a_reply_without_the_cookie_does_not_count(
     engine.multiping_fails(request, "does not compare the payload")
     ips = addresses(part)
     assert verdicts(engine.probe(ips)) == dict.fromkeys(ips, False)
+
+
+@pytest.mark.usefixtures("script")
+def test_a_message_with_a_wrong_checksum_does_not_count(
+    engine: Engine, request: pytest.FixtureRequest
+) -> None:
+    engine.multiping_fails(request, "does not look at the checksum", only=Kind.RAW)
+    ips = addresses(wrong_checksum, wrong_checksum_of_error)
+    sweep = engine.probe(ips)
+    assert verdicts(sweep) == dict.fromkeys(ips, False)
+    assert not any(outcome.unreachable for outcome in sweep.outcomes.values())
+    # The kernel drops the others itself: those of IPv6, and all for datagram sockets.
+    counted = engine.name == "sweep" and engine.kind is Kind.RAW
+    assert sweep.rejected == ({"checksum": 2} if counted else {})
 
 
 @pytest.mark.usefixtures("script")
@@ -318,7 +334,7 @@ def test_the_rate_holds(engine: Engine, script: Script) -> None:
 def test_an_unknown_vantage_costs_only_its_own_targets(engine: Engine) -> None:
     elsewhere, here = Target("tenant", ALIVE[0]), Target(LOCAL, ALIVE[0])
     sweep = engine.make().probe([elsewhere, here])
-    assert sweep.outcomes[elsewhere] == Outcome(sent=0, received=0, rtt=None, unreachable=True)
+    assert sweep.outcomes[elsewhere] == NOT_ASKED
     assert sweep.outcomes[here].alive
 
 

@@ -18,7 +18,7 @@ import pytest
 from fping_exporter import config
 from fping_exporter.config.duration import Duration
 from fping_exporter.errors import ProbeError
-from fping_exporter.model import LOCAL, Family, Outcome, Sweep, Target
+from fping_exporter.model import LOCAL, NOT_ASKED, Family, Sweep, Target
 from fping_exporter.probe import make_prober
 from fping_exporter.probe.multiping import MultipingProber
 from fping_exporter.probe.pacing import Pacer
@@ -79,36 +79,57 @@ def test_want_of_room_delays_and_loses_nobody(number: int) -> None:
 
 
 @pytest.mark.usefixtures("_icmp")
-def test_a_refusal_that_is_about_the_target_is_not_waited_for() -> None:
-    sweep = probe(LOOPBACK, opener=lambda _vantage, _family: Cramped(refusals=3, number=errno.EHOSTUNREACH))
-    dead = [target.ip for target, outcome in sweep.outcomes.items() if not outcome.alive]
-    assert dead == LOOPBACK[:3]
-    assert all(sweep.outcomes[Target(LOCAL, ip)].unreachable for ip in dead)
-
-
-@pytest.mark.netns  # slow
-@pytest.mark.usefixtures("network")
-def test_lasting_want_of_room_ends_the_sweep() -> None:
-    sweep = probe(
-        LOOPBACK, opener=lambda _vantage, _family: Cramped(refusals=float("inf"), number=errno.ENOBUFS)
-    )
-    assert 5 < sweep.duration < 6
-    assert sweep.sent == 0
-    assert not any(outcome.unreachable for outcome in sweep.outcomes.values())
+def test_an_address_that_is_no_destination_is_not_tried_again() -> None:
+    sweep = probe(LOOPBACK, opener=lambda _vantage, _family: Cramped(refusals=3, number=errno.EINVAL))
+    unasked = [target.ip for target, outcome in sweep.outcomes.items() if not outcome.alive]
+    assert unasked == LOOPBACK[:3]
+    assert all(sweep.outcomes[Target(LOCAL, ip)] == NOT_ASKED for ip in unasked)
+    assert sweep.refused == {"EINVAL": 3}
 
 
 @pytest.mark.usefixtures("_icmp")
-def test_a_reply_that_seems_to_come_before_its_request_took_no_time() -> None:
+@pytest.mark.parametrize("number", [errno.ENOBUFS, errno.EPERM, errno.ENETUNREACH])
+def test_a_lasting_refusal_takes_no_longer_than_silence(number: int) -> None:
+    sweep = probe(LOOPBACK, opener=lambda _vantage, _family: Cramped(refusals=float("inf"), number=number))
+    assert 0.3 < sweep.duration < 0.6
+    assert set(sweep.outcomes.values()) == {NOT_ASKED}
+    assert sweep.sent == 0
+    assert sweep.refused == {errno.errorcode[number]: len(LOOPBACK)}
+
+
+@pytest.mark.usefixtures("_icmp")
+@pytest.mark.parametrize("step", [-3600, 3600])
+def test_a_wall_clock_that_is_set_in_mid_sweep_gives_no_round_trip(step: int) -> None:
+    ahead = 0
+
+    def opener(_vantage: str, _family: Family) -> IcmpSocket:
+        nonlocal ahead
+        sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        opened = IcmpSocket(sock, family=4, kind=Kind.RAW, wall_clock=lambda: time.time_ns() + ahead)
+        ahead = step * 10**9
+        return opened
+
+    sweep = probe(LOOPBACK, opener=opener)
+    assert sweep.received == len(LOOPBACK)
+    # What was read after the first reading has its true time again.
+    assert all(outcome.rtt is None or outcome.rtt < 0.3 for outcome in sweep.outcomes.values())
+    assert sweep.outcomes[Target(LOCAL, LOOPBACK[0])].rtt is None
+
+
+@pytest.mark.usefixtures("_icmp")
+@pytest.mark.parametrize("arrival", [0, 1 << 62])
+def test_an_arrival_before_the_request_or_in_the_future_gives_no_round_trip(arrival: int) -> None:
     class Hasty(IcmpSocket):
         def receive(self):  # type: ignore[no-untyped-def] # noqa: ANN202, the base's
             for answer, address, _ in super().receive():
-                yield answer, address, 0
+                yield answer, address, arrival
 
     def opener(_vantage: str, _family: Family) -> IcmpSocket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
         return Hasty(sock, family=4, kind=Kind.RAW)
 
-    assert [outcome.rtt for outcome in probe(["127.0.0.1"], opener=opener).outcomes.values()] == [0]
+    [outcome] = probe(["127.0.0.1"], opener=opener).outcomes.values()
+    assert (outcome.alive, outcome.rtt) == (True, None)
 
 
 @pytest.mark.usefixtures("_icmp")
@@ -144,7 +165,7 @@ def test_a_family_that_cannot_be_opened_costs_its_targets_and_is_told_once(
     for _ in range(2):
         sweep = prober.probe(targets(["127.0.0.1", "::1"]))
         assert [outcome.alive for outcome in sweep.outcomes.values()] == [True, False]
-        assert sweep.outcomes[Target(LOCAL, "::1")].unreachable
+        assert sweep.outcomes[Target(LOCAL, "::1")] == NOT_ASKED
     assert [record.message for record in caplog.records] == [
         "part of the targets cannot be asked: no ICMPv6 socket can be opened: Address family not supported"
     ]
@@ -156,7 +177,7 @@ def test_another_vantage_may_be_gone_with_nothing_else_to_ask() -> None:
     target = Target("tenant", "127.0.0.1")
     prober = SweepProber(timeout=0.3, count=1, retries=0, pacer=Pacer(rate=1000))
     outcomes = prober.probe([target]).outcomes
-    assert outcomes == {target: Outcome(sent=0, received=0, rtt=None, unreachable=True)}
+    assert outcomes == {target: NOT_ASKED}
 
 
 def test_the_configuration_chooses_the_engine() -> None:

@@ -15,16 +15,14 @@ import pytest
 from fping_exporter import config
 from fping_exporter.config.duration import Duration
 from fping_exporter.errors import ProbeError
-from fping_exporter.model import LOCAL, Outcome, Port, Sweep, Target, Topology
-from fping_exporter.probe import make_prober, neighbours
+from fping_exporter.model import LOCAL, NOT_ASKED, Port, Sweep, Target, Topology
+from fping_exporter.probe import make_prober, neighbour_table
 from fping_exporter.probe.vantage import find_namespaces, open_from, source_addresses
 from fping_exporter.snapshot import take_snapshot
 from tests.build import address, instance, inventory
 from tests.netns import Namespace, need_root
 
 pytestmark = pytest.mark.netns
-
-CANNOT = Outcome(sent=0, received=0, rtt=None, unreachable=True)
 
 
 class Vantage(Namespace):
@@ -123,8 +121,8 @@ def test_a_namespace_that_is_gone_costs_its_own_targets(caplog: pytest.LogCaptur
         subprocess.run(["ip", "netns", "del", other.name], check=True)
         got = sweep(one.target("10.0.0.5"), other.target("10.0.0.5"))
         assert got.outcomes[one.target("10.0.0.5")].alive
-        assert got.outcomes[other.target("10.0.0.5")] == CANNOT
-        assert sweep(other.target("10.0.0.5")).outcomes == {other.target("10.0.0.5"): CANNOT}
+        assert got.outcomes[other.target("10.0.0.5")] == NOT_ASKED
+        assert sweep(other.target("10.0.0.5")).outcomes == {other.target("10.0.0.5"): NOT_ASKED}
     assert f"the network namespace {other.name} is gone" in caplog.text
 
 
@@ -133,7 +131,7 @@ def test_what_is_no_namespace_costs_its_own_targets(caplog: pytest.LogCaptureFix
     path.touch()
     try:
         target = Target(path.name, "10.0.0.5")
-        assert sweep(target).outcomes == {target: CANNOT}
+        assert sweep(target).outcomes == {target: NOT_ASKED}
     finally:
         path.unlink()
     assert "cannot be entered: Invalid argument" in caplog.text
@@ -158,8 +156,7 @@ def test_a_namespace_without_a_way_there_is_no_vantage() -> None:
     """A DHCP namespace has no route to a subnet without DHCP; a router on standby has no addresses."""
     with Vantage("qdhcp", "10.0.0.5") as one:
         target = one.target("192.0.2.5")
-        assert sweep(target).outcomes == {target: CANNOT}
-        assert not CANNOT.tells_of(target)
+        assert sweep(target).outcomes == {target: NOT_ASKED}
 
 
 def test_the_address_that_is_sent_from() -> None:
@@ -241,16 +238,16 @@ def test_a_full_neighbour_table_makes_nobody_silent() -> None:
     """The kernel keeps who has answered for half a minute: the others cannot be asked meanwhile."""
     guests = [f"10.0.{number // 250 + 1}.{number % 250 + 1}" for number in range(3000)]
     with room_for_neighbours(1024), Vantage("qdhcp", *guests) as vantage:
-        overflows = neighbours.count_overflows()
+        overflows = neighbour_table.count_overflows()
         got = sweep(*map(vantage.target, guests), timeout=1)
-        overflows = neighbours.count_overflows() - overflows
-    told = [outcome for target, outcome in got.outcomes.items() if outcome.tells_of(target)]
+        overflows = neighbour_table.count_overflows() - overflows
+    asked = [outcome for outcome in got.outcomes.values() if outcome.asked]
     assert overflows > 0
-    assert all(outcome.alive for outcome in told)
-    assert len(told) > 500
+    assert all(outcome.alive for outcome in asked)
+    assert len(asked) > 500
 
 
-def test_a_full_neighbour_table_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_neighbour_table_is_asked(caplog: pytest.LogCaptureFixture) -> None:
     guests = [f"10.0.{number // 250 + 1}.{number % 250 + 1}" for number in range(200)]
     probe = config.Probe(timeout=Duration(0.3), retries=0, vantages=("qdhcp",))
     with room_for_neighbours(64), Vantage("qdhcp", *guests) as vantage:

@@ -46,6 +46,7 @@ class Request(NamedTuple):
         ident: int | None = None,
         sequence: int | None = None,
         payload: bytes | None = None,
+        checksum_fault: int = 0,
     ) -> bytes:
         """Build the answer, true but for what is given."""
         header = struct.pack(
@@ -57,23 +58,25 @@ class Request(NamedTuple):
             self.sequence if sequence is None else sequence,
         )
         data = self.payload if payload is None else payload
-        return self._datagram(header + data, source=source or self.destination)
+        return self._datagram(header + data, source=source or self.destination, fault=checksum_fault)
 
-    def error(self, *, quote: bytes | None = None, source: str | None = None) -> bytes:
+    def error(
+        self, *, quote: bytes | None = None, source: str | None = None, checksum_fault: int = 0
+    ) -> bytes:
         """Build a host unreachable that quotes this request, or else `quote`."""
         header = struct.pack("!BBHI", *((3, 1) if self.family == 4 else (1, 3)), 0, 0)
         body = self.packet if quote is None else quote
-        return self._datagram(header + body, source=source or self.destination)
+        return self._datagram(header + body, source=source or self.destination, fault=checksum_fault)
 
-    def _datagram(self, message: bytes, *, source: str) -> bytes:
+    def _datagram(self, message: bytes, *, source: str, fault: int) -> bytes:
         ends = ipaddress.ip_address(source).packed + ipaddress.ip_address(self.source).packed
         if self.family == 4:
-            message = message[:2] + struct.pack("!H", checksum(message)) + message[4:]
+            message = message[:2] + struct.pack("!H", checksum(message) ^ fault) + message[4:]
             header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(message), 0, 0, 64, 1, 0)
             header = header[:10] + struct.pack("!H", checksum(header + ends))
             return header + ends + message
         pseudo = ends + struct.pack("!II", len(message), socket.IPPROTO_ICMPV6)
-        message = message[:2] + struct.pack("!H", checksum(pseudo + message)) + message[4:]
+        message = message[:2] + struct.pack("!H", checksum(pseudo + message) ^ fault) + message[4:]
         return struct.pack("!IHBB", 6 << 28, len(message), socket.IPPROTO_ICMPV6, 64) + ends + message
 
 

@@ -8,6 +8,7 @@ from fping_exporter import config
 from fping_exporter.history import History
 from fping_exporter.model import (
     LOCAL,
+    NOT_ASKED,
     Address,
     Instance,
     Outcome,
@@ -24,8 +25,6 @@ from fping_exporter.verdict.judge import judge
 from fping_exporter.verdict.plan import plan
 from tests.build import (
     ALIVE,
-    NO_ROOM,
-    NOT_SENT,
     NOW,
     SILENT,
     UNREACHABLE,
@@ -94,13 +93,7 @@ def test_one_address_that_answers_is_enough() -> None:
         (instance("a", FOUR), [UNREACHABLE], Reason.UNREACHABLE, 1),
         (instance("a", FOUR, SIX), [UNREACHABLE, SILENT], Reason.NO_REPLY, 1),
         (instance("a", FOUR, SIX), [UNREACHABLE, UNREACHABLE], Reason.UNREACHABLE, 1),
-        (
-            instance("a", FOUR),
-            [Outcome(sent=0, received=0, rtt=None, unreachable=True)],
-            Reason.UNREACHABLE,
-            None,
-        ),
-        (instance("a", FOUR, SIX), [UNREACHABLE, NO_ROOM], Reason.UNREACHABLE, 1),
+        (instance("a", FOUR, SIX), [UNREACHABLE, NOT_ASKED], Reason.UNREACHABLE, 1),
         (instance("a"), [], Reason.NO_ADDRESS, None),
         (instance("a", status="BUILD"), [], Reason.NOT_ACTIVE, None),
         (instance("a", FOUR, status="SHUTOFF"), [SILENT], Reason.NOT_ACTIVE, 1),
@@ -116,10 +109,9 @@ def test_silence_has_one_reason(
 @pytest.mark.parametrize(
     ("vantage", "outcome", "alive"),
     [
-        ("local", NOT_SENT, False),
-        ("local", NO_ROOM, None),
-        ("qdhcp-1", NOT_SENT, None),
-        ("qdhcp-1", NO_ROOM, None),
+        ("local", NOT_ASKED, None),
+        ("local", UNREACHABLE, False),
+        ("qdhcp-1", NOT_ASKED, None),
         ("qdhcp-1", UNREACHABLE, False),
         (None, None, None),
     ],
@@ -187,7 +179,7 @@ def test_an_address_that_could_not_be_asked_has_no_say_about_filters() -> None:
     got = judge(
         inventory(instance("a", one, other), topology=topology),
         targets={"a": (Probed(one, asked), Probed(other, unasked))},
-        sweep=sweep({asked: SILENT, unasked: NOT_SENT}),
+        sweep=sweep({asked: SILENT, unasked: NOT_ASKED}),
         sources=lambda _targets: {asked: "10.0.0.250"},
     )
     assert got.verdicts[0].reason is Reason.ICMP_BLOCKED

@@ -1,0 +1,28 @@
+"""Keeps a warning that holds for every sweep from being logged at every sweep."""
+
+import threading
+import time
+from collections.abc import Callable, Hashable
+
+__all__ = ["LogLimit"]
+
+
+class LogLimit:
+    """Lets the same warning through once in `interval` seconds. Threads may share it."""
+
+    def __init__(self, interval: float = 600, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin with nothing logged; `clock` is in seconds and never goes back."""
+        self._interval = interval
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._logged: dict[Hashable, float] = {}
+
+    def allows(self, warning: Hashable) -> bool:
+        """Whether to log now what `warning` identifies; if so, take it as logged."""
+        with self._lock:
+            now = self._clock()
+            self._logged = {known: at for known, at in self._logged.items() if now - at < self._interval}
+            if warning in self._logged:
+                return False
+            self._logged[warning] = now
+            return True

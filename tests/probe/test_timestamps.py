@@ -1,0 +1,72 @@
+"""A round trip is the packet's, however late its reply is read."""
+
+import json
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+import pytest
+
+from fping_exporter.probe.timestamps import SO_TIMESTAMPNS, ArrivalClock, timestamping_is_on
+from tests.permission import need_ping
+
+PROGRAM = """
+import json
+from fping_exporter.config import Probe
+from fping_exporter.model import LOCAL, Target
+from fping_exporter.probe import make_prober
+targets = [Target(LOCAL, f"127.0.{n // 250}.{n % 250 + 1}") for n in range(300)]
+sweep = make_prober(Probe(rate=2000, retries=0)).probe(targets)
+print(json.dumps([outcome.rtt for outcome in sweep.outcomes.values()]))
+"""
+"""A process of its own: in this one, another test has switched the stamping on."""
+
+
+def stamp(nanoseconds: int) -> list[tuple[int, int, bytes]]:
+    return [(socket.SOL_SOCKET, SO_TIMESTAMPNS, struct.pack("@ll", *divmod(nanoseconds, 10**9)))]
+
+
+def wait_until_stamping_is_off() -> None:
+    """Linux switches it off shortly after the last socket that asked for it was closed."""
+    time.sleep(0.1)
+
+
+@pytest.mark.netns  # slow
+def test_the_first_sweep_of_a_process_has_the_packets_times() -> None:
+    need_ping()
+    for _ in range(5):
+        wait_until_stamping_is_off()
+        done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+        rtts = json.loads(done.stdout)
+        assert len(rtts) == 300
+        # At this rate they are read every 0.1 s: the first ones, without stamps, would have that much.
+        assert all(rtt is not None and rtt < 0.05 for rtt in rtts), rtts
+
+
+def test_stamping_is_on_soon_and_stays_on() -> None:
+    start = time.monotonic()
+    assert timestamping_is_on()
+    assert timestamping_is_on()
+    assert time.monotonic() - start < 0.5
+
+
+def test_a_stamp_is_turned_into_the_monotonic_clock() -> None:
+    clock = ArrivalClock()
+    clock.begin()
+    arrival = clock.arrival(stamp(time.time_ns()))
+    assert arrival == pytest.approx(time.monotonic_ns(), abs=5_000_000)
+    assert clock.arrival([]) is None
+
+
+@pytest.mark.parametrize("step", [-3600, -1, 1, 3600])
+def test_after_the_wall_clock_was_set_no_time_is_known_until_the_next_reading(step: int) -> None:
+    ahead = 0
+    clock = ArrivalClock(lambda: time.time_ns() + ahead)
+    ahead = step * 10**9
+    clock.begin()
+    assert clock.arrival(stamp(time.time_ns())) is None
+    clock.begin()
+    arrival = clock.arrival(stamp(time.time_ns() + ahead))
+    assert arrival == pytest.approx(time.monotonic_ns(), abs=5_000_000)
