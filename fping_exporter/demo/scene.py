@@ -1,15 +1,15 @@
-"""What the demo's cloud holds: the well-known case, and as many instances around it as one likes."""
+"""The contents of the demo's cloud: the README's case, then any number of other instances."""
 
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 
-from fping_exporter.demo.standin import Node, Server, User
+from fping_exporter.demo.standin import KeystoneUser, NovaHypervisor, NovaServer
 from fping_exporter.model import Address, AddressKind, Project
 from fping_exporter.probe.sockets import LOOPBACK_BROADCAST
 
-__all__ = ["make_nodes", "make_projects", "make_servers", "make_users"]
+__all__ = ["make_hypervisors", "make_projects", "make_servers", "make_users"]
 
 SILENT = LOOPBACK_BROADCAST
 """The one loopback address that never answers; all others in 127.0.0.0/8 are this machine.
@@ -21,8 +21,8 @@ No packet to it leaves the machine.
 _FIXED, _FLOATING = IPv4Address("127.10.0.1"), IPv4Address("127.128.0.1")
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 _PROJECT_SIZE = 50
-_NODE_SIZE = 40
-_MANY_NODES = 10
+_HYPERVISOR_SIZE = 40
+_MANY_HYPERVISORS = 10
 
 _CASE = (
     ("selenium-0", "ACTIVE", SILENT),
@@ -33,31 +33,36 @@ _CASE = (
 
 
 def make_projects(instances: int) -> list[Project]:
-    """Return the projects of so many instances; the first has the well-known case."""
+    """Return the projects of this number of instances; the first has the README's case."""
     names = ["acceptance", *(f"team-{i:03}" for i in range(1, 1 + (instances - 1) // _PROJECT_SIZE))]
     return [Project(_id("project", name).hex, name, "default") for name in names]
 
 
-def make_nodes(instances: int) -> list[Node]:
-    """Return the hypervisors of so many instances; among many, the nova-compute of the last is down."""
-    count = max(2, instances // _NODE_SIZE)
+def make_hypervisors(instances: int) -> list[NovaHypervisor]:
+    """Return the hypervisors of this number of instances; the last of ten or more is down."""
+    count = max(2, instances // _HYPERVISOR_SIZE)
     return [
-        Node(f"compute-{i}.example", f"compute-{i}", up=count < _MANY_NODES or i < count)
+        NovaHypervisor(f"compute-{i}.example", f"compute-{i}", up=count < _MANY_HYPERVISORS or i < count)
         for i in range(1, count + 1)
     ]
 
 
-def make_users(projects: list[Project]) -> list[User]:
-    """Return an admin, and a member of the first project."""
+def make_users(projects: list[Project]) -> list[KeystoneUser]:
+    """Return an admin and a member of the first project."""
     admin = Project(_id("project", "admin").hex, "admin", "default")
-    return [User("admin", "admin", admin, "admin"), User("member", "member", projects[0], "member")]
+    return [
+        KeystoneUser("admin", "admin", admin, "admin"),
+        KeystoneUser("member", "member", projects[0], "member"),
+    ]
 
 
-def make_servers(instances: int, projects: list[Project], nodes: list[Node]) -> Iterator[Server]:
-    """Yield so many servers, oldest first: the well-known case, then a mix as clouds have it.
+def make_servers(
+    instances: int, projects: list[Project], hypervisors: list[NovaHypervisor]
+) -> Iterator[NovaServer]:
+    """Yield this number of servers, oldest first: the README's case, then a mix of states.
 
-    About 5 % of those that are ACTIVE are silent; 8 % are SHUTOFF, of which every tenth answers
-    all the same; 2 % are in ERROR and 1 % in BUILD, without an address. Some have a floating
+    About 5 % of the ACTIVE ones are silent. 8 % are SHUTOFF, of which every tenth answers
+    nevertheless. 2 % are in ERROR and 1 % in BUILD, without an address. Some have a floating
     address too.
     """
     for number in range(instances):
@@ -67,13 +72,13 @@ def make_servers(instances: int, projects: list[Project], nodes: list[Node]) -> 
         else:
             name, status = f"vm-{number:05}", _status(number)
             addresses = _addresses(number, status)
-        yield Server(
+        yield NovaServer(
             id=str(_id("server", name)),
             name=name,
             project_id=projects[number // _PROJECT_SIZE % len(projects)].id,
             status=status,
             task_state="spawning" if status == "BUILD" else None,
-            node=nodes[number % len(nodes)].name if addresses else None,
+            hypervisor=hypervisors[number % len(hypervisors)].name if addresses else None,
             addresses=addresses,
             metadata={"role": name.partition("-")[0]},
             created=(_BEGIN + timedelta(minutes=number)).strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -1,4 +1,4 @@
-"""A stand-in of Keystone and Nova on a loopback port: as much of them as the exporter asks for."""
+"""A stand-in for Keystone and Nova on a loopback port, with the APIs that the exporter uses."""
 
 import secrets
 import time
@@ -11,19 +11,19 @@ import msgspec
 from openstack.config import OpenStackConfig
 from openstack.config.cloud_region import CloudRegion
 
-from fping_exporter.demo.http import Answer, HttpServer, Request
+from fping_exporter.demo.http import Answer, LoopbackServer, Request
 from fping_exporter.model import Address, Project
 
-__all__ = ["Node", "Server", "Standin", "User"]
+__all__ = ["KeystoneUser", "NovaHypervisor", "NovaServer", "Standin"]
 
 _REGION = "RegionOne"
 _TAGS = 26
 _HYPERVISOR_PAGES = 33
-"""Microversions 2.x with which Nova shows tags, and hypervisors in pages."""
+"""The microversions 2.x from which Nova shows tags and pages its hypervisors."""
 _POWER_STATES = {"ACTIVE": 1, "PAUSED": 3, "SHUTOFF": 4, "SUSPENDED": 7}
 
 
-class Server(msgspec.Struct, kw_only=True):
+class NovaServer(msgspec.Struct, kw_only=True):
     """A server of Nova."""
 
     id: str
@@ -31,15 +31,15 @@ class Server(msgspec.Struct, kw_only=True):
     project_id: str
     status: str = "ACTIVE"
     task_state: str | None = None
-    node: str | None = None
-    """The name of the hypervisor that it is on."""
+    hypervisor: str | None = None
+    """Name of the hypervisor it runs on."""
     addresses: tuple[Address, ...] = ()
     tags: list[str] = []
     metadata: dict[str, str] = {}
     created: str = "2026-01-01T00:00:00Z"
 
 
-class Node(msgspec.Struct):
+class NovaHypervisor(msgspec.Struct):
     """A hypervisor and its nova-compute."""
 
     name: str
@@ -47,8 +47,8 @@ class Node(msgspec.Struct):
     up: bool = True
 
 
-class User(msgspec.Struct):
-    """A user of Keystone, who has one role in one project."""
+class KeystoneUser(msgspec.Struct):
+    """A user of Keystone with one role in one project."""
 
     name: str
     password: str
@@ -57,31 +57,31 @@ class User(msgspec.Struct):
 
 
 class _Token(NamedTuple):
-    user: User
+    user: KeystoneUser
     expires: float
 
 
 class Standin:
-    """The stand-in: a context manager, within which it listens. Tests may change what it holds."""
+    """The stand-in, a context manager: it listens within ``with``. Tests may change what it holds."""
 
     def __init__(
         self,
         *,
-        servers: Iterable[Server],
+        servers: Iterable[NovaServer],
         projects: Iterable[Project],
-        nodes: Iterable[Node],
-        users: Iterable[User],
+        hypervisors: Iterable[NovaHypervisor],
+        users: Iterable[KeystoneUser],
     ) -> None:
-        """Hold a cloud; the first user is whom :meth:`region` logs in."""
+        """Take the cloud's contents; :meth:`region` logs in the first of the users."""
         self.servers = list(servers)
         self.projects = list(projects)
-        self.nodes = list(nodes)
+        self.hypervisors = list(hypervisors)
         self.users = list(users)
         self.max_limit = 1000
         self.max_microversion = 96
         self.token_seconds = 3600.0
         self._tokens: dict[str, _Token] = {}
-        self._http = HttpServer(self.answer)
+        self._http = LoopbackServer(self.answer)
         self.url = f"http://127.0.0.1:{self._http.server_port}"
 
     def __enter__(self) -> Self:
@@ -95,13 +95,13 @@ class Standin:
         """Stop listening."""
         self._http.stop()
 
-    def region(self, user: User | None = None) -> CloudRegion:
-        """Return what openstacksdk needs to log `user` in here; no file or variable has a say in it."""
+    def region(self, user: KeystoneUser | None = None) -> CloudRegion:
+        """Return openstacksdk's configuration for logging `user` in here; files and variables are ignored."""
         settings = OpenStackConfig(load_yaml_config=False, load_envvars=False, app_name="fping-exporter")
         return settings.get_one(**self.cloud(user))
 
-    def cloud(self, user: User | None = None) -> dict[str, Any]:
-        """Return an entry of clouds.yaml that logs `user` in here."""
+    def cloud(self, user: KeystoneUser | None = None) -> dict[str, Any]:
+        """Return a clouds.yaml entry that logs `user` in here."""
         user = user or self.users[0]
         return {
             "auth": {
@@ -116,11 +116,11 @@ class Standin:
         }
 
     def forget_tokens(self) -> None:
-        """Let every token given so far be invalid from now on."""
+        """Make every token issued so far invalid."""
         self._tokens.clear()
 
     def answer(self, request: Request) -> Answer:  # noqa: PLR0911, one for each route
-        """Answer a request; what a test overrides to make the cloud fail."""
+        """Answer a request. Tests override this to make the cloud fail."""
         parts = request.path.strip("/").split("/")
         match (request.method, *parts):
             case ("GET", "identity"):
@@ -143,7 +143,7 @@ class Standin:
                 return self._compute(request, rest, token.user)
         return _fault(404, "itemNotFound", "The resource could not be found.")
 
-    def _identity(self, request: Request, path: list[str], user: User) -> Answer:
+    def _identity(self, request: Request, path: list[str], user: KeystoneUser) -> Answer:
         match path:
             case ["auth", "tokens"]:
                 subject = request.headers.get("X-Subject-Token", "")
@@ -161,20 +161,20 @@ class Standin:
                         return Answer(200, {"project": project})
         return _fault(404, "error", "Could not be found.")
 
-    def _compute(self, request: Request, path: list[str], user: User) -> Answer:  # noqa: PLR0911, likewise
+    def _compute(self, request: Request, path: list[str], user: KeystoneUser) -> Answer:  # noqa: PLR0911, one for each route
         admin = user.role == "admin"
-        nodes = {node.name: node for node in self.nodes} if admin else None
+        hypervisors = {hypervisor.name: hypervisor for hypervisor in self.hypervisors} if admin else None
         try:
             microversion = self._microversion(request)
         except ValueError:
             return _fault(406, "computeFault", "This version is not supported by the API.")
         match path:
             case ["servers", "detail"]:
-                return self._list_servers(request.query, user, microversion, nodes)
+                return self._list_servers(request.query, user, microversion, hypervisors)
             case ["servers", id_]:
                 for server in self.servers:
                     if server.id == id_ and (admin or server.project_id == user.project.id):
-                        return Answer(200, {"server": self._detail(server, microversion, nodes)})
+                        return Answer(200, {"server": self._detail(server, microversion, hypervisors)})
                 return _fault(404, "itemNotFound", f"Instance {id_} could not be found.")
             case ["os-services" as what] | ["os-hypervisors" as what, "detail"] if not admin:
                 policy = f"os_compute_api:{what}:list"
@@ -186,7 +186,11 @@ class Standin:
         return _fault(404, "itemNotFound", "The resource could not be found.")
 
     def _list_servers(
-        self, query: Mapping[str, str], user: User, microversion: int, nodes: Mapping[str, Node] | None
+        self,
+        query: Mapping[str, str],
+        user: KeystoneUser,
+        microversion: int,
+        hypervisors: Mapping[str, NovaHypervisor] | None,
     ) -> Answer:
         servers = sorted(self.servers, key=lambda server: (server.created, server.id))
         if "all_tenants" not in query:
@@ -196,9 +200,9 @@ class Standin:
             return _fault(403, "forbidden", f"Policy doesn't allow {policy} to be performed.")
         elif project := query.get("project_id"):
             servers = [server for server in servers if server.project_id == project]
-        if nodes is not None and (host := query.get("host")):
-            on_host = {node.name for node in nodes.values() if node.host == host}
-            servers = [server for server in servers if server.node in on_host]
+        if hypervisors is not None and (host := query.get("host")):
+            on_host = {hypervisor.name for hypervisor in hypervisors.values() if hypervisor.host == host}
+            servers = [server for server in servers if server.hypervisor in on_host]
         ids = [server.id for server in servers]
         start = 0
         if marker := query.get("marker"):
@@ -206,7 +210,7 @@ class Standin:
                 return _fault(400, "badRequest", f"marker [{marker}] not found")
             start = ids.index(marker) + 1
         page = servers[start : start + self._limit(query)]
-        return Answer(200, {"servers": [self._detail(server, microversion, nodes) for server in page]})
+        return Answer(200, {"servers": [self._detail(server, microversion, hypervisors) for server in page]})
 
     def _services(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
         return [
@@ -219,23 +223,23 @@ class Standin:
                 "state": "up" if up else "down",
                 "disabled_reason": None,
             }
-            for host, up in {node.host: node.up for node in self.nodes}.items()
+            for host, up in {hypervisor.host: hypervisor.up for hypervisor in self.hypervisors}.items()
             if query.get("host") in {None, host}
         ]
 
     def _list_hypervisors(self, request: Request, microversion: int) -> Answer:
         query = request.query
         start = int(query.get("marker", 0)) if microversion >= _HYPERVISOR_PAGES else 0
-        stop = start + self._limit(query) if microversion >= _HYPERVISOR_PAGES else len(self.nodes)
+        stop = start + self._limit(query) if microversion >= _HYPERVISOR_PAGES else len(self.hypervisors)
         entries = [
             {
                 "id": str(number),
-                "hypervisor_hostname": node.name,
-                "service": {"host": node.host, "id": node.host, "disabled_reason": None},
-                "state": "up" if node.up else "down",
+                "hypervisor_hostname": hypervisor.name,
+                "service": {"host": hypervisor.host, "id": hypervisor.host, "disabled_reason": None},
+                "state": "up" if hypervisor.up else "down",
                 "status": "enabled",
             }
-            for number, node in enumerate(self.nodes, start=1)
+            for number, hypervisor in enumerate(self.hypervisors, start=1)
         ]
         if pattern := query.get("hypervisor_hostname_pattern"):
             if "limit" in query:
@@ -245,11 +249,13 @@ class Standin:
                 return _fault(404, "itemNotFound", f"No hypervisor matching '{pattern}' could be found.")
             return Answer(200, {"hypervisors": found})
         more = [{"rel": "next", "href": f"{self.url}{request.path}?marker={stop}"}]
-        links = {"hypervisors_links": more} if stop < len(self.nodes) else {}
+        links = {"hypervisors_links": more} if stop < len(self.hypervisors) else {}
         return Answer(200, {"hypervisors": entries[start:stop], **links})
 
-    def _detail(self, server: Server, microversion: int, nodes: Mapping[str, Node] | None) -> dict[str, Any]:
-        """Return what Nova shows of a server; where it is, only to whom `nodes` are shown."""
+    def _detail(
+        self, server: NovaServer, microversion: int, hypervisors: Mapping[str, NovaHypervisor] | None
+    ) -> dict[str, Any]:
+        """Return Nova's representation of a server; only admins, who get `hypervisors`, see where it runs."""
         url = f"{self.url}/compute/v2.1/servers/{server.id}"
         addresses: dict[str, list[dict[str, Any]]] = {}
         for address in server.addresses:
@@ -268,7 +274,7 @@ class Standin:
             "tenant_id": server.project_id,
             "user_id": "3f0c5f4d6d3b4f6f8a5a4a7d9b1e2c3d",
             "metadata": server.metadata,
-            "hostId": "9c1f6f0d5a8b4e6d8f7a6b5c4d3e2f1a0b9c8d7e6f5a4b3c2d1e0f9a" if server.node else "",
+            "hostId": "9c1f6f0d5a8b4e6d8f7a6b5c4d3e2f1a0b9c8d7e6f5a4b3c2d1e0f9a" if server.hypervisor else "",
             "image": {"id": "0f5a2a4e-6d0f-4c8e-9f57-5d5f0a0d8a11", "links": []},
             "flavor": {
                 "vcpus": 1,
@@ -286,7 +292,7 @@ class Standin:
             "links": [{"rel": "self", "href": url}, {"rel": "bookmark", "href": url}],
             "OS-DCF:diskConfig": "MANUAL",
             "progress": 0,
-            "OS-EXT-AZ:availability_zone": "nova" if server.node else "",
+            "OS-EXT-AZ:availability_zone": "nova" if server.hypervisor else "",
             "config_drive": "",
             "key_name": None,
             "OS-SRV-USG:launched_at": server.created,
@@ -299,11 +305,11 @@ class Standin:
         }
         if microversion >= _TAGS:
             detail["tags"] = server.tags
-        if nodes is not None:
-            node = nodes.get(server.node or "")
+        if hypervisors is not None:
+            hypervisor = hypervisors.get(server.hypervisor or "")
             detail |= {
-                "OS-EXT-SRV-ATTR:host": node and node.host,
-                "OS-EXT-SRV-ATTR:hypervisor_hostname": node and node.name,
+                "OS-EXT-SRV-ATTR:host": hypervisor and hypervisor.host,
+                "OS-EXT-SRV-ATTR:hypervisor_hostname": hypervisor and hypervisor.name,
                 "OS-EXT-SRV-ATTR:instance_name": f"instance-{server.id[:8]}",
             }
         return detail

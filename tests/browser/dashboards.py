@@ -22,7 +22,7 @@ import yaml
 from selenium.webdriver.support.wait import WebDriverWait
 
 from fping_exporter.demo import Demo
-from fping_exporter.demo.standin import Server
+from fping_exporter.demo.standin import NovaServer
 from tests.browser.chrome import Chrome, chrome
 from tests.deploy.stack import prometheus
 from tests.integration.process import Process, free_port
@@ -120,13 +120,13 @@ def _live(network: Namespace, demo: Demo) -> None:
         time.sleep(1)
 
 
-def _neighbours(demo: Demo) -> list[Server]:
+def _neighbours(demo: Demo) -> list[NovaServer]:
     """Return the instances on one hypervisor."""
-    node = demo.nodes[2].name
-    return [server for server in demo.servers if server.node == node]
+    hypervisor = demo.hypervisors[2].name
+    return [server for server in demo.servers if server.hypervisor == hypervisor]
 
 
-def _drop(network: Namespace, fate: str, servers: Iterable[Server], *, seconds: int) -> None:
+def _drop(network: Namespace, fate: str, servers: Iterable[NovaServer], *, seconds: int) -> None:
     addresses = {address.ip for server in servers for address in server.addresses}
     elements = ", ".join(f"{ip} timeout {seconds}s" for ip in addresses)
     network.nft(f"add element ip demo {fate} {{ {elements} }}")

@@ -8,7 +8,7 @@ from flask import Flask
 
 from fping_exporter import config
 from fping_exporter.config.duration import Duration
-from fping_exporter.demo.scene import SILENT, make_nodes, make_projects, make_servers
+from fping_exporter.demo.scene import SILENT, make_hypervisors, make_projects, make_servers
 from fping_exporter.httpd.listen import TcpAddress
 from fping_exporter.httpd.server import HttpServer
 from fping_exporter.metrics.telemetry import Telemetry
@@ -45,9 +45,11 @@ class Cloud:
 
     def __init__(self, instances: int = 240) -> None:
         """Make them up."""
-        projects, nodes = make_projects(instances), make_nodes(instances)
+        projects, hypervisors = make_projects(instances), make_hypervisors(instances)
         self._projects = {project.id: project for project in (*projects, _PROJECT)}
-        self._hypervisors = tuple(Hypervisor(node.name, index != 1) for index, node in enumerate(nodes))
+        self._hypervisors = tuple(
+            Hypervisor(hypervisor.name, index != 1) for index, hypervisor in enumerate(hypervisors)
+        )
         self._sweeps = 0
         made = [
             instance(
@@ -58,10 +60,10 @@ class Cloud:
                 status=server.status,
                 task_state=server.task_state or "",
                 power_state="RUNNING" if server.status == "ACTIVE" else "SHUTDOWN",
-                hypervisor=server.node or "",
+                hypervisor=server.hypervisor or "",
                 availability_zone="nova",
             )
-            for server in make_servers(instances, projects, nodes)
+            for server in make_servers(instances, projects, hypervisors)
         ]
         hostile = [
             instance(

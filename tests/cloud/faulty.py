@@ -9,7 +9,7 @@ import msgspec
 from fping_exporter.cloud import Cloud
 from fping_exporter.config import Config
 from fping_exporter.demo.http import Answer, Request
-from fping_exporter.demo.standin import Node, Server, Standin, User
+from fping_exporter.demo.standin import KeystoneUser, NovaHypervisor, NovaServer, Standin
 from fping_exporter.model import Address, AddressKind, Project
 
 __all__ = ["ADMIN", "ALPHA", "BETA", "MEMBER", "SERVERS", "FaultyCloud", "Listed", "make_servers"]
@@ -20,8 +20,8 @@ TOKENS = "/identity/v3/auth/tokens"
 ALPHA = Project("a" * 32, "alpha", "default")
 BETA = Project("b" * 32, "beta", "default")
 _ADMIN_PROJECT = Project("c" * 32, "admin", "default")
-ADMIN = User("root", "secret-of-root", _ADMIN_PROJECT, "admin")
-MEMBER = User("joe", "secret-of-joe", ALPHA, "member")
+ADMIN = KeystoneUser("root", "secret-of-root", _ADMIN_PROJECT, "admin")
+MEMBER = KeystoneUser("joe", "secret-of-joe", ALPHA, "member")
 
 Fault = Callable[[Request], Answer | None]
 
@@ -29,11 +29,14 @@ Fault = Callable[[Request], Answer | None]
 class FaultyCloud(Standin):
     """Two projects, two hypervisors, as many servers as a test puts in; it keeps what it was asked."""
 
-    def __init__(self, *servers: Server) -> None:
+    def __init__(self, *servers: NovaServer) -> None:
         super().__init__(
             servers=servers,
             projects=[_ADMIN_PROJECT, ALPHA, BETA],
-            nodes=[Node("kvm-1.example", "kvm-1"), Node("kvm-2.example", "kvm-2", up=False)],
+            hypervisors=[
+                NovaHypervisor("kvm-1.example", "kvm-1"),
+                NovaHypervisor("kvm-2.example", "kvm-2", up=False),
+            ],
             users=[ADMIN, MEMBER],
         )
         self.requests: list[Request] = []
@@ -71,7 +74,7 @@ class Listed(NamedTuple):
     observed: Counter[tuple[str, int]]
 
 
-def connect(standin: Standin, user: User = ADMIN, **settings: Any) -> Listed:
+def connect(standin: Standin, user: KeystoneUser = ADMIN, **settings: Any) -> Listed:
     slept: list[float] = []
     observed: Counter[tuple[str, int]] = Counter()
     cloud = Cloud(
@@ -84,14 +87,14 @@ def connect(standin: Standin, user: User = ADMIN, **settings: Any) -> Listed:
 
 
 def make_servers(
-    count: int, *, project: Project = ALPHA, node: str = "kvm-1.example", **changes: Any
-) -> list[Server]:
+    count: int, *, project: Project = ALPHA, hypervisor: str = "kvm-1.example", **changes: Any
+) -> list[NovaServer]:
     return [
-        Server(
+        NovaServer(
             id=f"{project.name}-{number:04}",
             name=f"vm-{number}",
             project_id=project.id,
-            node=node,
+            hypervisor=hypervisor,
             addresses=(Address(f"127.1.0.{number}", 4, AddressKind.FIXED, "net"),),
             created=f"2026-01-01T00:{number // 60:02}:{number % 60:02}Z",
             **changes,

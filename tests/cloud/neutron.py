@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from fping_exporter.demo.http import Answer, Request
-from fping_exporter.demo.standin import Server
+from fping_exporter.demo.standin import NovaServer
 from tests.cloud.faulty import TOKENS, FaultyCloud
 
 __all__ = ["GROUPS", "NETWORKS", "PORTS", "NeutronCloud", "group", "port", "rule"]
@@ -17,7 +17,7 @@ PORTS, GROUPS, NETWORKS = (_ROOT + what for what in ("ports", "security-groups",
 class NeutronCloud(FaultyCloud):
     """Holds lists of objects as Neutron shows them, by the name of the list."""
 
-    def __init__(self, *servers: Server) -> None:
+    def __init__(self, *servers: NovaServer) -> None:
         super().__init__(*servers)
         self.network: dict[str, list[dict[str, Any]]] = {
             kind: [] for kind in ("ports", "networks", "security_groups", "address_groups")

@@ -20,7 +20,7 @@ FEW = ("id", "tenant_id", "created", "links")
 def two_cells(standin: FaultyCloud) -> FaultyCloud:
     """A server in a cell of kvm-1, another in a cell of kvm-2."""
     standin.servers[:] = [*make_servers(2)]
-    standin.servers[1].node = "kvm-2.example"
+    standin.servers[1].hypervisor = "kvm-2.example"
     return standin
 
 
@@ -117,6 +117,6 @@ def test_a_server_never_seen_before_has_no_more_than_nova_tells(two_cells: Fault
 def test_a_host_that_is_merely_down_loses_what_is_deleted(two_cells: FaultyCloud, user: Any) -> None:
     cloud = connect(two_cells, user, all_projects=user is ADMIN).cloud
     cloud.inventory()
-    two_cells.nodes[1].up = False
+    two_cells.hypervisors[1].up = False
     del two_cells.servers[1]
     assert set(by_id(cloud.inventory())) == {"alpha-0000"}

@@ -37,7 +37,7 @@ def test_one_request_each(standin: FaultyCloud) -> None:
 
 @pytest.mark.parametrize("max_limit", [1, 2, 3, 5, 6])
 def test_a_list_longer_than_a_page_is_read_to_its_end(standin: FaultyCloud, max_limit: int) -> None:
-    standin.nodes[:] = [demo.Node(f"n{number}", f"n{number}") for number in range(5)]
+    standin.hypervisors[:] = [demo.NovaHypervisor(f"n{number}", f"n{number}") for number in range(5)]
     standin.max_limit = max_limit
     assert sorted(hypervisors(standin)) == ["n0", "n1", "n2", "n3", "n4"]
 

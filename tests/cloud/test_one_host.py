@@ -12,7 +12,7 @@ SERVICES, HYPERVISORS = "/compute/v2.1/os-services", "/compute/v2.1/os-hyperviso
 
 @pytest.mark.parametrize("given", ["kvm-2", "KVM-2", "kvm-2.example"])
 def test_only_the_instances_on_the_host_are_listed(standin: FaultyCloud, given: str) -> None:
-    standin.servers[:] = [*make_servers(2), *make_servers(1, node="kvm-2.example")][1:]
+    standin.servers[:] = [*make_servers(2), *make_servers(1, hypervisor="kvm-2.example")][1:]
     cloud = connect(standin, instances=Instances(host=given)).cloud
     for _ in range(2):
         inventory = cloud.inventory()
@@ -26,13 +26,13 @@ def test_only_the_instances_on_the_host_are_listed(standin: FaultyCloud, given: 
 
 
 def test_a_host_of_a_similar_name_is_another(standin: FaultyCloud) -> None:
-    standin.nodes[1].host, standin.nodes[1].name = "kvm-10", "kvm-10.example"
+    standin.hypervisors[1].host, standin.hypervisors[1].name = "kvm-10", "kvm-10.example"
     inventory = connect(standin, instances=Instances(host="kvm-1")).cloud.inventory()
     assert [each.name for each in inventory.hypervisors] == ["kvm-1.example"]
 
 
 def test_a_hypervisor_of_another_name_is_left_out(standin: FaultyCloud) -> None:
-    standin.nodes[0].name = "baremetal"
+    standin.hypervisors[0].name = "baremetal"
     inventory = connect(standin, instances=Instances(host="kvm-1")).cloud.inventory()
     assert inventory.hypervisors == ()
     assert inventory.parts["hypervisors"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fping_exporter.cloud.servers import list_servers
 from fping_exporter.demo.http import Answer, Request
-from fping_exporter.demo.standin import Server
+from fping_exporter.demo.standin import NovaServer
 from fping_exporter.errors import CloudError, ListingError
 from fping_exporter.model import Address, AddressKind, Instance
 from tests.cloud.faulty import ALPHA, MEMBER, SERVERS, FaultyCloud, connect, make_servers
@@ -70,7 +70,7 @@ def test_a_server_that_comes_twice_is_listed_once_as_it_was_told_last(standin: F
     standin.max_limit = 10
 
     def moves(_request: Request) -> None:
-        standin.servers[3] = Server(
+        standin.servers[3] = NovaServer(
             id=EVERY[3], name="renamed", project_id=ALPHA.id, created="2026-01-01T00:00:15.5Z"
         )
 
@@ -157,12 +157,12 @@ def test_tags_are_had_where_nova_shows_them(standin: FaultyCloud) -> None:
 
 def test_an_admin_sees_all_of_a_server(standin: FaultyCloud) -> None:
     standin.servers[:] = [
-        Server(
+        NovaServer(
             id="x",
             name="web",
             project_id=ALPHA.id,
             task_state="rebooting",
-            node="kvm-2.example",
+            hypervisor="kvm-2.example",
             metadata={"role": "web"},
             addresses=(
                 Address("10.0.0.5", 4, AddressKind.FIXED, "net", "fa:16:3e:00:00:0a"),

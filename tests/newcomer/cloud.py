@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from fping_exporter.demo.standin import Server
+from fping_exporter.demo.standin import NovaServer
 from fping_exporter.model import Address, AddressKind
 from fping_exporter.systemd import notify
 from tests.cloud.faulty import ALPHA
@@ -15,9 +15,11 @@ from tests.cloud.neutron import NeutronCloud, group, port, rule
 _MAC = "fa:16:3e:00:00:01"
 
 
-def guest(name: str, *ips: str) -> Server:
+def guest(name: str, *ips: str) -> NovaServer:
     addresses = tuple(Address(ip, 6 if ":" in ip else 4, AddressKind.FIXED, name, _MAC) for ip in ips)
-    return Server(id=name, name=name, project_id=ALPHA.id, addresses=addresses, node="kvm-1.example")
+    return NovaServer(
+        id=name, name=name, project_id=ALPHA.id, addresses=addresses, hypervisor="kvm-1.example"
+    )
 
 
 def main(file: Path, host: str, network: str) -> None:

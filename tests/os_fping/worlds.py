@@ -8,7 +8,7 @@ from openstack.config.cloud_region import CloudRegion
 
 from fping_exporter import config
 from fping_exporter.demo.http import Answer, Request
-from fping_exporter.demo.standin import Node, Server, Standin, User
+from fping_exporter.demo.standin import KeystoneUser, NovaHypervisor, NovaServer, Standin
 from fping_exporter.model import Outcome, Project, Sweep, Target
 from fping_exporter.probe import Prober, make_prober
 from tests.build import ALIVE, SILENT, address
@@ -55,9 +55,9 @@ ALPHA, BETA, ADMIN = (
     Project(f"{i:032x}", name, "default") for i, name in enumerate(("alpha", "beta", "admin"))
 )
 USERS = (
-    User("admin", "secret-admin", ADMIN, "admin"),
-    User("alpha", "secret-alpha", ALPHA, "member"),
-    User("beta", "secret-beta", BETA, "member"),
+    KeystoneUser("admin", "secret-admin", ADMIN, "admin"),
+    KeystoneUser("alpha", "secret-alpha", ALPHA, "member"),
+    KeystoneUser("beta", "secret-beta", BETA, "member"),
 )
 
 
@@ -66,25 +66,27 @@ def uuid(number: int) -> str:
 
 
 SERVERS = (
-    Server(id=uuid(1), name="fixed", project_id=ALPHA.id, addresses=(address("10.0.0.1"),)),
-    Server(id=uuid(2), name="silent", project_id=ALPHA.id, addresses=(address("10.0.0.2"),)),
-    Server(
+    NovaServer(id=uuid(1), name="fixed", project_id=ALPHA.id, addresses=(address("10.0.0.1"),)),
+    NovaServer(id=uuid(2), name="silent", project_id=ALPHA.id, addresses=(address("10.0.0.2"),)),
+    NovaServer(
         id=uuid(3),
         name="floating",
         project_id=ALPHA.id,
         addresses=(address("10.0.0.3"), address("192.0.2.3", kind="floating")),
     ),
-    Server(
+    NovaServer(
         id=uuid(4), name="v6", project_id=ALPHA.id, addresses=(address("10.0.0.4"), address("2001:db8::4"))
     ),
-    Server(id=uuid(5), name="off", project_id=ALPHA.id, status="SHUTOFF", addresses=(address("10.0.0.5"),)),
-    Server(id=uuid(6), name="new", project_id=ALPHA.id, status="BUILD", task_state="spawning"),
-    Server(id=uuid(7), name="broken", project_id=ALPHA.id, status="ERROR"),
-    Server(
+    NovaServer(
+        id=uuid(5), name="off", project_id=ALPHA.id, status="SHUTOFF", addresses=(address("10.0.0.5"),)
+    ),
+    NovaServer(id=uuid(6), name="new", project_id=ALPHA.id, status="BUILD", task_state="spawning"),
+    NovaServer(id=uuid(7), name="broken", project_id=ALPHA.id, status="ERROR"),
+    NovaServer(
         id=uuid(8), name="gone", project_id=ALPHA.id, status="SOFT_DELETED", addresses=(address("10.0.0.1"),)
     ),
-    Server(id=uuid(9), name="beta-1", project_id=BETA.id, addresses=(address("10.0.0.9"),)),
-    Server(id=uuid(10), name="beta-2", project_id=BETA.id, addresses=(address("10.0.0.10"),)),
+    NovaServer(id=uuid(9), name="beta-1", project_id=BETA.id, addresses=(address("10.0.0.9"),)),
+    NovaServer(id=uuid(10), name="beta-2", project_id=BETA.id, addresses=(address("10.0.0.10"),)),
 )
 LISTED_ALIVE = {uuid(1), uuid(3), uuid(4), uuid(9)}
 GONE = uuid(8)
@@ -95,7 +97,10 @@ class Recorder(Standin):
 
     def __init__(self) -> None:
         super().__init__(
-            servers=SERVERS, projects=(ALPHA, BETA, ADMIN), nodes=(Node("n1", "h1"),), users=USERS
+            servers=SERVERS,
+            projects=(ALPHA, BETA, ADMIN),
+            hypervisors=(NovaHypervisor("n1", "h1"),),
+            users=USERS,
         )
         self.max_limit = 3  # several pages
         self.requests: list[Request] = []
@@ -174,5 +179,5 @@ def token_of(region: CloudRegion) -> str:
     return token
 
 
-def _user(name: str) -> User:
+def _user(name: str) -> KeystoneUser:
     return next(user for user in USERS if user.name == name)
