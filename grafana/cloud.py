@@ -1,4 +1,4 @@
-"""The cloud at a glance: who answers, who does not and why, Nova's word against the ping's."""
+"""The dashboard of the cloud: which instances answer, which do not and why, beside Nova's status."""
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
@@ -24,75 +24,91 @@ HYPERVISORS = parts.variable(
 
 SCOPE = Scope('job=~"$job",project_id=~"$project"', 'hypervisor=~"$hypervisor"')
 PLACED = SCOPE._replace(info='hypervisor=~"$hypervisor",hypervisor!=""')
-"""Those of which the credentials may see the hypervisor."""
+"""The instances whose hypervisor the credentials may see."""
+HYPERVISOR_UP = 'max by (hypervisor) (hypervisor_up{job=~"$job",hypervisor=~"$hypervisor"})'
 
 
 def build() -> Dashboard:
-    """Put it together."""
+    """Return the dashboard."""
     info = SCOPE.info_by("status")
     return (
         parts.new(
             UID,
             "cloud",
-            "What Nova says of the instances, beside what a ping says.",
+            "Nova's status of the instances, and whether they answer pings.",
             PROJECTS,
             HYPERVISORS,
+            alerts='alertname=~"(Instance|Project|Hypervisor|FpingExporter).+"',
         )
         .with_row(Row("Now"))
         .with_panel(
-            parts.single("Instances", "All that Nova lists, whatever their state.", count(SCOPE.info_by()))
+            parts.single("Instances", "All that Nova lists, in any status.", count(SCOPE.info_by()), span=3)
         )
         .with_panel(
             parts.single(
-                "Answer",
+                "Answering",
                 "Instances of which any address answered the last sweep of any exporter.",
                 count(f"{SCOPE.alive} == 1"),
                 steps=[(None, "green")],
+                span=3,
             )
         )
         .with_panel(
             parts.single(
-                "ACTIVE, and silent",
-                "Nova calls them ACTIVE, and no exporter that can reach them gets an answer.",
-                count(SCOPE.dead),
-                steps=parts.GOOD_IS_ZERO,
+                "ACTIVE, stopped answering",
+                "ACTIVE in Nova. They answered an exporter before, and now no exporter gets an answer.",
+                count(SCOPE.stopped_answering),
+                steps=parts.RED_ABOVE_ZERO,
+                span=3,
             )
         )
         .with_panel(
             parts.single(
-                "Off, and answering",
-                "Nova does not call them ACTIVE, and still they answer.",
-                count(SCOPE.haunted),
+                "ACTIVE, never answered",
+                "ACTIVE in Nova. They have not answered an exporter since it started.",
+                count(SCOPE.never_answered),
                 steps=[(None, "green"), (1, "orange")],
+                span=3,
+            )
+        )
+        .with_panel(
+            parts.single(
+                "Off, but answering",
+                "Off, paused, suspended or shelved in Nova, and an address answers.",
+                count(SCOPE.answering_though_off),
+                steps=[(None, "green"), (1, "orange")],
+                span=3,
             )
         )
         .with_panel(
             parts.single(
                 "Hypervisors down",
-                "Hypervisors whose nova-compute does not report in. Needs the right to list them.",
-                count('max by (hypervisor) (hypervisor_up{job=~"$job",hypervisor=~"$hypervisor"}) == 0'),
-                steps=parts.GOOD_IS_ZERO,
+                "Hypervisors whose nova-compute does not report in. No data without the right to list them.",
+                f"count({HYPERVISOR_UP} == 0) or 0 * count({HYPERVISOR_UP})",
+                steps=parts.RED_ABOVE_ZERO,
+                span=3,
             )
         )
         .with_panel(
             parts.single(
                 "Oldest sweep",
-                "Age of the last complete sweep, of the exporter that is farthest behind.",
+                "Age of the last complete sweep, of the exporter with the oldest one.",
                 'max(time() - fping_exporter_sweep_last_success_timestamp_seconds{job=~"$job"})',
                 unit="s",
                 steps=[(None, "green"), (120, "orange"), (180, "red")],
+                span=3,
             )
         )
+        .with_panel(parts.exporters_healthy(span=3))
         .with_panel(
             parts.tabular(
-                "Nova's word against the ping's",
-                "How many instances of each status of Nova answer, are silent, or cannot be reached from"
-                " any exporter.",
+                "Instances by Nova status and ping",
+                "How many instances of each Nova status answer, are silent, or could not be asked.",
                 keys=["status"],
                 columns=[
-                    _counted("answer", f"{info} and on (id) {SCOPE.alive} == 1", "green"),
+                    _counted("answering", f"{info} and on (id) {SCOPE.alive} == 1", "green"),
                     _counted("silent", f"{info} and on (id) {SCOPE.alive} == 0", "red"),
-                    _counted("out of reach", f"{info} unless on (id) {SCOPE.alive}", "orange"),
+                    _counted("not asked", f"{info} unless on (id) {SCOPE.alive}", "orange"),
                 ],
                 span=8,
                 height=8,
@@ -100,9 +116,9 @@ def build() -> Dashboard:
         )
         .with_panel(
             parts.series(
-                "Silent, by reason",
-                "Instances that no exporter hears, by the reason that the exporters give. One that two"
-                " exporters give different reasons for counts for each.",
+                "Silent instances by reason",
+                "Instances that answer no exporter, by the reason that the exporters give. One with two"
+                " reasons from two exporters counts twice.",
                 {"{{reason}}": f"count by (reason) ({SCOPE.reasons()})"},
                 stacked=True,
                 span=8,
@@ -110,8 +126,8 @@ def build() -> Dashboard:
         )
         .with_panel(
             parts.series(
-                "Changes",
-                "How many times instances fell silent or answered again, within the last four scrapes.",
+                "State changes",
+                "How many times instances stopped or began to answer, within the last four scrapes.",
                 {
                     "changes": 'sum(max by (id) (changes(instance_alive{job=~"$job",project_id=~"$project"}'
                     '[$__rate_interval]) and on (id) instance_info{job=~"$job",hypervisor=~"$hypervisor"}))'
@@ -119,16 +135,16 @@ def build() -> Dashboard:
                 span=8,
             )
         )
-        .with_row(Row("Where"))
+        .with_row(Row("By hypervisor and project"))
         .with_panel(
             parts.tabular(
                 "Hypervisors",
-                "What nova-compute of each hypervisor says of itself, and how its instances answer.",
+                "Whether nova-compute reports in, and how the instances answer.",
                 keys=["hypervisor"],
                 columns=[
                     Column(
                         "nova-compute",
-                        'max by (hypervisor) (hypervisor_up{job=~"$job",hypervisor=~"$hypervisor"})',
+                        HYPERVISOR_UP,
                         mappings=parts.values({"0": ("down", "red"), "1": ("up", "green")}),
                     ),
                     *_answers("hypervisor"),
@@ -153,31 +169,37 @@ def build() -> Dashboard:
                 span=13,
             )
         )
-        .with_row(Row("Who"))
+        .with_row(Row("Silent instances and latency"))
         .with_panel(
             parts.tabular(
-                "ACTIVE, and silent",
-                "Each instance that Nova calls ACTIVE and that no exporter hears.",
-                keys=["name", "id", "project_id", "hypervisor", "reason"],
+                "ACTIVE and silent",
+                "Each instance that is ACTIVE in Nova and answers no exporter, with its project's contact.",
+                keys=["name", "id", "project_id", "email", "hypervisor", "reason"],
                 columns=[
                     Column(
                         "reason",
-                        f"({SCOPE.reasons()} and on (id) ({SCOPE.dead}))"
+                        f"({SCOPE.reasons()} and on (id) ({SCOPE.silent}))"
                         " * on (id) group_left (name, project_id, hypervisor)"
                         f" {SCOPE.info_by('name', 'project_id', 'hypervisor')}",
                     ),
                     Column(
-                        "last answer",
+                        "contact",
+                        f"({SCOPE.info_by('project_id')} and on (id) ({SCOPE.silent}))"
+                        " * on (project_id) group_left (email) max by (project_id, email)"
+                        ' (topk by (project_id) (1, project_contact_info{job=~"$job"}))',
+                    ),
+                    Column(
+                        "last reply",
                         f"(1000 * {SCOPE.of('instance_last_reply_timestamp_seconds')}"
-                        f" and on (id) ({SCOPE.dead}))"
-                        f" or on (id) ({SCOPE.dead})",
+                        f" and on (id) ({SCOPE.silent}))"
+                        f" or on (id) ({SCOPE.silent})",
                         unit="dateTimeFromNow",
                         mappings=parts.values({"0": ("never", "text")}),
                         steps=[(None, "text")],
-                        leads=True,
+                        sorts=True,
                     ),
                 ],
-                hide=["reason"],
+                hide=["reason", "contact"],
                 links={
                     "id": parts.link("fping-instance", project="project_id", id="id"),
                     "project_id": parts.link("fping-project", project="project_id"),
@@ -188,7 +210,7 @@ def build() -> Dashboard:
         .with_panel(
             parts.series(
                 "Round trip",
-                "Of the instances that answer, by the exporter that is nearest to each.",
+                "Best round trip of the last sweep, over all instances that answer.",
                 {
                     text: f"quantile({share}, {SCOPE.of('instance_rtt_seconds', how='min')})"
                     for text, share in (("median", 0.5), ("95 %", 0.95), ("slowest", 1))
@@ -198,12 +220,10 @@ def build() -> Dashboard:
         )
         .with_panel(
             parts.series(
-                "Packets lost",
-                "Of the packets to the best address of each instance that answers, on average.",
-                {
-                    "lost": f"avg({SCOPE.of('instance_packet_loss_ratio', how='min')}"
-                    f" and on (id) {SCOPE.alive} == 1)"
-                },
+                "Sweeps with packet loss",
+                "Share of the sweeps of five minutes that an instance answered and that lost packets to its"
+                " best address, averaged over all instances that answer.",
+                {"with loss": f"avg({SCOPE.lossy('5m')})"},
                 unit="percentunit",
             )
         )
@@ -211,7 +231,7 @@ def build() -> Dashboard:
 
 
 def _counted(name: str, expr: str, color: str) -> Column:
-    """Count by status, with a 0 for each status that has none."""
+    """Return a column that counts by status, with 0 for a status without such instances."""
     return Column(
         name,
         f"count by (status) ({expr}) or 0 * count by (status) ({SCOPE.info_by('status')})",
@@ -220,15 +240,15 @@ def _counted(name: str, expr: str, color: str) -> Column:
 
 
 def _answers(label: str) -> list[Column]:
-    """How many answer and how many ACTIVE ones are silent, by a label of instance_info."""
+    """Return columns that count answering and silent ACTIVE instances by a label of instance_info."""
     info = (PLACED if label == "hypervisor" else SCOPE).info_by(label)
     none = f"0 * count by ({label}) ({info})"
     return [
-        Column("answer", f"count by ({label}) ({info} and on (id) {SCOPE.alive} == 1) or {none}"),
+        Column("answering", f"count by ({label}) ({info} and on (id) {SCOPE.alive} == 1) or {none}"),
         Column(
-            "ACTIVE, and silent",
-            f"count by ({label}) ({info} and on (id) ({SCOPE.dead})) or {none}",
+            "ACTIVE and silent",
+            f"count by ({label}) ({info} and on (id) ({SCOPE.silent})) or {none}",
             steps=[(None, "text"), (1, "red")],
-            leads=True,
+            sorts=True,
         ),
     ]

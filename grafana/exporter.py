@@ -1,4 +1,4 @@
-"""The exporters themselves: is what they say young, and what does it cost."""
+"""The dashboard of the exporters: whether their results are fresh, and what they cost."""
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
@@ -16,33 +16,39 @@ YES = parts.values({"0": ("no", "red"), "1": ("yes", "green")})
 
 
 def build() -> Dashboard:
-    """Put it together."""
+    """Return the dashboard."""
     return (
-        parts.new(UID, "exporters", "The exporters' own health.", EXPORTERS)
+        parts.new(
+            UID,
+            "exporters",
+            "The health of the exporters.",
+            EXPORTERS,
+            alerts='alertname=~"FpingExporter.+"',
+        )
         .with_row(Row("Now"))
         .with_panel(
             parts.tabular(
                 "Exporters",
-                "Whether each is scraped, shows results, and could do its last work; and how old that is.",
+                "Whether each is scraped and has results; success and age of its last listing and sweep.",
                 keys=["instance", "version"],
                 columns=[
                     Column("build", f"group by (instance, version) (fping_exporter_build_info{{{IT}}})"),
                     Column("scraped", f"max by (instance) (up{{{IT}}})", mappings=YES),
                     Column("results", f"max by (instance) (fping_exporter_up{{{IT}}})", mappings=YES),
                     Column(
-                        "list good",
+                        "listing ok",
                         f"max by (instance) (fping_exporter_inventory_success{{{IT}}})",
                         mappings=YES,
                     ),
                     Column(
-                        "list age",
+                        "listing age",
                         "time() - max by (instance)"
                         f" (fping_exporter_inventory_last_success_timestamp_seconds{{{IT}}})",
                         unit="s",
                         steps=[(None, "green"), (240, "orange"), (480, "red")],
                     ),
                     Column(
-                        "sweep good",
+                        "sweep ok",
                         f"max by (instance) (fping_exporter_sweep_success{{{IT}}})",
                         mappings=YES,
                     ),
@@ -54,12 +60,12 @@ def build() -> Dashboard:
                         steps=[(None, "green"), (120, "orange"), (180, "red")],
                     ),
                     Column(
-                        "config good",
+                        "config ok",
                         f"max by (instance) (fping_exporter_config_last_reload_successful{{{IT}}})",
                         mappings=YES,
                     ),
                     Column(
-                        "config read",
+                        "config loaded",
                         "1000 * max by (instance)"
                         f" (fping_exporter_config_last_reload_success_timestamp_seconds{{{IT}}})",
                         unit="dateTimeFromNow",
@@ -73,8 +79,8 @@ def build() -> Dashboard:
         .with_row(Row("Sweeps"))
         .with_panel(
             parts.series(
-                "Sweep takes",
-                "From the first packet until the last reply, or the last wait is over.",
+                "Sweep duration",
+                "From the first packet until the last reply or timeout.",
                 {"{{instance}}": f"fping_exporter_sweep_duration_seconds{{{IT}}}"},
                 unit="s",
                 span=8,
@@ -83,7 +89,7 @@ def build() -> Dashboard:
         .with_panel(
             parts.series(
                 "Targets",
-                "Addresses that a sweep asks.",
+                "Addresses that a sweep pings.",
                 {"{{instance}}": f"fping_exporter_sweep_targets{{{IT}}}"},
                 span=8,
             )
@@ -91,7 +97,7 @@ def build() -> Dashboard:
         .with_panel(
             parts.series(
                 "Packets",
-                "Echo requests sent and replies counted, of all chosen exporters.",
+                "Echo requests sent and replies counted, over all selected exporters.",
                 {
                     "sent": f"sum(rate(fping_exporter_packets_sent_total{{{IT}}}[$__rate_interval]))",
                     "received": f"sum(rate(fping_exporter_packets_received_total{{{IT}}}[$__rate_interval]))",
@@ -103,7 +109,7 @@ def build() -> Dashboard:
         .with_panel(
             parts.series(
                 "Packets rejected",
-                "Came in, and were not counted as replies: forged, late, twice, or another program's.",
+                "Received packets that do not count as replies: wrong source, duplicate, another program's.",
                 {
                     "{{reason}}": "sum by (reason)"
                     f" (rate(fping_exporter_packets_rejected_total{{{IT}}}[$__rate_interval]))"
@@ -114,8 +120,8 @@ def build() -> Dashboard:
         )
         .with_panel(
             parts.series(
-                "Scrape takes",
-                "As Prometheus sees it; the scrape that finds a sweep too old waits for the next.",
+                "Scrape duration",
+                "As Prometheus measures it. If the last sweep is too old, a scrape waits for the next one.",
                 {"{{instance}}": f"scrape_duration_seconds{{{IT}}}"},
                 unit="s",
                 steps=[(None, "green"), (10, "orange"), (15, "red")],
@@ -124,8 +130,8 @@ def build() -> Dashboard:
         .with_row(Row("OpenStack"))
         .with_panel(
             parts.series(
-                "List takes",
-                "To list all instances and what belongs to them.",
+                "Listing duration",
+                "To list all instances, with projects, hypervisors and ports.",
                 {"{{instance}}": f"fping_exporter_inventory_duration_seconds{{{IT}}}"},
                 unit="s",
                 span=6,
@@ -134,15 +140,15 @@ def build() -> Dashboard:
         .with_panel(
             parts.series(
                 "Instances",
-                "On the newest complete list, after the selection of the configuration.",
+                "In the newest complete listing, after the configuration's selection.",
                 {"{{instance}}": f"fping_exporter_inventory_instances{{{IT}}}"},
                 span=6,
             )
         )
         .with_panel(
             parts.series(
-                "Answers of OpenStack",
-                "By service and HTTP status; 4xx and 5xx are refusals.",
+                "OpenStack responses",
+                "By service and HTTP status code.",
                 {
                     "{{service}} {{code}}": "sum by (service, code)"
                     f" (rate(fping_exporter_openstack_requests_total{{{IT}}}[$__rate_interval]))"
@@ -153,12 +159,12 @@ def build() -> Dashboard:
         )
         .with_panel(
             parts.tabular(
-                "Optional parts of the list",
-                "What the credentials may see besides the instances, and whether it could be had.",
+                "Optional parts of the listing",
+                "What is listed besides the instances, and whether that succeeded.",
                 keys=["instance", "part"],
                 columns=[
                     Column(
-                        "had",
+                        "ok",
                         f"max by (instance, part) (fping_exporter_part_success{{{IT}}})",
                         mappings=YES,
                     )
@@ -171,7 +177,7 @@ def build() -> Dashboard:
         .with_panel(
             parts.series(
                 "Memory",
-                "Resident.",
+                "Resident memory.",
                 {"{{instance}}": f"process_resident_memory_bytes{{{IT}}}"},
                 unit="bytes",
                 span=8,
@@ -189,7 +195,7 @@ def build() -> Dashboard:
         .with_panel(
             parts.series(
                 "Open files",
-                "Sockets among them, as a share of what is allowed.",
+                "Open file descriptors, sockets included, as a share of the limit.",
                 {"{{instance}}": f"process_open_fds{{{IT}}} / process_max_fds{{{IT}}}"},
                 unit="percentunit",
                 span=8,

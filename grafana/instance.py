@@ -1,4 +1,4 @@
-"""One instance: does it answer, since when, how fast, and what does Nova say."""
+"""The dashboard of an instance: whether it answers, since when, how fast, and its Nova status."""
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
@@ -23,57 +23,68 @@ RAW = SCOPE.matchers
 
 
 def build() -> Dashboard:
-    """Put it together."""
+    """Return the dashboard."""
     return (
-        parts.new(UID, "instance", "One instance, over time.", PROJECT, INSTANCE)
+        parts.new(UID, "instance", "One instance, over time.", PROJECT, INSTANCE, alerts='id="$id"')
         .with_row(Row("Now"))
         .with_panel(
             parts.single(
                 "State",
-                "Nova's word and the ping's together.",
+                "Nova status and ping together.",
                 f"{SCOPE.alive} + on (id) 2 * {SCOPE.active}",
                 mappings=parts.STATE,
+                span=6,
             )
         )
         .with_panel(
             parts.single(
-                "Nova says", "The status that Nova reports.", SCOPE.info_by("status"), label="status"
+                "Nova status",
+                "The status that Nova reports.",
+                SCOPE.info_by("status"),
+                label="status",
+                span=3,
             )
         )
         .with_panel(
             parts.single(
-                "Silent, because",
-                "The one reason why it does not answer; empty while it answers.",
+                "Reason",
+                "Why it does not answer; no data while it answers.",
                 SCOPE.reasons(),
                 label="reason",
+                span=3,
                 steps=[(None, "orange")],
             )
         )
         .with_panel(
             parts.single(
-                "Last answer",
-                "When it answered any exporter last; empty until it has.",
+                "Last reply",
+                "When it last answered any exporter; no data until it has.",
                 f"1000 * {SCOPE.of('instance_last_reply_timestamp_seconds')}",
                 unit="dateTimeFromNow",
+                span=3,
             )
         )
         .with_panel(
             parts.single(
-                "Answered",
-                "Share of the sweeps of the chosen time that it answered.",
+                "Availability",
+                "Share of the scrapes of the chosen time at which it was answering.",
                 f"max by (id) (avg_over_time(instance_alive{{{RAW}}}[$__range]))",
                 unit="percentunit",
                 steps=[(None, "red"), (0.95, "orange"), (0.999, "green")],
+                span=3,
             )
         )
         .with_panel(
-            parts.single("Hypervisor", "Where Nova runs it.", SCOPE.info_by("hypervisor"), label="hypervisor")
+            parts.single(
+                "Hypervisor", "Where Nova runs it.", SCOPE.info_by("hypervisor"), label="hypervisor", span=3
+            )
         )
+        .with_panel(parts.exporters_healthy(span=3))
         .with_row(Row("Over time"))
         .with_panel(
             parts.timeline(
-                "Nova's word and the ping's",
-                "Off: not ACTIVE, and silent. A gap: no exporter could reach it, or none was there.",
+                "State",
+                "Nova status and ping. A gap: no exporter could ask the instance, or there was none.",
                 {"{{name}}": SCOPE.state("name")},
                 mappings=parts.STATE,
                 height=5,
@@ -82,26 +93,27 @@ def build() -> Dashboard:
         .with_panel(
             parts.series(
                 "Round trip",
-                "Best of the sweep over all its addresses, for each exporter; a gap where it was silent.",
+                "Best round trip of each sweep, by exporter. A gap: the instance was silent.",
                 {"{{instance}}": f"instance_rtt_seconds{{{RAW}}}"},
                 unit="s",
             )
         )
         .with_panel(
             parts.series(
-                "Packets lost",
-                "Of the packets to its best address, for each exporter; 100 % is silence.",
-                {"{{instance}}": f"instance_packet_loss_ratio{{{RAW}}}"},
+                "Sweeps with packet loss",
+                "Share of the sweeps of half an hour that it answered and that lost packets to its best"
+                " address; of several exporters, the one with the fewest losses.",
+                {"with loss": SCOPE.lossy("30m")},
                 unit="percentunit",
                 maximum=1,
-                steps=[(None, "green"), (0.1, "orange"), (1, "red")],
+                steps=[(None, "green"), (0.1, "orange")],
             )
         )
-        .with_row(Row("What Nova says"))
+        .with_row(Row("Nova"))
         .with_panel(
             parts.tabular(
                 "Instance",
-                "As each exporter has it from Nova.",
+                "Nova's data, as each exporter has it. The exporter's name links to its page.",
                 keys=[
                     "instance",
                     "name",
@@ -120,6 +132,7 @@ def build() -> Dashboard:
                     )
                 ],
                 hide=["info"],
+                links={"instance": "http://${__data.fields.instance}/instance/${id}"},
                 span=24,
                 height=5,
             )

@@ -1,4 +1,4 @@
-"""What the dashboards are put together from: panels, variables, links."""
+"""Building blocks of the dashboards: panels, variables, links, annotations."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -26,24 +26,31 @@ from grafana_foundation_sdk.models.common import (
 from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
     DashboardLinkType,
+    DashboardSpecialValueMapOptions,
     DataSourceRef,
     DataTransformerConfig,
     DynamicConfigValue,
     FieldColorModeId,
+    SpecialValueMap,
+    SpecialValueMatch,
     Threshold,
     ThresholdsMode,
     ValueMap,
     ValueMappingResult,
+    VariableHide,
     VariableRefresh,
     VariableSort,
 )
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+from grafana.queries import EXPORTERS_HEALTHY
+
 __all__ = [
     "ANSWER",
-    "GOOD_IS_ZERO",
+    "RED_ABOVE_ZERO",
     "STATE",
     "Column",
+    "exporters_healthy",
     "link",
     "new",
     "series",
@@ -58,8 +65,17 @@ _DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 _TAG = "fping-exporter"
 
 
-def new(uid: str, title: str, description: str, *variables: dashboard.QueryVariable) -> dashboard.Dashboard:
-    """Begin a dashboard with a data source, the exporters' job and more `variables` to choose from."""
+_RUNBOOK = "https://runbooks.example.org/fping-exporter/runbook.md"
+"""As in the alert rules."""
+
+
+def new(
+    uid: str, title: str, description: str, *variables: dashboard.QueryVariable, alerts: str
+) -> dashboard.Dashboard:
+    """Return an empty dashboard with the variables of all dashboards and `variables`.
+
+    `alerts` are label matchers: firing alerts are shown as annotations.
+    """
     builder = (
         dashboard.Dashboard(f"fping-exporter: {title}")
         .uid(uid)
@@ -77,8 +93,33 @@ def new(uid: str, title: str, description: str, *variables: dashboard.QueryVaria
             .include_vars(include_vars=True)
             .keep_time(keep_time=True)
         )
+        .link(
+            dashboard.DashboardLink("Runbook")
+            .type(DashboardLinkType.LINK)
+            .url("${runbook}")
+            .target_blank(target_blank=True)
+        )
+        .annotation(
+            dashboard.AnnotationQuery()
+            .name("Alerts")
+            .datasource(_DATASOURCE)
+            .enable(enable=True)
+            .icon_color("red")
+            .expr(f'max by (alertname, id, hypervisor) (ALERTS{{alertstate="firing",{alerts}}})')
+        )
         .with_variable(dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"))
-        .with_variable(variable("job", "Job", "label_values(fping_exporter_up, job)", every=True))
+        # No `.*` for "All": `up` of every job would match.
+        .with_variable(
+            variable("job", "Job", "label_values(fping_exporter_up, job)")
+            .multi(multi=True)
+            .include_all(include_all=True)
+        )
+        .with_variable(
+            dashboard.TextBoxVariable("runbook")
+            .label("Runbook")
+            .default_value(_RUNBOOK)
+            .hide(VariableHide.HIDE_VARIABLE)
+        )
     )
     for each in variables:
         builder = builder.with_variable(each)
@@ -88,7 +129,7 @@ def new(uid: str, title: str, description: str, *variables: dashboard.QueryVaria
 def variable(
     name: str, label: str, query: str, *, regex: str = "", every: bool = False
 ) -> dashboard.QueryVariable:
-    """Let the reader choose one of what `query` finds, or, with `every`, several or all."""
+    """Return a variable with the values that `query` finds; with `every`, several or all can be selected."""
     builder = (
         dashboard.QueryVariable(name)
         .label(label)
@@ -102,7 +143,7 @@ def variable(
 
 
 def values(texts: Mapping[str, tuple[str, str]]) -> list[ValueMap]:
-    """Show a value as a text in a colour."""
+    """Return value mappings: texts and colours by value."""
     return [
         ValueMap(
             {
@@ -113,20 +154,20 @@ def values(texts: Mapping[str, tuple[str, str]]) -> list[ValueMap]:
     ]
 
 
-ANSWER = values({"0": ("silent", "red"), "1": ("answers", "green")})
+ANSWER = values({"0": ("silent", "red"), "1": ("answering", "green")})
 STATE = values(
     {
-        "0": ("off", "blue"),
-        "1": ("answers though off", "purple"),
-        "2": ("silent", "red"),
-        "3": ("answers", "green"),
+        "0": ("not ACTIVE, silent", "blue"),
+        "1": ("not ACTIVE, answering", "purple"),
+        "2": ("ACTIVE, silent", "red"),
+        "3": ("ACTIVE, answering", "green"),
     }
 )
-"""Of 2 * Nova's word + the ping's."""
+"""Of 2 * (ACTIVE) + (answering)."""
 
 Steps = Sequence[tuple[float | None, str]]
-"""From which value on (None: from below) which colour."""
-GOOD_IS_ZERO: Steps = [(None, "green"), (1, "red")]
+"""Pairs of lower bound (None: no bound) and colour."""
+RED_ABOVE_ZERO: Steps = [(None, "green"), (1, "red")]
 
 
 def _thresholds(steps: Steps) -> dashboard.ThresholdsConfig:
@@ -146,6 +187,13 @@ def _refs(count: int) -> str:
     return "ABCDEFGHIJ"[:count]
 
 
+_NO_DATA = SpecialValueMap(
+    DashboardSpecialValueMapOptions(
+        match=SpecialValueMatch.NULL_AND_NAN, result=ValueMappingResult(text="no data", color="gray")
+    )
+)
+
+
 def single(
     title: str,
     description: str,
@@ -157,7 +205,10 @@ def single(
     label: str = "",
     span: int = 4,
 ) -> stat.Panel:
-    """Show one number of now, or, with `label`, that label of the one series."""
+    """Return a panel with one current number, or, with `label`, that label of the one series.
+
+    Without data it says so in grey, whatever the colours of `steps`.
+    """
     panel = (
         stat.Panel()
         .title(title)
@@ -165,15 +216,26 @@ def single(
         .datasource(_DATASOURCE)
         .unit(unit)
         .thresholds(_thresholds(steps))
-        .mappings(list(mappings))
+        .mappings([*mappings, _NO_DATA])
         .reduce_options(ReduceDataOptions().calcs(["lastNotNull"]))
         .graph_mode(BigValueGraphMode.NONE)
-        .no_value("-")
+        .no_value("no data")
         .span(span)
         .height(4)
         .with_target(_query("A", expr, legend=f"{{{{{label}}}}}" if label else "").instant())
     )
     return panel.text_mode(BigValueTextMode.NAME) if label else panel
+
+
+def exporters_healthy(*, span: int = 4) -> stat.Panel:
+    """Return the tile that tells whether to believe the others; it links to the exporters' dashboard."""
+    return single(
+        "Exporters",
+        "Healthy: every exporter is scraped, has results, and completed its last listing and sweep.",
+        EXPORTERS_HEALTHY,
+        mappings=values({"0": ("in trouble", "red"), "1": ("healthy", "green")}),
+        span=span,
+    ).links([dashboard.DashboardLink("Exporters").url(link("fping-exporter"))])
 
 
 def series(
@@ -187,7 +249,7 @@ def series(
     steps: Steps | None = None,
     span: int = 12,
 ) -> timeseries.Panel:
-    """Draw queries, given by legend, over time."""
+    """Return a graph of `queries`, given by legend, over time."""
     panel = (
         timeseries.Panel()
         .title(title)
@@ -228,7 +290,7 @@ def timeline(
     mappings: Sequence[ValueMap],
     height: int,
 ) -> statetimeline.Panel:
-    """Draw how each series of the queries, given by legend, was in which state."""
+    """Return a timeline of the states of each series of `queries`, given by legend."""
     panel = (
         statetimeline.Panel()
         .title(title)
@@ -256,21 +318,21 @@ def timeline(
 
 
 _WIDTHS = {"id": 320, "project_id": 290}
-"""In pixels, of columns that are to be read to their end."""
+"""In pixels: columns that must not be cut off."""
 _NARROWEST = 80
-"""In pixels, of the others; by default they would rather stick out of a narrow panel."""
+"""In pixels: minimum width of the other columns. Grafana's default makes narrow panels scroll."""
 
 
 class Column(NamedTuple):
-    """A column of a table: the value of a query that has the table's first key for a label."""
+    """A column of a table: a query whose series have the table's first key as a label."""
 
     name: str
     expr: str
     unit: str = "short"
     mappings: Sequence[ValueMap] = ()
     steps: Steps | None = None
-    leads: bool = False
-    """Whether the rows that have the most of it come first."""
+    sorts: bool = False
+    """Whether the rows are sorted by it, in descending order."""
 
 
 def tabular(
@@ -284,17 +346,16 @@ def tabular(
     span: int = 12,
     height: int = 10,
 ) -> table.Panel:
-    """Lay out queries of now side by side, a row for each set of labels that they share.
+    """Return a table of current values: a row for each set of labels that the queries share.
 
-    `keys` are the labels to show, in this order; columns in `hide` only bring labels along.
-    `links` give, by key, where a click on it leads. The rows are sorted by the first key, unless
-    a column leads.
+    `keys` are the labels to show, in this order. Columns in `hide` only add labels. `links` are URLs by
+    key. The rows are sorted by the first key, unless a column has `sorts`.
     """
     refs = _refs(len(columns))
     fields = ["Value"] if len(columns) == 1 else [f"Value #{ref}" for ref in refs]
     names = dict(zip(fields, (column.name for column in columns), strict=True))
     hidden = [field for field, name in names.items() if name in hide]
-    leader = next((column.name for column in columns if column.leads), None)
+    sort_column = next((column.name for column in columns if column.sorts), None)
     panel = (
         table.Panel()
         .title(title)
@@ -302,7 +363,7 @@ def tabular(
         .datasource(_DATASOURCE)
         .filterable(filterable=True)
         .min_width(_NARROWEST)
-        .sort_by([TableSortByFieldState().display_name(leader or keys[0]).desc(leader is not None)])
+        .sort_by([TableSortByFieldState().display_name(sort_column or keys[0]).desc(sort_column is not None)])
         .span(span)
         .height(height)
         .transformations(
@@ -343,7 +404,7 @@ def tabular(
 
 
 def link(uid: str, *kept: str, **chosen: str) -> str:
-    """Lead to another dashboard at the same time, variables `kept`, or `chosen` from a field of the row."""
+    """Return a URL to another dashboard, with variables `kept` or `chosen` from fields of the row."""
     parameters = [
         *(f"${{{name}:queryparam}}" for name in ("datasource", "job", *kept)),
         *(f"var-{name}=${{__data.fields.{field}}}" for name, field in chosen.items()),

@@ -1,4 +1,4 @@
-"""One project: its instances, each over time."""
+"""The dashboard of a project: its instances, each over time."""
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
@@ -22,57 +22,73 @@ SCOPE = Scope('job=~"$job",project_id="$project"')
 
 
 def build() -> Dashboard:
-    """Put it together."""
+    """Return the dashboard."""
     return (
-        parts.new(UID, "project", "The instances of one project, beside what a ping says of them.", PROJECT)
+        parts.new(
+            UID,
+            "project",
+            "The instances of one project, and whether they answer pings.",
+            PROJECT,
+            alerts='project_id="$project"',
+        )
         .with_row(Row("Now"))
         .with_panel(
-            parts.single("Instances", "All that Nova lists in the project.", count(SCOPE.info_by()), span=6)
+            parts.single("Instances", "All that Nova lists in the project.", count(SCOPE.info_by()), span=4)
         )
         .with_panel(
             parts.single(
-                "Answer",
+                "Answering",
                 "Instances of which any address answered the last sweep of any exporter.",
                 count(f"{SCOPE.alive} == 1"),
                 steps=[(None, "green")],
-                span=6,
+                span=4,
             )
         )
         .with_panel(
             parts.single(
-                "ACTIVE, and silent",
-                "Nova calls them ACTIVE, and no exporter that can reach them gets an answer.",
-                count(SCOPE.dead),
-                steps=parts.GOOD_IS_ZERO,
-                span=6,
+                "ACTIVE, stopped answering",
+                "ACTIVE in Nova. They answered an exporter before, and now no exporter gets an answer.",
+                count(SCOPE.stopped_answering),
+                steps=parts.RED_ABOVE_ZERO,
+                span=4,
             )
         )
         .with_panel(
             parts.single(
-                "Off, and answering",
-                "Nova does not call them ACTIVE, and still they answer.",
-                count(SCOPE.haunted),
+                "ACTIVE, never answered",
+                "ACTIVE in Nova. They have not answered an exporter since it started.",
+                count(SCOPE.never_answered),
                 steps=[(None, "green"), (1, "orange")],
-                span=6,
+                span=4,
             )
         )
+        .with_panel(
+            parts.single(
+                "Off, but answering",
+                "Off, paused, suspended or shelved in Nova, and an address answers.",
+                count(SCOPE.answering_though_off),
+                steps=[(None, "green"), (1, "orange")],
+                span=4,
+            )
+        )
+        .with_panel(parts.exporters_healthy())
         .with_panel(
             parts.tabular(
                 "Instances",
-                "Every instance, with Nova's status, what the last sweep brought, and when it answered last.",
+                "Every instance, with its Nova status, the result of the last sweep, and its last reply.",
                 keys=["name", "id", "status", "hypervisor"],
                 columns=[
                     Column("info", SCOPE.info_by("name", "status", "hypervisor")),
                     Column("ping", SCOPE.alive, mappings=parts.ANSWER),
                     Column("round trip", SCOPE.of("instance_rtt_seconds", how="min"), unit="s"),
                     Column(
-                        "lost",
-                        SCOPE.of("instance_packet_loss_ratio", how="min"),
+                        "sweeps with loss",
+                        SCOPE.lossy("30m"),
                         unit="percentunit",
-                        steps=[(None, "text"), (0.1, "orange"), (1, "red")],
+                        steps=[(None, "text"), (0.1, "orange")],
                     ),
                     Column(
-                        "last answer",
+                        "last reply",
                         f"1000 * {SCOPE.of('instance_last_reply_timestamp_seconds')}",
                         unit="dateTimeFromNow",
                     ),
@@ -85,9 +101,9 @@ def build() -> Dashboard:
         .with_row(Row("Over time"))
         .with_panel(
             parts.timeline(
-                "Nova's word and the ping's",
-                "Off: not ACTIVE, and silent. A gap: no exporter could reach it, or none was there.",
-                # Prometheus sorts series by their labels: this one, the first, by name.
+                "State",
+                "Nova status and ping. A gap: no exporter could ask the instance, or there was none.",
+                # Prometheus sorts series by their labels; `_` is the first, so they are sorted by name.
                 {"{{name}}": f'label_replace({SCOPE.state("name")}, "_", "$1", "name", "(.*)")'},
                 mappings=parts.STATE,
                 height=14,
@@ -96,34 +112,39 @@ def build() -> Dashboard:
         .with_panel(
             parts.series(
                 "Slowest round trips",
-                "The ten instances that once had the longest best round trip in the chosen time.",
-                {"{{name}}": _top("instance_rtt_seconds", "max_over_time")},
+                "Best round trip of the ten instances with the highest one in the chosen time.",
+                {
+                    "{{name}}": _top(
+                        SCOPE.of("instance_rtt_seconds", how="min"),
+                        f"max_over_time(instance_rtt_seconds{{{SCOPE.matchers}}}[$__range] @ end())",
+                    )
+                },
                 unit="s",
             )
         )
         .with_panel(
             parts.series(
-                "Most packets lost",
-                "The ten instances that lost most packets to their best address, of those that answered"
-                " in the chosen time; 100 % is silence.",
-                {"{{name}}": _top("instance_packet_loss_ratio", "avg_over_time", below=" < 1")},
+                "Sweeps with packet loss",
+                "Share of the sweeps of half an hour that an instance answered and that lost packets: the"
+                " ten instances with the highest share at the end of the chosen time.",
+                {"{{name}}": _top(SCOPE.lossy("30m"), SCOPE.lossy("30m", at=" @ end()"))},
                 unit="percentunit",
                 maximum=1,
-                steps=[(None, "green"), (0.1, "orange"), (1, "red")],
+                steps=[(None, "green"), (0.1, "orange")],
             )
         )
         .with_panel(
             parts.series(
                 "Instances by status",
-                "As Nova calls them.",
+                "By Nova status.",
                 {"{{status}}": f"count by (status) ({SCOPE.info_by('status')})"},
                 stacked=True,
             )
         )
         .with_panel(
             parts.series(
-                "Silent, by reason",
-                "Instances that no exporter hears, by the reason that the exporters give.",
+                "Silent instances by reason",
+                "Instances that answer no exporter, by the reason that the exporters give.",
                 {"{{reason}}": f"count by (reason) ({SCOPE.reasons()})"},
                 stacked=True,
             )
@@ -131,10 +152,12 @@ def build() -> Dashboard:
     )
 
 
-def _top(metric: str, over_time: str, *, below: str = "") -> str:
-    """Return the ten series that have most over all of the chosen time, so that they stay the same ten."""
-    over = f"{over_time}({metric}{{{SCOPE.matchers}}}[$__range] @ end())"
+def _top(shown: str, ranked_by: str) -> str:
+    """Return the series of the ten instances that rank highest.
+
+    `ranked_by` has one value for the whole of the chosen time, so these stay the same ten.
+    """
     return (
-        f"{SCOPE.of(metric, how='min')} * on (id) group_left (name) {SCOPE.info_by('name')}"
-        f" and on (id) topk(10, min by (id) ({over}){below})"
+        f"{shown} * on (id) group_left (name) {SCOPE.info_by('name')}"
+        f" and on (id) topk(10, min by (id) ({ranked_by}))"
     )

@@ -14,6 +14,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.__main__ import DASHBOARDS, render
+from grafana.queries import EXPORTERS_HEALTHY
 from tests.grafana import contract
 from tests.grafana.promql import concrete, joined, matched, metrics
 
@@ -53,6 +54,8 @@ def queries(name: str) -> Iterator[str]:
             found = re.fullmatch(r"(?:query_result|label_values)\((.*?)(?:, \w+)?\)", query, re.DOTALL)
             assert found, query
             yield found[1]
+    for annotation in load(name)["annotations"]["list"]:
+        yield annotation["expr"]
 
 
 def rules() -> list[Any]:
@@ -141,6 +144,82 @@ class TestDashboard:
             ["promtool", "check", "rules", path], capture_output=True, text=True, check=False, timeout=60
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+HEALTH = {"Exporters", "Oldest sweep"}
+"""Panels that tell of the exporters themselves."""
+
+
+@pytest.mark.e2e  # promtool
+@pytest.mark.parametrize("fault", ["there is no exporter", "it is not scraped", "it has no results"])
+def test_no_panel_has_a_value_while_the_exporter_is_away(fault: str, tmp_path: Path) -> None:
+    """A green 0 would say that all is well."""
+    exporter = 'job="fping-exporter",instance="x1"'
+    series = {
+        "there is no exporter": {},
+        "it is not scraped": {f"up{{{exporter}}}": "0x9"},
+        "it has no results": {f"up{{{exporter}}}": "1x9", f"fping_exporter_up{{{exporter}}}": "0x9"},
+    }[fault]
+    expressions = {
+        target["expr"]
+        for name in TEXTS
+        for panel in panels(name)
+        for target in panel["targets"]
+        if name != "fping-exporter.json" and panel["title"] not in HEALTH
+    }
+    case = {
+        "interval": "1m",
+        "input_series": [{"series": each, "values": values} for each, values in series.items()],
+        "promql_expr_test": [
+            {
+                "expr": concrete(expr, VARIABLES).replace(" @ end()", ""),  # which promtool has not
+                "eval_time": "9m",
+                "exp_samples": [],
+            }
+            for expr in sorted(expressions)
+        ],
+    }
+    path = tmp_path / "away.test.yml"
+    path.write_text(yaml.safe_dump({"tests": [case]}), encoding="utf-8")
+    done = subprocess.run(
+        ["promtool", "test", "rules", path], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_dashboard_tells_whether_its_exporters_are_well() -> None:
+    for name in TEXTS:
+        assert {panel["title"] for panel in panels(name)} & HEALTH, name
+
+
+@pytest.mark.e2e  # promtool
+def test_the_tile_of_the_exporters_health(tmp_path: Path) -> None:
+    exported = (
+        "up",
+        "fping_exporter_up",
+        "fping_exporter_inventory_success",
+        "fping_exporter_sweep_success",
+    )
+    cases = []
+    for broken in (None, *exported):
+        series = [
+            {
+                "series": f'{metric}{{job="fping-exporter",instance="{exporter}"}}',
+                "values": "0" if (metric, exporter) == (broken, "x2") else "1",
+            }
+            for metric in exported
+            for exporter in ("x1", "x2")
+        ]
+        expected = [{"labels": "{}", "value": 0 if broken else 1}]
+        query = concrete(EXPORTERS_HEALTHY, VARIABLES)
+        asked = {"expr": query, "eval_time": "0m", "exp_samples": expected}
+        cases.append({"input_series": series, "promql_expr_test": [asked]})
+    path = tmp_path / "health.test.yml"
+    path.write_text(yaml.safe_dump({"tests": cases}), encoding="utf-8")
+    done = subprocess.run(
+        ["promtool", "test", "rules", path], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_rules_read_only_metrics_that_are_exported_or_recorded_before() -> None:
