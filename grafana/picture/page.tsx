@@ -1,8 +1,8 @@
 /**
- * Draws a dashboard as Grafana would: its JSON, through Grafana's data pipeline, in Grafana's components.
+ * Draws a dashboard like Grafana: from its JSON, with Grafana's data pipeline and components.
  *
- * Asked by the page's address: dashboard (a uid), prometheus (a URL), from and to (milliseconds), step (seconds),
- * and var-NAME for what is chosen of a variable. The title is "drawn" when all is, or says what is wrong.
+ * Query parameters of the page: dashboard (a uid), prometheus (a URL), from and to (Unix milliseconds), step
+ * (seconds), and var-NAME, the value of a dashboard variable. The page's title is "drawing", then "drawn" or an error.
  */
 import {
   type DataFrame,
@@ -43,7 +43,7 @@ interface Panel {
   targets: Target[];
   transformations?: DataTransformerConfig[];
   fieldConfig: FieldConfigSource;
-  options?: any; // each kind of panel has its own
+  options?: any; // depends on the panel's type
 }
 
 interface Dashboard {
@@ -70,7 +70,7 @@ interface Drawing {
   timeRange: TimeRange;
 }
 
-/** Name the units, transformations, and overridden properties that Grafana would pass over without a word. */
+/** Return the units, transformations, and overridden properties that do not exist; Grafana ignores them silently. */
 function unknown({ fieldConfig, transformations = [] }: Panel, plugin: PanelPlugin): string[] {
   const known = new Set(getValueFormats().flatMap(({ submenu }) => submenu.map(({ value }) => value)));
   const properties = fieldConfig.overrides.flatMap((rule) => rule.properties);
@@ -93,7 +93,7 @@ async function prepare(
 ): Promise<Drawing> {
   const plugin = PLUGINS[panel.type];
   if (!plugin) {
-    throw new Error(`no panel of type ${panel.type} here`);
+    throw new Error(`panel type ${panel.type} is not supported`);
   }
   const strangers = unknown(panel, plugin);
   if (strangers.length) {
@@ -117,7 +117,7 @@ async function prepare(
   return { panel, data, fieldConfig, options, theme, timeRange };
 }
 
-/** Put nulls where samples are missing, in every frame: the charts look at the first only. */
+/** Insert nulls where samples are missing. The charts do this themselves, but in the first frame only. */
 function withGaps(frame: DataFrame, { from, to }: TimeRange): DataFrame {
   return nullToValue(
     applyNullInsertThreshold({ frame, refFieldPseudoMin: from.valueOf(), refFieldPseudoMax: to.valueOf() })
@@ -221,7 +221,7 @@ interface PageProps {
 
 function Page({ dashboard, chosen, drawings, theme }: PageProps) {
   useEffect(() => {
-    // The charts are drawn and the icons fetched after this.
+    // After the first render, the charts are drawn and the icons fetched asynchronously.
     setTimeout(() => (document.title = 'drawn'), 2000);
   }, []);
   const column = (window.innerWidth - 2 * PADDING - (COLUMNS - 1) * GAP) / COLUMNS;
@@ -263,7 +263,7 @@ async function main(): Promise<void> {
   const ask = (name: string) => {
     const value = asked.get(name);
     if (value === null) {
-      throw new Error(`the address says no ${name}`);
+      throw new Error(`query parameter ${name} is missing`);
     }
     return value;
   };
@@ -283,7 +283,7 @@ async function main(): Promise<void> {
         return prepare(panel, await prometheus.frames(panel.targets, chosen, pixels), theme, timeRange);
       })
   );
-  // Tables and numbers are fitted to the text that they measure.
+  // Tables and big values measure their text, so the fonts have to be loaded first.
   await Promise.all([400, 500].map((weight) => document.fonts.load(`${weight} 14px Inter`)));
   createRoot(document.body).render(
     <ThemeContext.Provider value={theme}>

@@ -1,4 +1,4 @@
-/** The defaults that Grafana's panels have, which a dashboard's JSON leaves out: their code is not published. */
+/** The default options of Grafana's panels, copied: a dashboard's JSON omits them, and the panels are not published. */
 import {
   type DataTransformerInfo,
   FieldColorModeId,
@@ -47,7 +47,7 @@ const STANDARD: Array<[FieldConfigProperty, FieldConfigPropertyItem['process'], 
 const { seriesToColumnsTransformer, ...transformers } = standardTransformers; // an alias of joinByField's
 const TRANSFORMERS: DataTransformerInfo[] = Object.values(transformers);
 
-/** Fill the registries that Grafana fills when it starts. */
+/** Fill the registries of @grafana/data, which Grafana fills when it starts. */
 export function start(): void {
   standardFieldConfigEditorRegistry.setInit(() =>
     STANDARD.map(([id, process, defaultValue]) => ({

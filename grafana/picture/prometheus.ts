@@ -1,4 +1,4 @@
-/** Asks a Prometheus what Grafana's data source would ask it, and shapes the answers alike. */
+/** Prometheus queries and their results as data frames, like those of Grafana's Prometheus data source. */
 import { type DataFrame, type Field, FieldType, type Labels, type TimeRange, rangeUtil } from '@grafana/data';
 
 export interface Target {
@@ -20,7 +20,7 @@ export interface Variable {
   allValue?: string;
 }
 
-/** What is chosen of a variable: what the reader sees, and what a query gets. */
+/** The selected value of a variable: the text that is shown, and the value that is put into queries. */
 export interface Choice {
   text: string;
   value: string;
@@ -34,14 +34,14 @@ interface Series {
 }
 
 export class Prometheus {
-  /** `interval`: the least seconds between two points, as Grafana's data source is told the scrape interval. */
+  /** `interval`: the scrape interval in seconds, which is the least step of a range query. */
   constructor(
     private readonly url: string,
     private readonly range: TimeRange,
     private readonly interval: number
   ) {}
 
-  /** Choose for each variable what is `wanted` by its text or value, else All, else the first there is. */
+  /** Select a value of each variable: that in `wanted`, given by text or value, else All, else the first one. */
   async choose(variables: Variable[], wanted: URLSearchParams): Promise<Choices> {
     const chosen = new Map<string, Choice>();
     for (const variable of variables) {
@@ -54,7 +54,7 @@ export class Prometheus {
         const options = await this.options(variable, chosen);
         const found = want === null ? options[0] : options.find(({ text, value }) => want === text || want === value);
         if (!found) {
-          throw new Error(`${variable.name}: no ${want ?? 'value'} among ${options.map(({ text }) => text).join(', ')}`);
+          throw new Error(`${variable.name}: ${want ?? 'a value'} is not one of: ${options.map(({ text }) => text).join(', ')}`);
         }
         chosen.set(variable.name, found);
       }
@@ -66,7 +66,7 @@ export class Prometheus {
     const query = typeof variable.query === 'string' ? variable.query : variable.query.query;
     const [, kind, expr, label] = /^(query_result|label_values)\((.*?)(?:, (\w+))?\)$/s.exec(query) ?? [];
     if (expr === undefined) {
-      throw new Error(`cannot ask ${query}`);
+      throw new Error(`variable query ${query} is not supported`);
     }
     const series = await this.ask('query', interpolate(expr, chosen), { time: this.seconds('to') });
     const found = series.map(({ metric, values }) =>
@@ -80,7 +80,7 @@ export class Prometheus {
     return options.sort((one, other) => one.text.localeCompare(other.text));
   }
 
-  /** Ask all targets of a panel that is so many pixels wide. */
+  /** Run the queries of a panel; its width in `pixels` limits the points of a graph. */
   async frames(targets: Target[], chosen: Choices, pixels: number): Promise<DataFrame[]> {
     const step = rangeUtil.calculateInterval(this.range, pixels, `${this.interval}s`).intervalMs / 1000;
     const globals = new Map(chosen);
@@ -127,7 +127,7 @@ function interpolate(expr: string, chosen: Choices): string {
   return expr.replace(/\$([a-z_]\w*)/g, (_, name) => {
     const choice = chosen.get(name);
     if (!choice) {
-      throw new Error(`nothing is chosen for $${name}`);
+      throw new Error(`variable $${name} has no value`);
     }
     return choice.value;
   });

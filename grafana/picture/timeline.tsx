@@ -1,4 +1,4 @@
-/** A state-timeline panel: Grafana's own is not in its published library, its charts and colours are. */
+/** A state-timeline panel, made of the charts and colours of @grafana/ui: Grafana's own panel is not published. */
 import { type DataFrame, type GrafanaTheme2, type TimeRange, formattedValueToString, getFieldDisplayName } from '@grafana/data';
 import { AxisPlacement, ScaleDirection, ScaleOrientation, type VizLegendOptions } from '@grafana/schema';
 import { GraphNG, UPLOT_AXIS_FONT_SIZE, UPlotConfigBuilder, VizLayout, VizLegend, measureText } from '@grafana/ui';
@@ -16,7 +16,7 @@ interface Props {
   timeZone: string;
 }
 
-/** Draw a lane for each series, the first one at the top. */
+/** Draw one row for each series, the first series at the top. */
 export function StateTimeline({ rowHeight, theme, ...props }: Props) {
   const prepConfig = (frame: DataFrame, _: DataFrame[], getTimeRange: () => TimeRange) => {
     const builder = new UPlotConfigBuilder(props.timeZone);
@@ -62,7 +62,7 @@ export function StateTimeline({ rowHeight, theme, ...props }: Props) {
         const top = plot.valToPos(middle(lane), 'y', true) - thick / 2;
         for (let first = 0, last = 0; first < frame.length; first = last) {
           const value = field.values[first];
-          // Undefined is a time at which only other series have a sample.
+          // A value is undefined at times at which only other series have a sample.
           do last++;
           while (last < frame.length && (field.values[last] === undefined || field.values[last] === value));
           if (value == null) {

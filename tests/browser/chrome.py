@@ -15,12 +15,12 @@ __all__ = ["Chrome", "chrome"]
 
 _FLAGS = (
     "--headless",
-    "--no-sandbox",  # root may not have one
+    "--no-sandbox",  # Chromium refuses to run as root with one
     "--disable-gpu",
     "--disable-quic",
     "--disable-dev-shm-usage",
     "--no-first-run",
-    # Without these it calls home at every start.
+    # Without these it contacts Google's servers at every start.
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
@@ -29,10 +29,10 @@ _FLAGS = (
 
 
 class Chrome(webdriver.Chrome):
-    """A browser that can be a phone or a desktop, by day or by night."""
+    """Chromium with the screen sizes, colour schemes, screenshots and checks that the tests use."""
 
     def be(self, width: int, height: int, *, scheme: Literal["light", "dark"] = "light") -> None:
-        """Take the size of a screen, in CSS pixels; narrow ones are phones."""
+        """Set the screen size in CSS pixels and the colour scheme; a narrow screen emulates a phone."""
         self.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride",
             {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < _PHONE},
@@ -42,12 +42,12 @@ class Chrome(webdriver.Chrome):
         )
 
     def picture(self, path: Path) -> None:
-        """Save what is on the screen as a PNG file."""
+        """Save a screenshot of the visible part of the page as a PNG file."""
         answer = self.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
         path.write_bytes(base64.b64decode(answer["data"]))
 
     def violations(self) -> list[str]:
-        """Return what axe finds that keeps people from using the page, by WCAG 2.1 AA and good practice."""
+        """Return the accessibility violations that axe-core finds, by WCAG 2.1 AA and its best practices."""
         self.evaluate(_AXE)
         found = self.execute_async_script(
             "axe.run().then(result => arguments[0](result.violations), error => arguments[0]([error]))"
@@ -59,11 +59,11 @@ class Chrome(webdriver.Chrome):
         ]
 
     def complaints(self) -> list[str]:
-        """Return what the browser has written to its console since the last call."""
+        """Return the browser's console messages since the last call."""
         return [entry["message"] for entry in self.get_log("browser")]  # type: ignore[no-untyped-call]
 
     def evaluate(self, script: str, *arguments: object) -> Any:
-        """Run a function's body in the page and return what it returns."""
+        """Run JavaScript, the body of a function, in the page and return its result."""
         return self.execute_script(script, *arguments)
 
 
@@ -73,7 +73,7 @@ _AXE = (files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8")
 
 @contextmanager
 def chrome(*, javascript: bool = True) -> Iterator[Chrome]:
-    """Start Debian's Chromium with an empty profile, and end it."""
+    """Run Debian's Chromium with an empty profile."""
     with TemporaryDirectory(prefix="fping-exporter-chrome-", ignore_cleanup_errors=True) as profile:
         options = webdriver.ChromeOptions()
         options.binary_location = "/usr/bin/chromium"

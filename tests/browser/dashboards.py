@@ -1,9 +1,9 @@
-"""Pictures of the dashboards: python -m tests.browser.dashboards UID=FILE.png ...
+"""Screenshots of the dashboards: ``python -m tests.browser.dashboards UID=FILE.png``.
 
-A real Prometheus scrapes an exporter of the demo's cloud for five minutes, while guests fall silent and
-answer again: in a network namespace, which drops their pings. Then grafana/picture draws the dashboards
-with Grafana's own libraries; a whole Grafana is in no package registry. Needs root, and grafana/picture
-built: see make pictures.
+A real Prometheus scrapes an exporter of the demo's cloud for five minutes. All run in one network namespace,
+whose nftables rules drop the pings of some guests for a while. Then grafana/picture draws the dashboards with
+Grafana's published libraries, because Grafana itself is in no package registry. Needs root and a built
+grafana/picture; ``make pictures`` does both.
 """
 
 import contextlib
@@ -32,9 +32,9 @@ __all__ = ["main"]
 
 _INSTANCES = 400
 _SECONDS = 300
-"""The range of the graphs, in which as much happens as in some hours of a cloud."""
+"""The time range of the graphs; the scene puts the events of some hours into it."""
 _STEP = 2
-"""The seconds between two points of a graph."""
+"""Seconds between two points of a graph, and between two sweeps."""
 _WIDTH = 1600
 _GRAFANA = Path(__file__).parents[2] / "grafana"
 _RULES = """
@@ -51,7 +51,7 @@ table ip demo {
 
 
 def main(pictures: Mapping[str, Path]) -> None:
-    """Draw dashboards, given by uid, into files."""
+    """Save a screenshot of each dashboard, given by its uid, to a PNG file."""
     target = f"127.0.0.1:{free_port()}"
     with (
         tempfile.TemporaryDirectory() as scratch,
@@ -82,7 +82,7 @@ def main(pictures: Mapping[str, Path]) -> None:
 
 @contextlib.contextmanager
 def _exporter(directory: Path, *, demo: Demo, target: str) -> Iterator[None]:
-    """Run the exporter for the demo's cloud, on a clock as fast as the graphs'."""
+    """Run the exporter for the demo's cloud, with a sweep for each point of the graphs."""
     config, clouds = directory / "fping-exporter.yml", directory / "clouds.yaml"
     settings = {
         "cloud": "demo",
@@ -102,7 +102,7 @@ def _exporter(directory: Path, *, demo: Demo, target: str) -> Iterator[None]:
 
 
 def _live(network: Namespace, demo: Demo) -> None:
-    """Let guests, and once all of a hypervisor, fall silent for a while, lose packets, or be stopped."""
+    """Silence guests for a while, and once a whole hypervisor; let guests lose packets; stop guests."""
     network.nft(_RULES)
     chance = random.Random(1)  # noqa: S311, no secret
     active = [server for server in demo.servers if server.status == "ACTIVE"]
@@ -121,7 +121,7 @@ def _live(network: Namespace, demo: Demo) -> None:
 
 
 def _neighbours(demo: Demo) -> list[NovaServer]:
-    """Return the instances on one hypervisor."""
+    """Return all instances of one hypervisor, always the same."""
     hypervisor = demo.hypervisors[2].name
     return [server for server in demo.servers if server.hypervisor == hypervisor]
 
@@ -134,7 +134,7 @@ def _drop(network: Namespace, fate: str, servers: Iterable[NovaServer], *, secon
 
 @contextlib.contextmanager
 def _pages() -> Iterator[str]:
-    """Serve the folder grafana/, and yield where."""
+    """Serve the folder grafana/ over HTTP and yield its base URL."""
     handler = functools.partial(_Quiet, directory=str(_GRAFANA))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)

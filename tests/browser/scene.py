@@ -1,4 +1,4 @@
-"""A cloud made up for the eye: every kind of answer, and tenants who choose their names with care."""
+"""A fictitious cloud for the browser tests: every kind of result, and hostile names chosen by tenants."""
 
 import time
 from collections.abc import Collection, Iterator
@@ -33,7 +33,7 @@ HOSTILE = (
     "العنوان-web",
     "   ",
 )
-"""Names that Nova lets a tenant choose, or nearly."""
+"""Hostile instance names; Nova lets a tenant choose these, or similar ones."""
 _PROJECT = Project("f" * 32, "</select><b>bold", "default")
 
 
@@ -41,10 +41,10 @@ _NO_REPLY, _UNREACHABLE, _ALIVE = "192.0.2.1", "2001:db8::1", "198.51.100.7"
 
 
 class Cloud:
-    """Lists and pings so many instances of the demo, and the hostile ones."""
+    """A source and a prober of the demo's instances, and of instances with hostile names."""
 
     def __init__(self, instances: int = 240) -> None:
-        """Make them up."""
+        """Build the instances; `instances` is the number of those of the demo."""
         projects, hypervisors = make_projects(instances), make_hypervisors(instances)
         self._projects = {project.id: project for project in (*projects, _PROJECT)}
         self._hypervisors = tuple(
@@ -80,7 +80,7 @@ class Cloud:
         self.instances = (*made, *hostile)
 
     def inventory(self) -> Inventory:
-        """List it."""
+        """Return the instances, as a source does."""
         return Inventory(
             instances=self.instances,
             projects=self._projects,
@@ -91,7 +91,7 @@ class Cloud:
         )
 
     def probe(self, targets: Collection[Target]) -> Sweep:
-        """Answer for it; the first sweep was two hours ago, when more were alive."""
+        """Return a sweep, as a prober does. The first one is two hours old, and more instances answer it."""
         self._sweeps += 1
         outcomes = {target: self._outcome(target.ip) for target in targets}
         return Sweep(
@@ -115,7 +115,7 @@ _SILENT_ONES = 6
 
 
 def watch(cloud: Cloud) -> Flask:
-    """Sweep it twice and return the exporter's pages."""
+    """Return the exporter's application after two sweeps of the cloud."""
     telemetry = Telemetry()
     settings = config.Config(cache=config.Cache(sweep=Duration(0.001)))
     monitor = Monitor(Setup(settings, cloud, cloud), telemetry=telemetry)
@@ -137,7 +137,7 @@ def watch(cloud: Cloud) -> Flask:
 
 @contextmanager
 def serving(app: Flask) -> Iterator[str]:
-    """Serve the pages on a free port of loopback, and yield where."""
+    """Serve an application on a free port of loopback and yield its base URL."""
     server = HttpServer(app, listen=[TcpAddress("127.0.0.1", 0)])
     server.start()
     try:

@@ -1,4 +1,4 @@
-"""The README's pictures of the status page, of the demo: python -m tests.browser.screenshots FOLDER."""
+"""The README's screenshots of the demo's status page: ``python -m tests.browser.screenshots FOLDER``."""
 
 import sys
 import tempfile
@@ -15,7 +15,7 @@ _SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
 def main(folder: Path) -> None:
-    """Write status-light.png and status-dark.png; needs the right to ping, as the demo does."""
+    """Write status-light.png and status-dark.png. Needs the permission to ping, like the demo."""
     command = [sys.executable, "-m", "fping_exporter", "demo", "--web.listen-address", "127.0.0.1:0"]
     with (
         tempfile.TemporaryDirectory() as logs,
@@ -24,7 +24,7 @@ def main(folder: Path) -> None:
     ):
         address = demo.wait_for(r"msg=listening address=(\S+)")[1]
         url = f"http://{address}"
-        browser.get(f"{url}/metrics")  # which waits for the first sweep
+        browser.get(f"{url}/metrics")  # a scrape waits for the first sweep
         for scheme in _SCHEMES:
             browser.be(1200, 800, scheme=scheme)
             browser.get(url)

@@ -1,4 +1,4 @@
-"""The pages in a browser: on any screen, by day and by night, without JavaScript, for everybody."""
+"""The status pages in Chromium: screen sizes, light and dark colours, no JavaScript, accessibility."""
 
 from collections.abc import Iterator
 from typing import Literal

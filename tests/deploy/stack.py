@@ -1,9 +1,9 @@
-"""The shipped Prometheus rules and Alertmanager routes, running for real and sixty times as fast.
+"""A real Prometheus and Alertmanager with the shipped rules and routes, sixty times as fast.
 
 A minute of the shipped files is a second here: every duration of the rules (``for``,
 ``keep_firing_for``, ranges) and of the routes is divided by `SPEED`, and so is
-Prometheus's look-back. Everything else is used as it is shipped. All of it listens on
-loopback alone, and is stopped by the process that was started.
+Prometheus's lookback delta. Everything else is used as shipped. All servers listen on
+loopback only, and are stopped by their process ids.
 """
 
 import contextlib
@@ -32,10 +32,10 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def quicken(text: str) -> str:
-    """Divide by `SPEED` every duration of a rule or route file.
+    """Divide every duration of a rule or route file by `SPEED`.
 
-    A duration is a whole value (``for: 3m``) or a range (``[15m]``). Numbers of seconds
-    within an expression are ages of wall-clock times, and stay.
+    A duration is a whole value (``for: 3m``) or a range (``[15m]``). A number of seconds
+    in an expression is compared with wall-clock times, and stays.
     """
     return re.sub(
         r"(?<=: |.\[)(\d+)([smhd])(?=\]| *$| +#)",
@@ -46,32 +46,32 @@ def quicken(text: str) -> str:
 
 
 class Mail(NamedTuple):
-    """One mail as the server took it."""
+    """A mail that the server has received."""
 
     recipients: tuple[str, ...]
     """Of the envelope: where it really goes."""
     message: EmailMessage
 
     def part(self, subtype: str) -> str:
-        """Return the text of the part ``text/<subtype>``."""
+        """Return the text of the MIME part ``text/<subtype>``."""
         part = self.message.get_body((subtype,))
         assert part is not None
         return str(part.get_content())
 
 
 class Sink:
-    """A mail server that keeps what it gets."""
+    """An SMTP server that keeps the mails that it receives."""
 
     def __init__(self) -> None:
-        """Start empty."""
+        """Start without mails."""
         self.mails: list[Mail] = []
 
     def __str__(self) -> str:
-        """Show all mails in full, for an assertion's message."""
+        """Return all mails in full, for the message of a failed assertion."""
         return "\n".join(str(mail.message) for mail in self.mails)
 
     def to(self, address: str) -> list[Mail]:
-        """Return what came for `address` so far, the oldest first."""
+        """Return the mails to `address`, the oldest first."""
         return [mail for mail in self.mails if address in mail.recipients]
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802, aiosmtpd's name
@@ -84,10 +84,10 @@ class Sink:
 
 @contextlib.contextmanager
 def alerting(directory: Path, *, target: str) -> Iterator[Sink]:
-    """Scrape `target` (HOST:PORT) every second, judge, alert, and yield where the mail arrives.
+    """Run Alertmanager, and Prometheus, which scrapes `target` (HOST:PORT); yield the SMTP server.
 
-    Prometheus takes five seconds to find its first target, which on this clock is an exporter
-    gone for five minutes. So Alertmanager is started when that is over.
+    Prometheus takes five seconds to discover its first target, and at this speed an exporter
+    that is missing for five seconds is FpingExporterGone. So Alertmanager is started after that.
     """
     address = f"127.0.0.1:{free_port()}"
     with (
@@ -99,7 +99,7 @@ def alerting(directory: Path, *, target: str) -> Iterator[Sink]:
 
 @contextlib.contextmanager
 def alertmanager(directory: Path, *, address: str) -> Iterator[Sink]:
-    """Listen on `address` (HOST:PORT), route as it is shipped, and yield where the mail arrives."""
+    """Run Alertmanager on `address` (HOST:PORT) with the shipped routes; yield the SMTP server."""
     sink = Sink()
     mail = Controller(sink, hostname="127.0.0.1", port=free_port())
     mail.start()
@@ -111,7 +111,7 @@ def alertmanager(directory: Path, *, address: str) -> Iterator[Sink]:
 
 
 def tell(address: str, *alerts: Mapping[str, str]) -> None:
-    """Tell the Alertmanager at `address` of alerts, by their labels, that fire."""
+    """Post firing alerts, given by their labels, to the Alertmanager at `address`."""
     body = json.dumps([{"labels": labels} for labels in alerts]).encode()
     request = urllib.request.Request(f"http://{address}/api/v2/alerts", body)
     request.add_header("Content-Type", "application/json")
@@ -143,9 +143,9 @@ def _alertmanager(directory: Path, *, address: str, smarthost: str) -> Iterator[
 
 @contextlib.contextmanager
 def prometheus(directory: Path, *, target: str, alertmanager: str) -> Iterator[str]:
-    """Scrape `target` (HOST:PORT) every second by the shipped rules; yield the HOST:PORT to query.
+    """Run Prometheus, which scrapes `target` (HOST:PORT) every second; yield its own HOST:PORT.
 
-    It has scraped once by then, and no alert is firing.
+    When it is yielded, the target has been scraped once, and no alert is firing.
     """
     shipped = ROOT / "deploy" / "prometheus"
     directory.mkdir()
@@ -175,7 +175,7 @@ def prometheus(directory: Path, *, target: str, alertmanager: str) -> Iterator[s
 
 
 def query(address: str, expr: str) -> list[dict[str, Any]]:
-    """Ask the Prometheus at `address` for the instant vector of now; a wrong query raises HTTPError."""
+    """Return the current result of an instant query at `address`; an invalid query raises HTTPError."""
     url = f"http://{address}/api/v1/query?{urllib.parse.urlencode({'query': expr})}"
     with urllib.request.urlopen(url, timeout=10) as response:
         answer: dict[str, Any] = json.load(response)

@@ -1,4 +1,4 @@
-"""The mail addresses that the exporter lets pass, read by Alertmanager, which is to write to them."""
+"""Alertmanager accepts every mail address that the exporter exports."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ DIVIDED = "admin,ops@alpha.example"
 
 def test_every_address_of_a_list_gets_the_mail(tmp_path: Path) -> None:
     addresses = (*GOOD, *EVERY_CHARACTER)
-    # The header To has the whole list on one line, and mail servers take no more than 998 characters.
+    # Alertmanager writes the whole list on one line of the header To. RFC 5322 allows 998 characters a line.
     lists = [addresses[start : start + 10] for start in range(0, len(addresses), 10)]
     assert are_mail_addresses(",".join(addresses))
     listening = f"127.0.0.1:{free_port()}"
@@ -30,7 +30,7 @@ def test_every_address_of_a_list_gets_the_mail(tmp_path: Path) -> None:
 
 
 def test_a_list_of_which_one_is_no_address_gets_none(tmp_path: Path) -> None:
-    """Why the exporter leaves it out."""
+    """Alertmanager then mails nobody on the list, so the exporter leaves an invalid address out."""
     listening = f"127.0.0.1:{free_port()}"
     with alertmanager(tmp_path / "alertmanager", address=listening) as sink:
         labels = {"project_id": "alpha", "email": f"ann@example.org,{DIVIDED}"}

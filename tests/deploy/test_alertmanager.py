@@ -1,4 +1,4 @@
-"""The Alertmanager configuration: valid, and every alert on its way to the right reader."""
+"""The Alertmanager configuration is valid, and routes every alert to the right receiver."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""From a guest that dies to the mail that says so, through a real Prometheus and Alertmanager."""
+"""The mail about a guest that stops answering, sent by a real Prometheus and Alertmanager."""
 
 import contextlib
 import time
@@ -31,7 +31,7 @@ LONG = 10
 
 
 class Cloud(Collector):
-    """What an exporter shows of six guests, of which a test lets some die."""
+    """The metrics of an exporter for six guests, some of which a test lets die."""
 
     def __init__(self) -> None:
         self.dead: set[str] = set()
@@ -93,7 +93,7 @@ def sink(cloud: Cloud, tmp_path: Path) -> Iterator[Sink]:
 
 
 def expect(sink: Sink, address: str, count: int) -> None:
-    """Wait until so many mails have come for `address`."""
+    """Wait until `address` has received that number of mails."""
 
     def check() -> None:
         assert len(sink.to(address)) >= count, str(sink)
@@ -147,7 +147,7 @@ def test_one_mail_for_each_project_to_the_operator_where_there_is_no_contact(
     assert "web-2 does not answer" in ours.part("plain")
     assert "instance b1" not in ours.part("plain")
 
-    # What a tenant has called its guest is text, wherever it stands.
+    # The name that a tenant gives to a guest is text everywhere, and never HTML.
     (theirs,) = sink.to(OPERATOR)
     assert theirs.message["Subject"] == "[fping-exporter] InstanceSilent Beta: 1 now"
     assert theirs.message["Bcc"] is None
@@ -167,7 +167,7 @@ def test_a_project_that_is_silent_as_a_whole_is_told_as_one(cloud: Cloud, sink: 
     assert silent.message["Subject"] == "[fping-exporter] ProjectSilent Alpha Shop: 1 now"
     assert "No instance of project Alpha Shop answers" in silent.part("plain")
     assert "web-" not in silent.part("plain")
-    # Which ones are back is listed with it, whether Alertmanager was silent about them or not.
+    # The mail also lists the guests that answer again, including those that were silenced or inhibited.
     assert "Instances of project Alpha Shop answer again" in back.part("plain")
     assert "now" not in back.message["Subject"]
     time.sleep(LONG)

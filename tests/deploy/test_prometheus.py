@@ -1,4 +1,4 @@
-"""The rules, their tests, and that no alert goes without either."""
+"""The rules are valid and pass their tests; each alert has tests and a section in the runbook."""
 
 import functools
 import json
@@ -39,7 +39,7 @@ ALERTS = {
 
 
 def cases(alert: str) -> Iterator[bool]:
-    """Yield, for each case of the alert in any test, whether it fires there."""
+    """Yield whether the alert fires, for each of its cases in all rule tests."""
     for path in CASES:
         for group in load(path)["tests"]:
             for case in group.get("alert_rule_test", ()):
@@ -59,7 +59,7 @@ def test_the_configuration_is_valid() -> None:
 
 @pytest.mark.e2e
 def test_the_pods_get_names_that_last(tmp_path: Path) -> None:
-    """All but the finding, of which Debian's Prometheus is bare: the pods are given to it."""
+    """Relabelling is tested with pods given as a file: Debian's Prometheus has no Kubernetes discovery."""
     config = load(DEPLOY / "kubernetes.yml")
     (job,) = config["scrape_configs"]
     assert job["kubernetes_sd_configs"][0]["role"] == "pod"
@@ -78,7 +78,7 @@ def test_the_pods_get_names_that_last(tmp_path: Path) -> None:
 def pod(
     ip: str, *, name: str = "fping-exporter", node: str = "n1", phase: str = "Running", port: str = "http"
 ) -> dict[str, Any]:
-    """Return one pod as Prometheus's discovery does: a target and what is known of it."""
+    """Return a pod as Prometheus's Kubernetes discovery does: a target and its meta labels."""
     meta = {
         "label_app_kubernetes_io_name": name,
         "node_name": node,

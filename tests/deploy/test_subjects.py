@@ -1,4 +1,4 @@
-"""The subject of a mail: which alerts, and where, in a line that ends."""
+"""The subject of a mail names the alerts and what they are about, within a bounded length."""
 
 from pathlib import Path
 
@@ -22,12 +22,12 @@ GROUPS = {
         {"alertname": "FpingExporterGone", "instance": "x1:10605"} | EXPORTER,
     ],
     "Watchdog: 1 now": [{"alertname": "Watchdog"}],
-    # Two refusals of one exporter.
+    # Two OpenStack services refuse requests of one exporter.
     "FpingExporterOpenStackRefuses x1: 2 now": [
         {"alertname": "FpingExporterOpenStackRefuses", "instance": "x1", "code": code} | EXPORTER
         for code in ("500", "503")
     ],
-    # A project without a contact: what is up with it, and its id where its name is not known.
+    # A project without a contact; its id where its name is not known.
     "InstanceFlapping, InstanceSilent Beta: 3 now": [
         {"alertname": alert, "id": id_, "project_id": "b", "project": "Beta", "hypervisor": "c9"}
         for alert, id_ in (("InstanceSilent", "1"), ("InstanceFlapping", "1"), ("InstanceSilent", "2"))
@@ -39,7 +39,7 @@ GROUPS = {
         {"alertname": "HypervisorDownGuestsAnswering", "hypervisor": f"node{number:02}.example.com"}
         for number in range(40)
     ],
-    # All that can be wrong with a project whose name is as long as Keystone allows.
+    # All alerts of a project whose name is as long as Keystone allows.
     f"InstanceAnsweringThoughOff, InstanceFlapping, InstancePacket... {'p' * 60}...: 6 now": [
         {"alertname": alert, "project_id": "long", "project": "p" * 64}
         for alert in (

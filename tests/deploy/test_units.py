@@ -1,4 +1,4 @@
-"""The unit, the container, compose and Kubernetes files, by the tools made for each."""
+"""The systemd unit, the container, compose and Kubernetes files, checked with their own tools."""
 
 import re
 import subprocess
@@ -30,7 +30,7 @@ def test_the_unit_is_confined() -> None:
 
 @pytest.mark.e2e
 def test_the_unit_starts_as_a_user_of_whom_nothing_is_known() -> None:
-    # A dynamic user has neither a home nor, for want of libnss-systemd, an entry in the user database.
+    # A dynamic user has no home, and no entry in the user database where libnss-systemd is missing.
     settings = re.findall(r"(?m)^Environment=(\S+)", UNIT.read_text())
     start = ("env", "-i", *settings, sys.executable, "-c", "import fping_exporter.cli.commands")
     run("unshare", "--user", "--map-user=65009", *start)
@@ -38,7 +38,7 @@ def test_the_unit_starts_as_a_user_of_whom_nothing_is_known() -> None:
 
 @pytest.mark.e2e
 def test_the_unit_is_right(tmp_path: Path) -> None:
-    # verify looks for the program, which is not installed here.
+    # systemd-analyze verify requires the program, which is not installed here.
     text = UNIT.read_text()
     text = re.sub(r"(?m)^(Exec\w+)=/opt\S+", r"\1=/bin/true", text)
     unit = tmp_path / "fping-exporter.service"
@@ -104,7 +104,7 @@ def test_what_the_compose_file_mounts_is_there() -> None:
 
 @pytest.mark.parametrize("unset", ["alertmanager.yml", "fping-exporter.rules.yml", None])
 def test_compose_refuses_the_placeholders(unset: str | None, tmp_path: Path) -> None:
-    """Run the check's own command on the files as shipped, and with every value set."""
+    """The command of the service `check` fails on the files as shipped, and passes with every value set."""
     services = yaml.safe_load((DEPLOY / "compose" / "compose.yml").read_text())["services"]
     waits_for = services["alertmanager"]["depends_on"]
     assert waits_for == {"check": {"condition": "service_completed_successfully"}}
@@ -120,7 +120,7 @@ def test_compose_refuses_the_placeholders(unset: str | None, tmp_path: Path) -> 
 
 
 def set_values(text: str) -> str:
-    """Return a file of deploy/ as an operator edits it."""
+    """Return a file of deploy/ with the placeholders replaced, as by an operator."""
     return text.replace("localhost:25", "mail.cloud.test:25").replace("example.org", "cloud.test")
 
 

@@ -1,4 +1,4 @@
-"""Every metric and label name that a panel or a rule may read, taken from the code that exports them."""
+"""The metric and label names that panels and rules may read, taken from the code that exports them."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ PROMETHEUS = {"up", "scrape_duration_seconds", "ALERTS"}
 
 
 def names() -> set[str]:
-    """Return the names of all samples that the exporter can show, and of Prometheus's own."""
+    """Return the names of all samples that the exporter can export, and of those that Prometheus adds."""
     exported = {family.name for family in families(judge(inventory(), targets={}, sweep=sweep({})))}
     own = {
         name
@@ -29,7 +29,7 @@ def names() -> set[str]:
 
 
 def labels() -> dict[str, set[str]]:
-    """Return the labels that each of these has, as Prometheus stores them."""
+    """Return the labels of each of these names, as Prometheus stores them."""
     telemetry = Telemetry()
     telemetry.observe_request("compute", 200)
     text = GOLDEN.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What a test wants to know of a query, without a parser: which metrics and labels it reads."""
+"""The metrics and labels that a PromQL query reads, found by regular expressions instead of a parser."""
 
 import re
 from collections.abc import Mapping
@@ -23,8 +23,8 @@ _KEYWORDS = {
 def metrics(expr: str) -> set[str]:
     """Return the names of the metrics that the query selects.
 
-    What is left after strings, matchers, ranges, and lists of labels have gone, is not a
-    keyword, and is not followed by a parenthesis.
+    A metric is a word that is left when strings, matchers, ranges, and lists of labels are
+    removed, that is no keyword, and that is not followed by a parenthesis.
     """
     expr = re.sub(r'"(?:[^"\\]|\\.)*"', "", expr)
     expr = re.sub(r"\{[^}]*\}|\[[^]]*\]", "", expr)
@@ -41,11 +41,11 @@ def matched(expr: str) -> list[tuple[str, set[str]]]:
 
 
 def joined(expr: str) -> set[str]:
-    """Return the labels by which the query groups, or joins, or that it copies."""
+    """Return the labels that the query groups by, joins on, or copies in a join."""
     lists = re.findall(r"\b(?:by|on|group_left|group_right|without|ignoring)\s*\(([^)]*)\)", expr)
     return {label for each in lists for label in re.findall(r"\w+", each)}
 
 
 def concrete(expr: str, variables: Mapping[str, str]) -> str:
-    """Put values in place of Grafana's variables; raises KeyError for one that has none."""
+    """Replace Grafana's variables by values; raises KeyError for a variable without a value."""
     return re.sub(r"\$([a-z_]\w*)", lambda found: variables[found[1]], expr)

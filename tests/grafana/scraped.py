@@ -1,4 +1,4 @@
-"""Every query of every panel and rule, asked of a real Prometheus that has scraped an exporter."""
+"""The queries of all panels and rules, run by a real Prometheus that has scraped an exporter."""
 
 import contextlib
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ OCCASIONAL = {
 
 @contextlib.contextmanager
 def scraping(directory: Path, *, target: str) -> Iterator[str]:
-    """Scrape the exporter at `target` (HOST:PORT) for some seconds; yield the HOST:PORT to query."""
+    """Run Prometheus, which scrapes `target` (HOST:PORT); after some seconds yield its own HOST:PORT."""
     enough = "min(count_over_time(up[1m])) >= 8 and on () count(fping_exporter_up == 1)"
     with prometheus(directory, target=target, alertmanager="127.0.0.1:9") as address:
 
@@ -41,18 +41,18 @@ def scraping(directory: Path, *, target: str) -> Iterator[str]:
 
 
 def shows(address: str, expr: str) -> bool:
-    """Return whether a panel's query has data for one instance at least: none is both alive and silent."""
+    """Return whether a panel's query has data for at least one instance: no instance is alive and silent."""
     return any(query(address, concrete(expr, chosen)) for chosen in _choices(address))
 
 
 def missing_metrics(address: str) -> set[str]:
-    """Return the metrics without samples that a query reads, even if it would show a 0 without."""
+    """Return the metrics of a query that have no samples, even if the query returns 0 without them."""
     read = {name for expr in EXPRESSIONS for name in metrics(expr)}
     return {name for name in read if not query(address, f"count(last_over_time({name}[1m]))")}
 
 
 def _choices(address: str) -> list[dict[str, str]]:
-    """Return what a reader can choose in the dashboards, once for each instance."""
+    """Return values of the dashboards' variables, one set for each instance."""
     return [
         {
             "job": "fping-exporter",

@@ -1,4 +1,4 @@
-"""The dashboards: current, well-formed, complete for a reader, and reading only what there is."""
+"""The dashboards are up to date, valid and documented, and read only metrics that are exported."""
 
 import json
 import re
@@ -64,7 +64,7 @@ def rules() -> list[Any]:
 
 
 def test_the_files_are_what_the_code_writes() -> None:
-    """If not: python -m grafana."""
+    """To update the files: ``python -m grafana``."""
     assert {path.name: path.read_text(encoding="utf-8") for path in DASHBOARDS.iterdir()} == TEXTS
 
 
@@ -74,7 +74,7 @@ class TestDashboard:
         assert load(name)["uid"] + ".json" == name
 
     def test_is_in_the_schema_of_grafana(self, name: str) -> None:
-        """Every field is one that the SDK's types, made from Grafana's schema, know."""
+        """The types of Grafana's foundation SDK, generated from its schema, have every field."""
         again = json.loads(json.dumps(Dashboard.from_json(load(name)), cls=JSONEncoder))
         assert again == load(name)
 
@@ -153,7 +153,7 @@ HEALTH = {"Exporters", "Oldest sweep"}
 @pytest.mark.e2e  # promtool
 @pytest.mark.parametrize("fault", ["there is no exporter", "it is not scraped", "it has no results"])
 def test_no_panel_has_a_value_while_the_exporter_is_away(fault: str, tmp_path: Path) -> None:
-    """A green 0 would say that all is well."""
+    """A green 0 would look as if all instances were well."""
     exporter = 'job="fping-exporter",instance="x1"'
     series = {
         "there is no exporter": {},
@@ -244,7 +244,7 @@ def test_the_rules_use_only_labels_that_their_metrics_have() -> None:
 
 
 def test_the_series_of_the_rules_tests_are_such_as_are_exported() -> None:
-    """Else a rule and its test could agree on a label that nobody exports."""
+    """Otherwise a rule and its test could use a label that is not exported."""
     there = contract.labels()
     for path in (ROOT / "tests" / "deploy" / "rules").iterdir():
         for test in yaml.safe_load(path.read_text(encoding="utf-8"))["tests"]:

@@ -1,4 +1,4 @@
-"""The demo gives data to every panel and rule."""
+"""Every panel and rule has data when Prometheus scrapes the demo."""
 
 import sys
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ NOT_IN_THE_DEMO = {"project_contact_info", "ALERTS"}
 
 @pytest.fixture(scope="module")
 def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return HOST:PORT of a Prometheus that has scraped the demo for some seconds."""
+    """Yield the HOST:PORT of a Prometheus that has scraped the demo for some seconds."""
     directory = tmp_path_factory.mktemp("demo")
     target = f"127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "fping_exporter", "demo", f"--web.listen-address={target}"]

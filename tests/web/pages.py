@@ -1,4 +1,4 @@
-"""The whole application on Flask's test client, over a cloud and answers that a test makes up."""
+"""The whole application on Flask's test client, with a source and ping outcomes that a test chooses."""
 
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -20,10 +20,10 @@ __all__ = ["Exporter", "Pinger"]
 
 
 class Pinger:
-    """A prober to which everything is alive, but for what a test says."""
+    """A prober with the outcomes that a test gives by IP address; all other targets answer."""
 
     def __init__(self, outcomes: Mapping[str, Outcome], *, age: float = 0) -> None:
-        """Answer so, in sweeps that are `age` seconds old when they end."""
+        """Return `outcomes` by IP address, in sweeps that started `age` seconds ago."""
         self.outcomes = outcomes
         self.age = age
         self.sweeps = 0
@@ -40,7 +40,7 @@ class Pinger:
 
 
 class Exporter:
-    """The faces over a monitor; nothing is swept before a test asks for it."""
+    """The web application and its monitor; there is no sweep before a test calls `sweep`."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Exporter:
         settings: config.Config | None = None,
         controls: Controls | None = None,
     ) -> None:
-        """Put it together."""
+        """Build the application with default settings, unless others are given."""
         telemetry = Telemetry()
         self.pinger = pinger
         self.monitor = Monitor(Setup(settings or config.Config(), Source(cloud), pinger), telemetry=telemetry)
@@ -68,5 +68,5 @@ class Exporter:
         self.client: FlaskClient = self.app.test_client()
 
     def sweep(self) -> None:
-        """Do what a scrape does."""
+        """List the instances and ping them, as a scrape does."""
         self.monitor.snapshot(timeout=None)

@@ -1,4 +1,4 @@
-"""The faces on HTTP, on Flask's test client: metrics, lifecycle, front page."""
+"""``/metrics``, ``/-/healthy``, ``/-/ready`` and the front page on Flask's test client."""
 
 import gzip
 import time
@@ -24,7 +24,7 @@ from tests.build import ALIVE, Source, instance, inventory
 
 
 class Pinger:
-    """A prober to which everything is alive, after a while."""
+    """A prober to which every target answers, after a delay."""
 
     seconds = 0.0
 

@@ -1,4 +1,4 @@
-"""What can be done to the exporter over HTTP, and by whom."""
+"""``/-/reload`` and ``/-/quit``: what they do, and when they are allowed."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.web.pages import Exporter, Pinger
 
 
 class Recorder:
-    """Controls that only write down that they were used."""
+    """Controls that record their calls."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.done: list[str] = []
@@ -114,7 +114,7 @@ def test_the_configuration_is_shown_with_its_defaults_and_without_empty_keys_of_
 
 
 class Running:
-    """A service over the demo's cloud, with a configuration file."""
+    """A service of the demo's cloud, with a configuration file."""
 
     def __init__(self, demo: Demo, file: Path) -> None:
         self.file = file

@@ -1,4 +1,4 @@
-"""A running exporter that is told to read its configuration again, or to end."""
+"""Reload and quit of a running exporter, over HTTP and by signals."""
 
 import contextlib
 import re
@@ -24,12 +24,12 @@ class Running(NamedTuple):
     file: Path
 
     def logged(self, text: str) -> str:
-        """Wait for a line of the log, and return it."""
+        """Wait for a log line that contains the text, and return it."""
         assert self.process.stderr
         return next(line for line in self.process.stderr if text in line)
 
     def reloaded(self) -> str:
-        """Whether the last reload was a success, as Prometheus is told."""
+        """Return whether the last reload succeeded, from fping_exporter_config_last_reload_successful."""
         found = re.search(
             r"(?m)^fping_exporter_config_last_reload_successful (\S+)", fetch(f"{self.url}/metrics")
         )

@@ -1,4 +1,4 @@
-"""``/sd`` on Flask's test client: labels as openstack_sd has them, and what is refused."""
+"""``/sd`` on Flask's test client: labels like those of openstack_sd_config, and invalid requests."""
 
 import string
 from collections.abc import Callable

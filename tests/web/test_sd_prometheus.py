@@ -1,4 +1,4 @@
-"""A real Prometheus that finds its targets through ``/sd``."""
+"""A real Prometheus discovers its targets through ``/sd`` (http_sd_config)."""
 
 import json
 import urllib.request
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.e2e
 
 
 def cloud() -> Inventory:
-    """Two instances that answer; what is at their addresses is this machine."""
+    """Return three instances at loopback addresses, two of which answer."""
     floating = address("127.0.0.99", kind="floating")
     return inventory(
         instance("a", "127.0.0.1", floating, name="web-1", project_id="p1", metadata={"role": "web"}),
@@ -31,7 +31,7 @@ def cloud() -> Inventory:
 
 @pytest.fixture
 def exporter() -> Iterator[str]:
-    """The address of an exporter, which is also what listens at the instances' addresses."""
+    """The HOST:PORT of an exporter, which also serves the instances' addresses."""
     server = HttpServer(Exporter(cloud, Pinger({"127.0.0.3": SILENT})).app, listen=[TcpAddress("0.0.0.0", 0)])
     server.start()
     yield f"127.0.0.1:{str(server.addresses[0]).rpartition(':')[2]}"

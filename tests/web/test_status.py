@@ -1,4 +1,4 @@
-"""The pages for people, on Flask's test client: what they say, and that names stay text."""
+"""The status page and the pages of instances on Flask's test client: content, and escaping of names."""
 
 import re
 import time
@@ -43,7 +43,7 @@ def swept(pinger: Pinger | None = None, *, cache: config.Cache | None = None) ->
 
 
 def words(html: str) -> str:
-    """What a reader sees."""
+    """Return the text that a reader sees, without markup."""
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split()).replace("\N{EN DASH}", "-")
 
 
@@ -54,7 +54,7 @@ def page(path: str = "/", exporter: Exporter | None = None, *, status: int = 200
 
 
 def rows(html: str) -> list[str]:
-    """The table's rows as a reader sees them."""
+    """Return the text of each row of the instance table."""
     table = html.partition('<table class="instances')[2]
     return [words(row) for row in re.findall(r"(?s)<tr>\s*<th scope=\"row\".*?</tr>", table)]
 
@@ -236,7 +236,7 @@ class Tags(HTMLParser):
 
 
 class Named:
-    """An exporter of one instance, of which every name is the one given last."""
+    """An exporter of one instance; all its names are the one that was given last."""
 
     settings = config.Config(cache=config.Cache(sweep=Duration(0.001)))
     exporter = Exporter(inventory, Pinger({}), settings=settings)
