@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from fping_exporter.nova_status import contradicts
+
 __all__ = [
     "LOCAL",
     "NOT_ASKED",
@@ -301,6 +303,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def unasked(self) -> bool:
         """Whether Nova reports it as ACTIVE, and it could not be asked from here."""
         return self.instance.active and self.alive is None
+
+    @property
+    def mismatch(self) -> bool | None:
+        """Whether the ping contradicts Nova's status; None where it could not be asked."""
+        return None if self.alive is None else contradicts(self.instance.status, alive=self.alive)
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -106,12 +106,9 @@ def families(snapshot: Snapshot) -> list[Family]:
         ),
         Family(
             "instance_state_mismatch",
-            "1 if exactly one of instance_alive and instance_hypervisor_active is 1 (cached), else 0.",
-            [
-                (who, verdict.alive != verdict.instance.active)
-                for verdict, who in judged
-                if verdict.alive is not None
-            ],
+            "1 if an ACTIVE instance is silent, or one answers that Nova calls off, paused, suspended or "
+            "shelved (cached), else 0.",
+            [(who, mismatch) for verdict, who in judged if (mismatch := verdict.mismatch) is not None],
         ),
         Family(
             "instance_silent",

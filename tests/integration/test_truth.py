@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from fping_exporter.nova_status import contradicts
 from tests.integration.conftest import Start
 from tests.integration.exporter import Scrape
 from tests.integration.lab import Fate, Lab, Server, Service, Truth
@@ -28,7 +29,9 @@ def assert_says(scrape: Scrape, servers: dict[str, Server], truth: dict[str, Tru
     asked = [(server, said) for server, said in all_ if said.alive is not None]
     assert scrape.by("instance_alive", *labels) == {key[s.id]: t.alive for s, t in asked}
     assert scrape.by("instance_hypervisor_active", *labels) == {key[s.id]: s.active for s, _ in all_}
-    assert scrape.by("instance_state_mismatch", *labels) == {key[s.id]: s.active != t.alive for s, t in asked}
+    assert scrape.by("instance_state_mismatch", *labels) == {
+        key[s.id]: contradicts(s.status, alive=t.alive) for s, t in asked
+    }
     assert scrape.by("instance_silent", *labels, "reason") == {
         (*key[s.id], t.reason): 1 for s, t in all_ if t.reason
     }
