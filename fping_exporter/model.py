@@ -107,7 +107,7 @@ class Hypervisor(msgspec.Struct, frozen=True, gc=False):
 
 
 class Port(msgspec.Struct, frozen=True, gc=False):
-    """One port of an instance."""
+    """One port of Neutron."""
 
     network_id: str
     mac: str
@@ -115,6 +115,8 @@ class Port(msgspec.Struct, frozen=True, gc=False):
     """The subnet of each of its fixed addresses."""
     security_groups: tuple[str, ...] | None
     """Ids; None if port security is off, so that no packet is filtered."""
+    device: str = ""
+    """The id of the instance that has it; where no instance has it, a text that is no instance's id."""
 
 
 class Network(msgspec.Struct, frozen=True, gc=False):
@@ -139,10 +141,19 @@ class SecurityRule(msgspec.Struct, frozen=True, gc=False):
 
 
 class Topology(msgspec.Struct, frozen=True, kw_only=True):
-    """What Neutron says of the instances' ports. Empty fields were not asked for, or not answered."""
+    """Networks, and who has which address. Empty fields were not asked for, or not answered."""
 
     ports: Mapping[str, tuple[Port, ...]] = {}
     """Of each instance, by its id."""
+    owners: Mapping[str, tuple[Port, ...]] = {}
+    """Neutron's ports that have an address, be they of instances, routers or agents; several where networks
+    overlap. Floating addresses are not here."""
+    floating: Mapping[str, tuple[str, ...]] = {}
+    """By floating address, the id of the instance that Neutron maps it to; empty where it is none's."""
+    claims: Mapping[str, frozenset[str]] = {}
+    """The ids of the instances that Nova lists with an address, for addresses of more than one."""
+    metadata_ports: Mapping[str, tuple[Port, ...]] = {}
+    """The ports through which OVN's metadata agents are reached, by the network's id."""
     networks: Mapping[str, Network] = {}
     routers: Mapping[str, tuple[str, ...]] = {}
     """Ids of the routers with an interface in a subnet, by the subnet's id."""
@@ -154,6 +165,8 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     """The addresses of the ports in those security groups that rules name; what is not here is not known."""
     address_groups: Mapping[str, tuple[str, ...]] = {}
     """The CIDRs of those address groups that rules name; what is not here is not known."""
+    loopback: bool = False
+    """Whether guests are at loopback addresses, which is so in the demo's cloud only."""
 
 
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,7 +181,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     topology: Topology = Topology()
     parts: Mapping[str, bool] = {}
     """Optional parts of the listing (``hypervisors``, ``projects``, ``contacts``, ``ports``,
-    ``security_groups``): whether each was had."""
+    ``floating_ips``, ``security_groups``): whether each was had."""
     listed_at: float
     duration: float
 
@@ -187,7 +200,7 @@ class Target(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """The vantage without the id: ``local``, ``qdhcp``, ``ovnmeta``, ``qrouter``."""
+        """The vantage without the id: ``local``, ``qdhcp``, ``ovnmeta``, ``qrouter``, ``snat``."""
         return self.vantage.partition("-")[0]
 
     @property
@@ -227,9 +240,11 @@ class Probed(msgspec.Struct, frozen=True, gc=False):
 
     address: Address
     target: Target | None
-    """None where no vantage here reaches it."""
+    """None where no vantage here reaches it, or it is ambiguous."""
     outcome: Outcome | None = None
     """None where it was not asked."""
+    ambiguous: bool = False
+    """Whether it is not asked since nothing tells whose an answer would be."""
 
 
 class Rejection(StrEnum):
@@ -260,6 +275,8 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     refused: Mapping[str, int] = {}
     """Packets that this machine refused to send, retries included, by the name of the errno, such as
     ``EPERM``."""
+    ambiguous: int = 0
+    """Addresses that were not asked, since nothing tells whose an answer would be."""
     overflows: int = 0
     """How often the kernel's neighbour table was full meanwhile, whoever filled it."""
     started_at: float
@@ -272,7 +289,9 @@ class Reason(StrEnum):
     NOT_ACTIVE = "not_active"
     NO_ADDRESS = "no_address"
     NO_VANTAGE = "no_vantage"
+    """No place here reaches its networks."""
     AMBIGUOUS_ADDRESS = "ambiguous_address"
+    """Somebody else may have its addresses, and nothing tells whose an answer would be."""
     ICMP_BLOCKED = "icmp_blocked"
     UNREACHABLE = "unreachable"
     NO_REPLY = "no_reply"

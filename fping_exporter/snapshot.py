@@ -10,14 +10,17 @@ from fping_exporter.errors import ProbeError
 from fping_exporter.hosts import own_host
 from fping_exporter.model import Inventory, Snapshot
 from fping_exporter.probe import Prober
+from fping_exporter.probe.log_limit import LogLimit
 from fping_exporter.probe.neighbour_table import count_overflows, size_limit
-from fping_exporter.probe.vantage import find_namespaces, source_addresses
+from fping_exporter.probe.vantage import source_addresses, survey
 from fping_exporter.verdict.judge import judge
-from fping_exporter.verdict.plan import plan
+from fping_exporter.verdict.plan import Plan, plan
 
 __all__ = ["take_snapshot"]
 
 logger = logging.getLogger(__name__)
+
+_log_limit = LogLimit(interval=24 * 3600)
 
 
 def take_snapshot(
@@ -36,7 +39,7 @@ def take_snapshot(
         inventory.instances,
         inventory.topology,
         probe,
-        namespaces=find_namespaces(probe.kinds),
+        vantages=survey(probe.kinds),
         host=own_host(instances.host),
     )
     before = count_overflows()
@@ -54,11 +57,28 @@ def take_snapshot(
             size_limit(),
         )
         sweep = msgspec.structs.replace(sweep, overflows=overflows)
+    sweep = msgspec.structs.replace(sweep, ambiguous=_count_ambiguous(targets))
     snapshot = judge(
         inventory, targets=targets, sweep=sweep, last_replies=last_replies, sources=source_addresses
     )
     return msgspec.structs.replace(
         snapshot,
-        alone=instances.host is not None or probe.kinds == {"local"},
+        alone=instances.host is not None or probe.only_local,
         per_address=probe.per_address,
     )
+
+
+def _count_ambiguous(targets: Plan) -> int:
+    """Return how many addresses are not asked since an answer could be somebody else's; log an example."""
+    ambiguous = {each.address.ip: id_ for id_, probed in targets.items() for each in probed if each.ambiguous}
+    ip, id_ = next(iter(ambiguous.items()), ("", ""))
+    if ambiguous and _log_limit.allows(ip):
+        logger.warning(
+            "%d addresses may be somebody else's as well and are not pinged, such as %s of instance %s: "
+            "name the networks that are reached from here in probe.local_networks, ping from Neutron's "
+            "namespaces (probe.vantages), or only floating addresses (probe.addresses: floating)",
+            len(ambiguous),
+            ip,
+            id_,
+        )
+    return len(ambiguous)

@@ -9,11 +9,11 @@ from openstack.config.cloud_region import CloudRegion
 
 from fping_exporter.cloud.contacts import Contacts, by_project, list_contacts
 from fping_exporter.cloud.hypervisors import Fleet, find_host, list_nodes, placed
-from fping_exporter.cloud.neutron import Listed, list_security, list_topology
+from fping_exporter.cloud.neutron import Listed, list_floating, list_security, list_topology
 from fping_exporter.cloud.part import Part
 from fping_exporter.cloud.projects import find_project, list_projects
 from fping_exporter.cloud.servers import MICROVERSIONS, list_servers, with_lost
-from fping_exporter.cloud.session import Observe, connect
+from fping_exporter.cloud.session import DEMO_SERVICE, Observe, connect
 from fping_exporter.config import Config
 from fping_exporter.errors import CloudError, ConfigError, ForbiddenError
 from fping_exporter.hosts import own_host
@@ -34,6 +34,7 @@ class Known:
         self.users = Part("contacts", Contacts({}))
         self.fleet = Part("hypervisors", Fleet((), frozenset()))
         self.ports: Part[Listed] = Part("ports", Listed(Topology(), (), complete=False))
+        self.floating: Part[Mapping[str, tuple[str, ...]]] = Part("floating_ips", {})
         self.security = Part("security_groups", Topology())
         self.chosen: Mapping[str, Project] = {}
         """The projects of the configuration, by the name or id that it gives."""
@@ -44,7 +45,7 @@ class Known:
 
     def parts(self) -> dict[str, bool]:
         """Return whether each part that was asked for was had."""
-        parts = (self.fleet, self.projects, self.users, self.ports, self.security)
+        parts = (self.fleet, self.projects, self.users, self.ports, self.floating, self.security)
         return {part.name: part.had for part in parts if part.had is not None}
 
 
@@ -96,8 +97,8 @@ class Cloud:
         fleet = known.fleet.refresh(
             lambda: list_nodes(self._compute, microversion=microversion, host=host)
         ) or Fleet((), frozenset())
-        self._ask_neutron(host)
         known.instances = with_lost(instances, known=known.instances, hosts=fleet.lost)
+        self._ask_neutron(host)
         return Inventory(
             instances=placed(known.instances.values(), fleet.nodes),
             projects=known.projects.value,
@@ -109,6 +110,8 @@ class Cloud:
                 rules=known.security.value.rules,
                 members=known.security.value.members,
                 address_groups=known.security.value.address_groups,
+                floating=known.floating.value,
+                loopback=self._has_loopback_guests(),
             ),
             listed_at=listed_at,
             duration=time.monotonic() - begun,
@@ -148,10 +151,9 @@ class Cloud:
         return users.emails | given.emails
 
     def _ask_neutron(self, host: str | None) -> None:
-        """Refresh the ports and what may reach them. No Neutron, no parts."""
+        """Refresh who has which address, and what security groups let in. No Neutron, no parts."""
         known, probe = self.known, self._config.probe
-        chosen = probe.kinds != {"local"} or probe.local_networks is not None
-        known.ports.had = known.security.had = None
+        known.ports.had = known.floating.had = known.security.had = None
         try:
             if not self._network.in_catalog():
                 return
@@ -161,13 +163,22 @@ class Cloud:
             lambda: list_topology(
                 self._network,
                 host=host,
-                networks=chosen and "local" in probe.kinds,
-                routers="qrouter" in probe.kinds,
+                kinds=probe.kinds,
+                networks="local" in probe.kinds and not probe.all_from_local,
+                addresses={each.ip for instance in known.instances.values() for each in instance.addresses},
             )
         )
-        known.security.had = False
+        known.floating.had = known.security.had = False
         if ports:
+            known.floating.refresh(lambda: list_floating(self._network, ports))
             known.security.refresh(lambda: list_security(self._network, ports))
+
+    def _has_loopback_guests(self) -> bool:
+        """Whether this is the demo's cloud, which says so in its catalog: no tenant can write there."""
+        try:
+            return self.session.in_catalog(DEMO_SERVICE)
+        except CloudError:
+            return False
 
     def _scope(self) -> Mapping[str, Project] | None:
         """Return the projects to list, by id; None: all of them."""

@@ -1,7 +1,7 @@
-"""Neutron's word on the instances' ports: their networks, and what their security groups let in."""
+"""Neutron's word on who has which address, on networks, and on what security groups let in."""
 
 import ipaddress
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from sys import intern
 from typing import TypeVar
 from urllib.parse import urlencode
@@ -12,7 +12,7 @@ from fping_exporter.cloud.pages import Page, decode, pages
 from fping_exporter.cloud.session import Client
 from fping_exporter.model import Family, Network, Port, SecurityRule, Topology
 
-__all__ = ["Listed", "list_security", "list_topology"]
+__all__ = ["Listed", "list_floating", "list_security", "list_topology"]
 
 
 _ROUTER_INTERFACES = (
@@ -20,8 +20,11 @@ _ROUTER_INTERFACES = (
     "network:router_interface_distributed",
     "network:ha_router_replicated_interface",
 )
-_IDS_AT_ONCE = 50
-"""As many as an address of common length holds."""
+_FLOATING_IP = "network:floatingip"
+_METADATA_PORTS = ("network:dhcp", "network:distributed")
+"""OVN's metadata ports. Before Neutron 16 (Ussuri) they had the owner that DHCP agents' ports have."""
+_VALUES_AT_ONCE = 50
+"""Of a filter in one request: an URL of common length holds as many."""
 _PORT_FIELDS = (
     "id",
     "device_id",
@@ -43,38 +46,90 @@ class Listed(msgspec.Struct):
     complete: bool
 
 
-def list_topology(network: Client, *, host: str | None, networks: bool, routers: bool) -> Listed:
-    """Return the ports of all instances, or of those on `host`, and what else is wanted."""
-    if host is None:
-        ports = _list_ports(network)
-        interfaces = [port for port in ports if port.device_owner in _ROUTER_INTERFACES]
-    else:
-        ports = _list_ports(network, {"binding:host_id": host})
-        interfaces = [
-            port
-            for owner in (_ROUTER_INTERFACES if routers else ())
-            for port in _list_ports(network, {"device_owner": owner})
-        ]
-    there = (
+def list_topology(
+    network: Client, *, host: str | None, kinds: Collection[str], networks: bool, addresses: Collection[str]
+) -> Listed:
+    """Return the ports of all instances, or of those on `host`, and what else vantages of these kinds need.
+
+    With `host`, whatever port has one of `addresses` is looked up for ``local``, from where other hosts'
+    guests may be reached at the same ones. `networks` says whether to list networks too.
+    """
+    ports = everywhere = _list_ports(network, {} if host is None else {"binding:host_id": host})
+    if host is not None:
+        others = _list_other_ports(network, ports, kinds=kinds, addresses=addresses)
+        everywhere = list({port.id: port for port in [*ports, *others]}.values())
+    interfaces = [port for port in everywhere if port.device_owner in _ROUTER_INTERFACES]
+    listed_networks = (
         _list(network, "networks", _Network, ("id", "name", "router:external", "shared")) if networks else ()
     )
     in_subnet: dict[str, list[str]] = {}
     for interface in interfaces:
         for fixed in interface.fixed_ips:
             in_subnet.setdefault(fixed.subnet_id, []).append(interface.device_id)
+    values = {port.id: port.value() for port in everywhere}
     of_instance: dict[str, list[Port]] = {}
     for port in ports:
-        if port.device_id and not port.device_owner.startswith("network:"):
-            of_instance.setdefault(port.device_id, []).append(port.value())
+        if port.of_instance:
+            of_instance.setdefault(port.device_id, []).append(values[port.id])
     topology = Topology(
         ports={device: tuple(found) for device, found in of_instance.items()},
-        networks={each.id: Network(each.id, each.name, each.external, each.shared) for each in there},
+        owners=_owners(values[port.id] for port in everywhere if port.device_owner != _FLOATING_IP),
+        metadata_ports=_metadata_ports(
+            values[port.id] for port in everywhere if port.device_owner in _METADATA_PORTS
+        ),
+        networks={
+            each.id: Network(each.id, each.name, each.external, each.shared) for each in listed_networks
+        },
         routers={subnet: tuple(found) for subnet, found in in_subnet.items()},
         distributed=frozenset(
             interface.device_id for interface in interfaces if interface.device_owner == _ROUTER_INTERFACES[1]
         ),
     )
     return Listed(topology, ports, complete=host is None)
+
+
+def _list_other_ports(
+    network: Client, ports: Iterable["_Port"], *, kinds: Collection[str], addresses: Collection[str]
+) -> Iterator["_Port"]:
+    """Yield ports that are not the host's, but tell what vantages of these kinds reach."""
+    if not {"qrouter", "snat"}.isdisjoint(kinds):
+        for owner in _ROUTER_INTERFACES:
+            yield from _list_ports(network, {"device_owner": owner})
+    if "ovnmeta" in kinds:
+        there = sorted({port.network_id for port in ports})
+        for batch in _batches(there):
+            yield from _list_ports(network, {"device_owner": _METADATA_PORTS, "network_id": batch})
+    if "local" in kinds:
+        for batch in _batches(sorted(addresses)):
+            yield from _list_ports(network, {"fixed_ips": [f"ip_address={ip}" for ip in batch]})
+
+
+def _owners(ports: Iterable[Port]) -> dict[str, tuple[Port, ...]]:
+    owners: dict[str, tuple[Port, ...]] = {}
+    for port in ports:
+        for ip in port.subnets:
+            owners[ip] = (*owners.get(ip, ()), port)
+    return owners
+
+
+def _metadata_ports(ports: Iterable[Port]) -> dict[str, tuple[Port, ...]]:
+    of_network: dict[str, tuple[Port, ...]] = {}
+    for port in ports:
+        of_network[port.network_id] = (*of_network.get(port.network_id, ()), port)
+    return of_network
+
+
+def list_floating(network: Client, listed: Listed) -> Mapping[str, tuple[str, ...]]:
+    """Return to which instance each floating address is mapped; empty text: to none that `listed` has.
+
+    Two external networks may have the same address.
+    """
+    devices = {port.id: port.device_id for port in listed.ports if port.of_instance}
+    instances: dict[str, tuple[str, ...]] = {}
+    for each in _list(network, "floatingips", _FloatingIp, ("id", "floating_ip_address", "port_id")):
+        ip = _canonical(each.floating_ip_address)
+        instances[ip] = (*instances.get(ip, ()), devices.get(each.port_id or "", ""))
+    return instances
 
 
 def list_security(network: Client, listed: Listed) -> Topology:
@@ -133,8 +188,13 @@ class _Port(_Entry):
     port_security_enabled: bool = True
     """Absent where Neutron has no extension to switch it off."""
 
+    @property
+    def of_instance(self) -> bool:
+        return bool(self.device_id) and not self.device_owner.startswith("network:")
+
     def value(self) -> Port:
         return Port(
+            device=self.device_id if self.of_instance else f"port {self.id}",
             network_id=intern(self.network_id),
             mac=self.mac_address,
             subnets={_canonical(fixed.ip_address): intern(fixed.subnet_id) for fixed in self.fixed_ips},
@@ -145,6 +205,11 @@ class _Port(_Entry):
         """Return what counts as its own when it is a member of a group."""
         yield from (_canonical(fixed.ip_address) for fixed in self.fixed_ips)
         yield from (pair.ip_address for pair in self.allowed_address_pairs if _is_network(pair.ip_address))
+
+
+class _FloatingIp(_Entry):
+    floating_ip_address: str
+    port_id: str | None = None
 
 
 class _Network(_Entry):
@@ -199,7 +264,7 @@ def _rules(group: _Group) -> Iterable[SecurityRule]:
         )
 
 
-def _list_ports(network: Client, filters: Mapping[str, str] | None = None) -> list[_Port]:
+def _list_ports(network: Client, filters: Mapping[str, str | Sequence[str]]) -> list[_Port]:
     return _list(network, "ports", _Port, _PORT_FIELDS, filters)
 
 
@@ -208,15 +273,21 @@ def _list(
     path: str,
     kind: type[T],
     fields: Collection[str],
-    filters: Mapping[str, str] | None = None,
+    filters: Mapping[str, str | Sequence[str]] | None = None,
     *,
     ids: Sequence[str] | None = None,
 ) -> list[T]:
     """Return all of one kind, or those of these ids, with no other fields than these."""
     if ids is not None:
-        batches = [ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE)]
-        return [entry for batch in batches for entry in _pages(network, path, kind, fields, {"id": batch})]
+        return [
+            entry for batch in _batches(ids) for entry in _pages(network, path, kind, fields, {"id": batch})
+        ]
     return _pages(network, path, kind, fields, filters or {})
+
+
+def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Cut `values` into parts that fit into an URL."""
+    return (values[start : start + _VALUES_AT_ONCE] for start in range(0, len(values), _VALUES_AT_ONCE))
 
 
 def _pages(
@@ -244,7 +315,10 @@ def _pages(
 
 def _canonical(ip: str) -> str:
     """Return the address as instances have it; Neutron's IPv4 already is, and there is much of it."""
-    return str(ipaddress.ip_address(ip)) if ":" in ip else ip
+    try:
+        return str(ipaddress.ip_address(ip)) if ":" in ip else ip
+    except ValueError:  # then no instance has it
+        return ip
 
 
 def _is_network(text: str) -> bool:

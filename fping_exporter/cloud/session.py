@@ -43,6 +43,8 @@ _MAX_RETRY_AFTER_SECONDS = 30.0
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 
 _VERSIONS = {"compute": ("2.1", "2.latest"), "identity": ("3", "3.latest"), "network": ("2", "2.latest")}
+DEMO_SERVICE = "fping-exporter-demo"
+"""The type of a service in the catalog of the demo's cloud, which marks its guests as being on loopback."""
 _UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What keystoneauth raises on a token, catalog or version document of the wrong shape."""
 
@@ -94,6 +96,17 @@ class Session:
             max_version=high,
         )
         return Client(self, adapter)
+
+    def in_catalog(self, service: str) -> bool:
+        """Whether the catalog has a service of this type."""
+
+        def ask() -> bool:
+            try:
+                return self._session.get_endpoint(service_type=service, skip_discovery=True) is not None
+            except ka.CatalogException:
+                return False
+
+        return self.ask(ask)
 
     def own_project(self) -> Project | None:
         """Return the project of the credentials; None where they are scoped to a domain or the system."""

@@ -83,7 +83,7 @@ class Instances(Section, frozen=True):
     """Only those on this host of nova-compute; ``self`` is the one that the exporter runs on."""
 
 
-Vantage = Literal["local", "qdhcp", "ovnmeta", "qrouter"]
+Vantage = Literal["local", "qdhcp", "ovnmeta", "qrouter", "snat"]
 """A kind of place to ping from: the exporter's own namespace, or Neutron's."""
 
 
@@ -118,6 +118,16 @@ class Probe(Section, frozen=True):
     def kinds(self) -> frozenset[str]:
         """The kinds of vantages that may be used."""
         return frozenset(get_args(Vantage) if self.vantages == "auto" else self.vantages)
+
+    @property
+    def only_local(self) -> bool:
+        """Whether the exporter's own namespace is the only vantage."""
+        return self.kinds == {"local"}
+
+    @property
+    def all_from_local(self) -> bool:
+        """Whether every network is taken to be reached from the exporter's own namespace."""
+        return self.only_local and self.local_networks is None
 
 
 class Cache(Section, frozen=True):

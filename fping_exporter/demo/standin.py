@@ -11,6 +11,7 @@ import msgspec
 from openstack.config import OpenStackConfig
 from openstack.config.cloud_region import CloudRegion
 
+from fping_exporter.cloud.session import DEMO_SERVICE
 from fping_exporter.demo.http import Answer, LoopbackServer, Request
 from fping_exporter.model import Address, Project
 
@@ -356,6 +357,7 @@ class Standin:
             for service, name, path in (
                 ("identity", "keystone", "/identity/v3"),
                 ("compute", "nova", "/compute/v2.1"),
+                (DEMO_SERVICE, "demo", "/demo"),
             )
         ]
         return {

@@ -96,7 +96,8 @@ def families(snapshot: Snapshot) -> list[Family]:
     return [
         Family(
             "instance_alive",
-            "1 if any probed address of the instance answered in the last sweep (cached), else 0.",
+            "1 if any probed address of the instance answered in the last sweep (cached), else 0; absent "
+            "where none could be asked, or an answer could be somebody else's.",
             [(who, verdict.alive) for verdict, who in judged if verdict.alive is not None],
         ),
         Family(

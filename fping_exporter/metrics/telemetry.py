@@ -67,6 +67,7 @@ class Telemetry(Collector):
         self.sweep = RefreshStatus("sweep", "sweep", "targets")
         self._parts: Mapping[str, bool] = {}
         self._unconfirmed = False
+        self._ambiguous = 0
         self._vantages: tuple[Counts[str], Counts[str], Counts[str]] = (Counts(), Counts(), Counts())
 
     def scrape(self, *, up: bool, names: Sequence[str] | None = None) -> Collector:
@@ -116,6 +117,11 @@ class Telemetry(Collector):
                 name, documentation, {(kind,): counts[kind] for kind in self._vantages[0]}, "vantage"
             )
         yield _gauge(
+            "ambiguous_targets",
+            "Addresses that the newest complete sweep did not ask, since nothing tells whose an answer is.",
+            {(): self._ambiguous},
+        )
+        yield _gauge(
             "config_last_reload_successful",
             "1 if the configuration was last read with success.",
             {(): self._read},
@@ -151,6 +157,7 @@ class Telemetry(Collector):
     def observe_sweep(self, sweep: Sweep) -> None:
         """Record a complete sweep."""
         self.sweep.succeeded(started_at=sweep.started_at, duration=sweep.duration, size=len(sweep.outcomes))
+        self._ambiguous = sweep.ambiguous
         kinds = dict.fromkeys(self._vantages[0], 0)  # what is no longer there is 0
         there = {target.vantage: target.kind for target in sweep.outcomes}
         up = {target.vantage: target.kind for target, outcome in sweep.outcomes.items() if outcome.sent}

@@ -12,7 +12,7 @@ from fping_exporter.config import Config
 from fping_exporter.hosts import own_host
 from fping_exporter.model import LOCAL, Instance, Outcome, Snapshot, Target, Topology
 from fping_exporter.probe import Prober, check_permission
-from fping_exporter.probe.vantage import find_namespaces
+from fping_exporter.probe.vantage import survey
 from fping_exporter.verdict.plan import plan
 
 __all__ = ["Aim", "OnDemand", "aim_as"]
@@ -37,7 +37,7 @@ def aim_as(settings: Config, latest: Callable[[], Snapshot | None]) -> Aim:
         snapshot = latest()
         topology = snapshot.inventory.topology if snapshot else Topology()
         host = own_host(settings.instances.host)
-        planned = plan(instances, topology, probe, namespaces=find_namespaces(probe.kinds), host=host)
+        planned = plan(instances, topology, probe, vantages=survey(probe.kinds), host=host)
         return {id_: [each.target for each in probed if each.target] for id_, probed in planned.items()}
 
     return aim

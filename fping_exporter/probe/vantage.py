@@ -2,27 +2,31 @@
 
 import ctypes
 import errno
+import logging
 import os
 import re
 import socket
 import threading
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
 from fping_exporter.errors import ProbeError
 from fping_exporter.model import LOCAL, Family, Target
+from fping_exporter.probe.routing import RoutingTable, open_netlink, read_routing_table
 from fping_exporter.probe.sockets import IcmpSocket, open_socket
 
-__all__ = ["find_namespaces", "open_from", "source_addresses"]
+__all__ = ["find_namespaces", "open_from", "source_addresses", "survey"]
 
 T = TypeVar("T")
 
+logger = logging.getLogger(__name__)
+
 _DIRECTORY = Path("/run/netns")
 """Where ip-netns(8), which Neutron's agents use, keeps the names of network namespaces."""
-_NAME = re.compile(r"(qdhcp|ovnmeta|qrouter)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NAME = re.compile(r"(qdhcp|ovnmeta|qrouter|snat)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CLONE_NEWNET = 0x40000000
 _DISCARD = 9
 """A UDP port. Connecting a UDP socket makes the kernel choose a source address; nothing is sent."""
@@ -38,6 +42,35 @@ def find_namespaces(kinds: Collection[str]) -> frozenset[str]:
     return frozenset(
         name for name in names if (found := _NAME.fullmatch(name)) is not None and found[1] in kinds
     )
+
+
+def survey(kinds: Collection[str]) -> dict[str, RoutingTable | None]:
+    """Return what each vantage of these kinds has that is on this host, by its name.
+
+    None stands for a namespace that cannot be entered, be it for want of the right or because its file is a
+    stale one. Where the kernel does not tell what a vantage has, nothing is held against it.
+    """
+    return {name: _routing_table(name) for name in [LOCAL, *sorted(find_namespaces(kinds))]}
+
+
+def _routing_table(vantage: str) -> RoutingTable | None:
+    try:
+        with _run_in_namespace(vantage, open_netlink) as sock:
+            return read_routing_table(sock, routes=vantage != LOCAL, macs=vantage.startswith("ovnmeta-"))
+    except ProbeError as error:
+        _log_once(f"passed over as a vantage: {error}")
+        return None
+    except OSError as error:
+        _log_once(
+            f"the kernel does not tell the addresses of {vantage} ({error}), so that its own may be taken "
+            "for a guest's; a systemd unit needs AF_NETLINK in RestrictAddressFamilies"
+        )
+        return RoutingTable()
+
+
+@lru_cache(maxsize=1024)
+def _log_once(warning: str) -> None:
+    logger.warning(warning)
 
 
 def open_from(vantage: str, family: Family) -> IcmpSocket:

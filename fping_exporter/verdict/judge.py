@@ -25,8 +25,8 @@ __all__ = ["judge"]
 logger = logging.getLogger(__name__)
 
 
-Sources = Callable[[Sequence[Target]], Mapping[Target, str]]
-"""Returns the addresses that the vantages of these targets send from, as far as there are any."""
+FindSources = Callable[[Sequence[Target]], Mapping[Target, str]]
+"""Returns the source address of packets to each target; targets without a route are left out."""
 
 
 def judge(
@@ -35,7 +35,7 @@ def judge(
     targets: Plan,
     sweep: Sweep,
     last_replies: Mapping[str, float] = {},
-    sources: Sources = lambda _targets: {},
+    sources: FindSources = lambda _targets: {},
 ) -> Snapshot:
     """Set Nova's word on every instance beside the ping's.
 
@@ -53,7 +53,8 @@ def judge(
         for p in v.probed
         if p.outcome and p.target
     ]
-    return explain(Snapshot(inventory=inventory, sweep=sweep, verdicts=verdicts), sources(silent))
+    snapshot = Snapshot(inventory=inventory, sweep=sweep, verdicts=verdicts)
+    return blame_security_groups(snapshot, sources(silent))
 
 
 def _asked(probed: Probed, outcomes: Mapping[Target, Outcome]) -> Probed:
@@ -90,7 +91,7 @@ def _reason(instance: Instance, probed: Sequence[Probed], outcomes: Sequence[Out
     if not probed:
         return Reason.NO_ADDRESS
     if not outcomes:
-        return Reason.NO_VANTAGE
+        return Reason.AMBIGUOUS_ADDRESS if any(each.ambiguous for each in probed) else Reason.NO_VANTAGE
     if all(outcome.unreachable for outcome in outcomes):
         return Reason.UNREACHABLE
     return Reason.NO_REPLY
@@ -105,18 +106,19 @@ def _unexplained(verdicts: Iterable[Verdict], topology: Topology) -> list[Verdic
     ]
 
 
-def explain(snapshot: Snapshot, senders: Mapping[Target, str]) -> Snapshot:
-    """Return the snapshot, those silent changed of which every port that was asked keeps our packets out."""
+def blame_security_groups(snapshot: Snapshot, senders: Mapping[Target, str]) -> Snapshot:
+    """Give the reason ``icmp_blocked`` to silent instances whose ports, all that were asked, let no ping in.
+
+    `senders` are the source addresses of the packets to each target.
+    """
     topology = snapshot.inventory.topology
 
     def blocked(instance: Instance, each: Probed) -> bool:
-        port, sender = (
-            port_of(instance, each.address, topology),
-            senders.get(each.target) if each.target else None,
-        )
+        port = port_of(instance, each.address, topology)
+        sender = senders.get(each.target) if each.target else None
         return bool(port and sender and blocks_echo(port, sender=sender, topology=topology))
 
-    out = {
+    blocked_ids = {
         verdict.instance.id
         for verdict in _unexplained(snapshot.verdicts, topology)
         if all(blocked(verdict.instance, each) for each in verdict.probed if each.outcome)
@@ -125,7 +127,7 @@ def explain(snapshot: Snapshot, senders: Mapping[Target, str]) -> Snapshot:
         snapshot,
         verdicts=tuple(
             msgspec.structs.replace(verdict, reason=Reason.ICMP_BLOCKED)
-            if verdict.instance.id in out
+            if verdict.instance.id in blocked_ids
             else verdict
             for verdict in snapshot.verdicts
         ),

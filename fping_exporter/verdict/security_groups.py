@@ -27,17 +27,17 @@ def blocks_echo(port: Port, *, sender: str, topology: Topology) -> bool:
 def _admits(rule: SecurityRule, family: Family, sender: str, topology: Topology) -> bool:
     if rule.family != family:
         return False
-    if rule.prefix is not None and not _within(sender, [rule.prefix]):
+    if rule.prefix is not None and not _is_in_any(sender, [rule.prefix]):
         return False
     if rule.group is not None:
         members = topology.members.get(rule.group)
-        return members is None or sender in members or _within(sender, (m for m in members if "/" in m))
+        return members is None or sender in members or _is_in_any(sender, (m for m in members if "/" in m))
     if rule.address_group is not None:
         addresses = topology.address_groups.get(rule.address_group)
-        return addresses is None or _within(sender, addresses)
+        return addresses is None or _is_in_any(sender, addresses)
     return True
 
 
-def _within(sender: str, networks: Iterable[str]) -> bool:
+def _is_in_any(sender: str, networks: Iterable[str]) -> bool:
     address = ipaddress.ip_address(sender)
     return any(address in ipaddress.ip_network(network, strict=False) for network in networks)

@@ -10,6 +10,7 @@ import msgspec
 from fping_exporter import config
 from fping_exporter.config import patterns
 from fping_exporter.model import Instance, Inventory
+from fping_exporter.verdict.ownership import find_claims
 
 __all__ = ["select"]
 
@@ -17,7 +18,10 @@ Test = Callable[[Instance], bool]
 
 
 def select(inventory: Inventory, instances: config.Instances) -> Inventory:
-    """Return the inventory with only the instances that the rules take."""
+    """Return the inventory with only the instances that the rules take.
+
+    Addresses that others share with them stay known as such (`Topology.claims`).
+    """
     names = {project.id: project.name for project in inventory.projects.values()}
     include = [_compile(rule, names) for rule in instances.include]
     exclude = [_compile(rule, names) for rule in instances.exclude]
@@ -27,7 +31,8 @@ def select(inventory: Inventory, instances: config.Instances) -> Inventory:
         if (not include or any(rule(instance) for rule in include))
         and not any(rule(instance) for rule in exclude)
     )
-    return msgspec.structs.replace(inventory, instances=taken)
+    topology = msgspec.structs.replace(inventory.topology, claims=find_claims(inventory.instances))
+    return msgspec.structs.replace(inventory, instances=taken, topology=topology)
 
 
 def _compile(rule: config.Rule, project_names: Mapping[str, str]) -> Test:

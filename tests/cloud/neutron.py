@@ -8,10 +8,12 @@ from fping_exporter.demo.http import Answer, Request
 from fping_exporter.demo.standin import NovaServer
 from tests.cloud.faulty import TOKENS, FaultyCloud
 
-__all__ = ["GROUPS", "NETWORKS", "PORTS", "NeutronCloud", "group", "port", "rule"]
+__all__ = ["FLOATING", "GROUPS", "NETWORKS", "PORTS", "NeutronCloud", "group", "port", "rule"]
 
 _ROOT = "/network/v2.0/"
-PORTS, GROUPS, NETWORKS = (_ROOT + what for what in ("ports", "security-groups", "networks"))
+PORTS, GROUPS, NETWORKS, FLOATING = (
+    _ROOT + what for what in ("ports", "security-groups", "networks", "floatingips")
+)
 
 
 class NeutronCloud(FaultyCloud):
@@ -20,7 +22,7 @@ class NeutronCloud(FaultyCloud):
     def __init__(self, *servers: NovaServer) -> None:
         super().__init__(*servers)
         self.network: dict[str, list[dict[str, Any]]] = {
-            kind: [] for kind in ("ports", "networks", "security_groups", "address_groups")
+            kind: [] for kind in ("ports", "networks", "floatingips", "security_groups", "address_groups")
         }
         self.page = 1000
         self.endpoint = f"{self.url}/network"
@@ -46,10 +48,12 @@ class NeutronCloud(FaultyCloud):
         query.pop("fields", None)
         limit = min(int(query.pop("limit", self.page)), self.page)
         marker = query.pop("marker", None)
+        ip = query.pop("fixed_ips", "").removeprefix("ip_address=")
         entries = [
             entry
             for entry in self.network[kind]
             if all(str(entry.get(key, "")) == value for key, value in query.items())
+            and (not ip or any(fixed["ip_address"] == ip for fixed in entry["fixed_ips"]))
         ]
         start = 1 + [entry["id"] for entry in entries].index(marker) if marker else 0
         page = entries[start : start + limit]

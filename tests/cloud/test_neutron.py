@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from fping_exporter.cloud.session import DEMO_SERVICE
 from fping_exporter.config import Instances, Probe
 from fping_exporter.demo.http import Answer
 from fping_exporter.model import Inventory, Network, Port, SecurityRule, Topology
-from tests.cloud.faulty import connect, make_servers
-from tests.cloud.neutron import GROUPS, NETWORKS, PORTS, NeutronCloud, group, port, rule
+from tests.cloud.faulty import TOKENS, connect, make_servers
+from tests.cloud.neutron import FLOATING, GROUPS, NETWORKS, PORTS, NeutronCloud, group, port, rule
 
 FORBIDDEN = Answer(403, {"NeutronError": {"type": "PolicyNotAuthorized", "message": "no", "detail": ""}})
 AWAY = Answer(503, {"NeutronError": {"type": "x", "message": "away", "detail": ""}})
@@ -46,8 +47,8 @@ def test_ports_networks_and_routers(standin: NeutronCloud) -> None:
     got = topology(standin, NAMESPACES)
     assert got.ports == {
         "vm": (
-            Port("net", "mac-1", {"10.0.0.5": "sub4", "fd00::5": "sub6"}, ("default",)),
-            Port("net2", "mac-2", {"10.0.0.6": "sub4"}, None),
+            Port("net", "mac-1", {"10.0.0.5": "sub4", "fd00::5": "sub6"}, ("default",), "vm"),
+            Port("net2", "mac-2", {"10.0.0.6": "sub4"}, None, "vm"),
         )
     }
     assert got.networks == {
@@ -127,6 +128,91 @@ def test_one_host_has_its_own_ports_listed_only(standin: NeutronCloud) -> None:
     assert [request.query["id"] for request in standin.asked(GROUPS)] == ["default"]
 
 
+def test_who_has_an_address(standin: NeutronCloud) -> None:
+    standin.network["ports"] += [
+        port("7", "10.0.0.5", device="other", network_id="net2"),
+        port("8", "192.0.2.5", owner="network:floatingip"),
+        port("9", "10.0.0.3", "odd:", owner="network:distributed", device="ovnmeta-net"),
+    ]
+    got = topology(standin)
+    assert {ip: [each.device for each in ports] for ip, ports in got.owners.items()} == {
+        "10.0.0.5": ["vm", "other"],
+        "fd00::5": ["vm"],
+        "10.0.0.6": ["vm"],
+        "10.0.0.1": ["port 3"],
+        "fd00::1": ["port 4"],
+        "10.0.0.2": ["port 5"],
+        "10.0.0.9": ["port 6"],
+        "10.0.0.3": ["port 9"],
+        "odd:": ["port 9"],
+    }
+    assert [each.mac for each in got.metadata_ports["net"]] == ["mac-5", "mac-9"]
+
+
+def test_where_floating_addresses_are_mapped(standin: NeutronCloud) -> None:
+    standin.network["floatingips"] = [
+        {"id": "f1", "floating_ip_address": "192.0.2.1", "port_id": "1"},
+        {"id": "f2", "floating_ip_address": "192.0.2.2", "port_id": None},
+        {"id": "f3", "floating_ip_address": "192.0.2.3", "port_id": "3"},
+        {"id": "f4", "floating_ip_address": "192.0.2.4", "port_id": "not listed"},
+        {"id": "f5", "floating_ip_address": "192.0.2.1", "port_id": "2"},
+    ]
+    standin.page = 2
+    assert topology(standin).floating == {
+        "192.0.2.1": ("vm", "vm"),
+        "192.0.2.2": ("",),
+        "192.0.2.3": ("",),
+        "192.0.2.4": ("",),
+    }
+    asked = standin.asked(FLOATING)
+    assert [request.query.get("marker") for request in asked] == [None, "f2", "f4"]
+    assert all("fields" in request.query for request in asked)
+
+
+def test_floating_addresses_away_the_last_answer_stays_in_use(standin: NeutronCloud) -> None:
+    standin.network["floatingips"] = [{"id": "f", "floating_ip_address": "192.0.2.1", "port_id": "1"}]
+    cloud = connect(standin).cloud
+    before = cloud.inventory().topology
+    standin.fail(FLOATING, *[AWAY] * 4)
+    away = cloud.inventory()
+    assert unanswered(away) == {"floating_ips"}
+    assert away.topology == before
+
+
+def test_one_host_asks_who_else_has_its_guests_addresses(standin: NeutronCloud) -> None:
+    """Whoever has them on other hosts may answer as well, where several networks are reached from local."""
+    standin.servers = make_servers(1)
+    standin.network["ports"] += [
+        port("7", "127.1.0.0", device="alpha-0000", **{"binding:host_id": "kvm-1"}),
+        port("8", "127.1.0.0", device="elsewhere", network_id="net2"),
+    ]
+    listed = connect(standin, instances=Instances(host="kvm-1"))
+    got = listed.cloud.inventory().topology
+    assert [each.device for each in got.owners["127.1.0.0"]] == ["alpha-0000", "elsewhere"]
+    assert set(got.ports) == {"alpha-0000"}
+
+
+def test_one_host_lists_the_metadata_ports_of_its_networks(standin: NeutronCloud) -> None:
+    standin.network["ports"][0]["binding:host_id"] = "kvm-1"
+    standin.network["ports"].append(port("9", "10.0.0.3", owner="network:distributed", device="ovnmeta-net"))
+    listed = connect(standin, probe=Probe(vantages=("ovnmeta",)), instances=Instances(host="kvm-1"))
+    assert [each.mac for each in listed.cloud.inventory().topology.metadata_ports["net"]] == ["mac-9"]
+    (asked,) = [request for request in standin.asked(PORTS) if "network_id" in request.query]
+    assert asked.query["network_id"] == "net"
+
+
+def test_only_the_demos_catalog_says_that_guests_are_on_loopback(standin: NeutronCloud) -> None:
+    assert topology(standin).loopback
+
+    def as_any_cloud(body: Any) -> Any:
+        catalog = body["token"]["catalog"]
+        body["token"]["catalog"] = [each for each in catalog if each["type"] != DEMO_SERVICE]
+        return body
+
+    standin.rewrite(TOKENS, as_any_cloud)
+    assert not connect(standin).cloud.inventory().topology.loopback
+
+
 def unanswered(inventory: Inventory) -> set[str]:
     return {part for part, had in inventory.parts.items() if not had}
 
@@ -136,7 +222,7 @@ def test_neutron_away_the_last_answer_stays_in_use(standin: NeutronCloud) -> Non
     before = cloud.inventory().topology
     standin.fail(PORTS, *[AWAY] * 4)
     away = cloud.inventory()
-    assert unanswered(away) == {"ports", "security_groups"}
+    assert unanswered(away) == {"ports", "floating_ips", "security_groups"}
     assert away.topology == before
     assert len(away.instances) == 2
 
@@ -152,7 +238,7 @@ def test_who_takes_over_knows_what_was_known(standin: NeutronCloud) -> None:
 
 def test_nobody_listens_at_neutrons_endpoint(standin: NeutronCloud) -> None:
     standin.endpoint = "http://127.0.0.1:1"
-    assert unanswered(connect(standin).cloud.inventory()) == {"ports", "security_groups"}
+    assert unanswered(connect(standin).cloud.inventory()) == {"ports", "floating_ips", "security_groups"}
 
 
 def test_groups_away_ports_are_still_refreshed(standin: NeutronCloud) -> None:
@@ -181,6 +267,6 @@ def test_without_the_right_nothing_is_claimed(
 
 def test_an_answer_that_is_no_list_is_a_part_that_is_missing(standin: NeutronCloud) -> None:
     standin.fail(PORTS, Answer(200, {"ports": [{"id": 1}]}))
-    assert unanswered(connect(standin).cloud.inventory()) == {"ports", "security_groups"}
+    assert unanswered(connect(standin).cloud.inventory()) == {"ports", "floating_ips", "security_groups"}
     standin.fail(PORTS, Answer(200, {"something": []}))
-    assert unanswered(connect(standin).cloud.inventory()) == {"ports", "security_groups"}
+    assert unanswered(connect(standin).cloud.inventory()) == {"ports", "floating_ips", "security_groups"}

@@ -5,7 +5,7 @@ import os
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -85,7 +85,7 @@ class Truth:
     """What the exporter in the root namespace is to say of a server."""
 
     alive: bool | None
-    """None if it cannot be asked."""
+    """None where it could not be asked, or not told whose an answer is."""
     reason: str | None
 
 
@@ -180,13 +180,29 @@ class Lab:
                 found.append(Addr(ip, Fate(fate), server, network, kinds[network], host))
         return found
 
-    def truth(self, servers: Mapping[str, Server]) -> dict[str, Truth]:
-        """Return what an exporter in the root namespace is to say of each server, by id."""
+    def truth(
+        self, servers: Mapping[str, Server], *, seen: Collection[str] | None = None
+    ) -> dict[str, Truth]:
+        """Return what an exporter in the root namespace is to say of each server, by id.
+
+        `seen` are the ids of the servers whose ports its credentials may see; None: of all. What two of these
+        have is asked of neither.
+        """
+        there = [addr for addr in self.addrs() if seen is None or addr.server_id in seen]
+        owners: dict[str, set[str]] = defaultdict(set)
+        for addr in there:
+            owners[addr.ip].add(addr.server_id)
         fates: dict[str, set[Fate]] = defaultdict(set)
-        for addr in self.addrs():
-            if fate := addr.from_root:
+        ambiguous = set()
+        for addr in there:
+            if len(owners[addr.ip]) > 1:
+                ambiguous.add(addr.server_id)
+            elif fate := addr.from_root:
                 fates[addr.server_id].add(fate)
-        return {server.id: _judge(server, fates[server.id]) for server in servers.values()}
+        return {
+            server.id: _judge(server, fates[server.id], ambiguous=server.id in ambiguous)
+            for server in servers.values()
+        }
 
     # --------------------------------------------------------------- hands
     def set_fate(self, fate: Fate, *who: str) -> None:
@@ -314,7 +330,7 @@ def _server(entry: Mapping[str, Any]) -> Server:
     )
 
 
-def _judge(server: Server, fates: set[Fate]) -> Truth:
+def _judge(server: Server, fates: set[Fate], *, ambiguous: bool) -> Truth:
     if Fate.ALIVE in fates:
         return Truth(alive=True, reason=None)
     alive = False if fates or not server.addresses else None
@@ -323,7 +339,7 @@ def _judge(server: Server, fates: set[Fate]) -> Truth:
     elif not server.addresses:
         reason = "no_address"
     elif not fates:
-        reason = "no_vantage"
+        reason = "ambiguous_address" if ambiguous else "no_vantage"
     else:
         reason = "unreachable" if fates == {Fate.ABSENT} else "no_reply"
     return Truth(alive=alive, reason=reason)

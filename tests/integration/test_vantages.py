@@ -215,6 +215,37 @@ def test_a_namespace_that_vanishes_costs_its_own_instances(lab: Lab, start: Star
     eventually(lambda: _assert_alive(exporter.scrape(timeout=30), whole))
 
 
+def test_a_stale_file_does_not_hide_the_router(lab: Lab, start: Start) -> None:
+    twin = lab.server("beta-twin")
+    network = next(addr.network_id for addr in lab.addrs() if addr.server_id == twin.id)
+    lab.set_fate(Fate.ALIVE, twin.id)
+    exporter = start(
+        cloud="admin",
+        cache=SOON,
+        instances={"include": [{"id": twin.id}]},
+        probe=PATIENT | {"vantages": ["qdhcp", "qrouter"], "per_address": True},
+    )
+
+    def kind() -> set[str]:
+        labels = ("id", "project_id", "address", "network", "vantage")
+        said = exporter.scrape(timeout=30).by("instance_address_alive", *labels)
+        return {vantage.partition("-")[0] for (*_, vantage), up in said.items() if up}
+
+    def expect(wanted: str) -> None:
+        assert kind() == {wanted}
+
+    eventually(lambda: expect("qdhcp"))
+    name = f"qdhcp-{network}"
+    with without_namespace(name):
+        stale = Path("/run/netns", name)
+        stale.touch()
+        try:
+            eventually(lambda: expect("qrouter"))
+        finally:
+            stale.unlink()
+    eventually(lambda: expect("qdhcp"))
+
+
 def _assert_alive(scrape: Scrape, truth: dict[str, bool]) -> None:
     assert alive(scrape) == truth
 

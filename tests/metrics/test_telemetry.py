@@ -1,5 +1,7 @@
 """What the exporter counts of its vantages."""
 
+import msgspec
+
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import LOCAL, NOT_ASKED, Sweep, Target
 from tests.build import ALIVE, SILENT, sweep
@@ -76,3 +78,10 @@ def test_refused_packets_add_up_by_errno() -> None:
         for reason in ("EPERM", "unknown", "ENETUNREACH")
     ]
     assert values == [6, 2, 0]
+
+
+def test_ambiguous_targets_are_those_of_the_newest_sweep() -> None:
+    telemetry = Telemetry()
+    for count in (3, 0):
+        telemetry.observe_sweep(msgspec.structs.replace(sweep({}), ambiguous=count))
+        assert telemetry.registry.get_sample_value("fping_exporter_ambiguous_targets") == count

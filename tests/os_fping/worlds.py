@@ -170,6 +170,7 @@ class LabWorld:
         return {
             server.id: {"id": server.id, "project_id": server.project_id, "alive": truth[server.id].alive}
             for server in servers.values()
+            if truth[server.id].alive is not None
         }
 
 

@@ -1,12 +1,13 @@
 """Vantages: sockets in namespaces, what one that fails costs, and many of them at once."""
 
 import contextlib
+import socket
 import statistics
 import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -15,10 +16,22 @@ import pytest
 from fping_exporter import config
 from fping_exporter.config.duration import Duration
 from fping_exporter.errors import ProbeError
-from fping_exporter.model import LOCAL, NOT_ASKED, Port, Sweep, Target, Topology
+from fping_exporter.model import (
+    LOCAL,
+    NOT_ASKED,
+    Instance,
+    Network,
+    Port,
+    Reason,
+    Snapshot,
+    Sweep,
+    Target,
+    Topology,
+)
 from fping_exporter.probe import make_prober, neighbour_table
-from fping_exporter.probe.vantage import find_namespaces, open_from, source_addresses
+from fping_exporter.probe.vantage import find_namespaces, open_from, source_addresses, survey
 from fping_exporter.snapshot import take_snapshot
+from fping_exporter.verdict.plan import plan
 from tests.build import address, instance, inventory
 from tests.netns import Namespace, need_root
 
@@ -105,6 +118,116 @@ def test_a_namespace_is_found_by_kind_and_only_if_it_is_neutrons() -> None:
 def test_no_other_path_is_ever_opened(name: str) -> None:
     with pytest.raises(ProbeError, match="not a vantage"):
         open_from(name, 4)
+
+
+def test_what_a_vantage_has() -> None:
+    with Vantage("ovnmeta", "10.0.0.5") as one:
+        one.ip(
+            "addr add 203.0.113.9/32 dev tap0",
+            "route add unreachable 10.0.0.0/17",
+            "route add default via 10.0.0.3",
+            "route add local 198.18.0.0/16 dev lo",
+        )
+        link = one.run("cat", "/sys/class/net/tap0/address").stdout.strip()
+        there = survey({"ovnmeta"})
+        table = there[one.name]
+    assert LOCAL in there
+    assert table
+    own = {"127.0.0.1", "::1", "10.0.0.2", "10.0.255.255", "203.0.113.9", "fd00::2"}
+    assert own <= table.own
+    assert all(table.is_own(ip) for ip in (*own, "198.18.3.4"))
+    assert not any(table.is_own(ip) for ip in ("10.0.0.5", "fd00::5"))
+    assert {
+        ip: table.has_route(ip) for ip in ("10.0.0.5", "10.0.200.5", "fd00::5", "192.0.2.1", "2001:db8::1")
+    } == {
+        "10.0.0.5": False,
+        "10.0.200.5": True,
+        "fd00::5": True,
+        "192.0.2.1": False,
+        "2001:db8::1": False,
+    }
+    assert table.macs == {link}
+
+
+def test_local_has_this_hosts_addresses() -> None:
+    table = survey({"local"})[LOCAL]
+    assert table
+    assert table.is_own("127.0.0.1")
+    assert table.has_route("192.0.2.1"), "whatever local is said to reach"
+
+
+@contextlib.contextmanager
+def stale(kind: str, network: str) -> Iterator[None]:
+    """A file as is left of a namespace when its mount is gone."""
+    path = Path("/run/netns", f"{kind}-{network}")
+    path.touch()
+    try:
+        yield
+    finally:
+        path.unlink()
+
+
+@contextlib.contextmanager
+def bare(kind: str, network: str) -> Iterator[None]:
+    """A namespace without interfaces."""
+    namespace = Namespace("")
+    namespace.name = f"{kind}-{network}"
+    with namespace:
+        yield
+
+
+@pytest.mark.parametrize("dead", [stale, bare])
+@pytest.mark.parametrize("living", ["qrouter", "snat", "ovnmeta"])
+def test_a_namespace_that_is_no_way_does_not_hide_one_that_is(
+    dead: Callable[[str, str], contextlib.AbstractContextManager[None]], living: str
+) -> None:
+    """In the same sweep; what is called ovnmeta here has the name of an older agent."""
+    network = str(uuid.uuid4())
+    with Vantage(living, "10.0.0.5") as vantage, dead("qdhcp", network):
+        mac = vantage.run("cat", "/sys/class/net/tap0/address").stdout.strip()
+        port = Port(network, "", {"10.0.0.5": "subnet"}, (), "a")
+        topology = Topology(
+            ports={"a": (port,)},
+            routers={"subnet": (vantage.name.partition("-")[2],)},
+            metadata_ports={network: (Port(network, mac, {"10.0.0.2": "subnet"}, ()),)},
+        )
+        snapshot = snapshot_of(instance("a", "10.0.0.5", host=socket.gethostname()), topology=topology)
+    (verdict,) = snapshot.verdicts
+    assert verdict.alive
+    assert [each.target for each in verdict.probed] == [vantage.target("10.0.0.5")]
+
+
+@pytest.mark.parametrize("dead", [stale, bare])
+def test_a_namespace_that_is_no_way_does_not_hide_local(
+    dead: Callable[[str, str], contextlib.AbstractContextManager[None]],
+) -> None:
+    network = str(uuid.uuid4())
+    port = Port(network, "", {"192.0.2.77": "subnet"}, (), "a")
+    topology = Topology(
+        ports={"a": (port,)}, networks={network: Network(network, "public", external=True, shared=False)}
+    )
+    planned = plan([instance("a", "192.0.2.77")], topology, AUTO, vantages=survey(AUTO.kinds))
+    with dead("qdhcp", network):
+        assert plan([instance("a", "192.0.2.77")], topology, AUTO, vantages=survey(AUTO.kinds)) == planned
+    assert planned["a"][0].target == Target(LOCAL, "192.0.2.77")
+
+
+def test_the_vantages_own_addresses_are_not_asked() -> None:
+    with Vantage("qdhcp", "10.0.0.5") as vantage:
+        network = vantage.name.partition("-")[2]
+        port = Port(network, "", dict.fromkeys(("10.0.0.2", "10.0.255.255", "127.0.0.1"), "subnet"), (), "a")
+        snapshot = snapshot_of(
+            instance("a", "10.0.0.2", "10.0.255.255", "127.0.0.1"), topology=Topology(ports={"a": (port,)})
+        )
+    assert snapshot.sweep.sent == 0
+    assert [(v.alive, v.reason) for v in snapshot.verdicts] == [(False, Reason.NO_ADDRESS)]
+
+
+AUTO = config.Probe(timeout=Duration(0.3), retries=0, vantages="auto")
+
+
+def snapshot_of(*instances: Instance, topology: Topology) -> Snapshot:
+    return take_snapshot(inventory(*instances, topology=topology), prober=make_prober(AUTO), probe=AUTO)
 
 
 def test_this_thread_stays_where_it_is_and_none_is_left() -> None:

@@ -203,7 +203,22 @@ def test_the_last_reply_is_remembered() -> None:
     assert [v.last_reply_at for v in third.verdicts] == [NOW + 1, None]
 
 
-def test_instances_with_one_address_between_them_share_its_outcome() -> None:
-    both = snapshot(instance("a", FOUR), instance("b", FOUR), outcomes={FOUR.ip: ALIVE})
-    assert [v.alive for v in both.verdicts] == [True, True]
-    assert [v.loss for v in both.verdicts] == [0, 0]
+@pytest.mark.parametrize(
+    ("status", "other", "reason"),
+    [
+        ("ACTIVE", None, Reason.AMBIGUOUS_ADDRESS),
+        ("ACTIVE", NOT_ASKED, Reason.AMBIGUOUS_ADDRESS),
+        ("SHUTOFF", None, Reason.NOT_ACTIVE),
+    ],
+)
+def test_an_ambiguous_address_explains_why_nobody_was_asked(
+    status: str, other: Outcome | None, reason: Reason
+) -> None:
+    target = Target("qdhcp-1", SIX.ip)
+    probed = (Probed(FOUR, None, ambiguous=True), *([Probed(SIX, target)] if other else []))
+    (got,) = judge(
+        inventory(instance("a", FOUR, SIX, status=status)),
+        targets={"a": probed},
+        sweep=sweep({target: other} if other else {}),
+    ).verdicts
+    assert (got.alive, got.reason) == (None, reason)

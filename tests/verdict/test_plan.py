@@ -1,9 +1,14 @@
 """Where each address is asked from."""
 
+import ipaddress
+from collections.abc import Mapping
+
+import msgspec
 import pytest
 
 from fping_exporter import config
 from fping_exporter.model import LOCAL, Address, Inventory, Network, Port, Target, Topology
+from fping_exporter.probe.routing import RoutingTable
 from fping_exporter.verdict.plan import plan
 from tests.build import address, instance, inventory
 
@@ -41,12 +46,19 @@ def places(
     namespaces: tuple[str, ...] = (),
     host: str = "here",
     topology: Topology = TOPOLOGY,
+    vantages_there: Mapping[str, RoutingTable | None] | None = None,
     **settings: object,
 ) -> list[str | None]:
     """The vantages of the addresses of an instance on the host `here`."""
     there: Inventory = inventory(instance(id_, *addresses, host="here"), topology=topology)
     probe = config.Probe(vantages=vantages, **settings)  # type: ignore[arg-type]
-    (probed,) = plan(there.instances, there.topology, probe, namespaces=namespaces, host=host).values()
+    (probed,) = plan(
+        there.instances,
+        there.topology,
+        probe,
+        vantages=vantages_there or dict.fromkeys(namespaces, RoutingTable()),
+        host=host,
+    ).values()
     assert all(each.target is None or each.target.ip == each.address.ip for each in probed)
     return [each.target.vantage if each.target else None for each in probed]
 
@@ -71,6 +83,64 @@ def test_the_nearest_namespace_is_chosen(
     namespaces: tuple[str, ...], host: str, expected: str | None
 ) -> None:
     assert places("a", FIRST, namespaces=namespaces, host=host) == [expected]
+
+
+WAY = RoutingTable(routes=((ipaddress.ip_network("10.0.0.0/16"), True),))
+REFUSED = RoutingTable(routes=((ipaddress.ip_network("10.0.0.0/16"), False),))
+NO_WAY = RoutingTable(routes=())
+
+
+@pytest.mark.parametrize(
+    ("vantages", "expected"),
+    [
+        ({"qdhcp-net": None, "ovnmeta-net": WAY}, "ovnmeta-net"),
+        ({"qdhcp-net": NO_WAY, "ovnmeta-net": WAY}, "ovnmeta-net"),
+        ({"qdhcp-net": REFUSED, "qrouter-router": WAY}, "qrouter-router"),
+        ({"qdhcp-net": NO_WAY, "ovnmeta-net": None, "qrouter-router": WAY}, "qrouter-router"),
+        ({"qdhcp-net": NO_WAY, "qrouter-router": None, "snat-router": WAY}, "snat-router"),
+        ({"qdhcp-net": WAY, "qrouter-router": WAY}, "qdhcp-net"),
+    ],
+)
+def test_a_namespace_that_is_no_way_is_passed_over(
+    vantages: dict[str, RoutingTable | None], expected: str
+) -> None:
+    assert places("a", FIRST, vantages_there=vantages) == [expected]
+
+
+@pytest.mark.parametrize("dead", [None, NO_WAY])
+def test_a_namespace_that_is_no_way_does_not_hide_local(dead: RoutingTable | None) -> None:
+    there = {"qdhcp-net": dead}
+    assert places("a", FIRST, vantages_there=there, local_networks=("net",)) == [LOCAL]
+    closed = "qdhcp-net" if dead is None else None
+    assert places("a", FIRST, vantages_there=there) == [closed], "nothing is sent by a default route"
+
+
+def test_the_snat_namespace_of_a_distributed_router_reaches_every_host() -> None:
+    assert places("d", SPREADING, namespaces=("qrouter-spread", "snat-spread"), host="there") == [
+        "snat-spread"
+    ]
+    assert places("d", SPREADING, namespaces=("qrouter-spread", "snat-spread")) == ["qrouter-spread"]
+
+
+METADATA = Port(NET, "fa:16:3e:00:00:99", {"10.0.0.2": "sub4"}, ())
+
+
+@pytest.mark.parametrize(
+    ("mac", "own", "host", "expected"),
+    [
+        (METADATA.mac, "10.0.0.2", "here", "ovnmeta-datapath"),
+        (METADATA.mac, "10.0.0.2", "there", None),
+        (METADATA.mac, "10.0.0.3", "here", None),
+        ("fa:16:3e:00:00:98", "10.0.0.2", "here", None),
+    ],
+)
+def test_an_older_ovn_agents_namespace_is_known_by_its_interface(
+    mac: str, own: str, host: str, expected: str | None
+) -> None:
+    topology = msgspec.structs.replace(TOPOLOGY, metadata_ports={NET: (METADATA,)})
+    table = RoutingTable(own=frozenset({own, "169.254.169.254"}), macs=frozenset({mac}), routes=WAY.routes)
+    got = places("a", FIRST, vantages_there={"ovnmeta-datapath": table}, host=host, topology=topology)
+    assert got == [expected]
 
 
 def test_a_router_reaches_only_the_subnets_that_it_is_in() -> None:

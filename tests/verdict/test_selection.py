@@ -30,6 +30,15 @@ def taken(*, include: tuple[Rule, ...] = (), exclude: tuple[Rule, ...] = ()) -> 
     return bool(select(there, config.Instances(include=include, exclude=exclude)).instances)
 
 
+def test_addresses_shared_with_what_is_left_out_stay_known_as_such() -> None:
+    there = inventory(
+        instance("a", "10.0.0.1", "10.0.0.2"), instance("b", "10.0.0.1"), instance("c", "10.0.0.3")
+    )
+    got = select(there, config.Instances(include=(Rule(id="a"),)))
+    assert [each.id for each in got.instances] == ["a"]
+    assert got.topology.claims == {"10.0.0.1": {"a", "b"}}
+
+
 @pytest.mark.parametrize(
     "rule",
     [

@@ -42,7 +42,11 @@ def no_cloud() -> Inventory:
 
 def client_of(*guests: str, pinger: Pinger | None = None, path: str = "/metrics") -> FlaskClient:
     telemetry = Telemetry()
-    cloud = (lambda: inventory(*(instance(id_, "10.0.0.1") for id_ in guests))) if guests else no_cloud
+    cloud = (
+        (lambda: inventory(*(instance(id_, f"10.0.0.{ord(id_[0])}") for id_ in guests)))
+        if guests
+        else no_cloud
+    )
     monitor = Monitor(Setup(config.Config(), Source(cloud), pinger or Pinger()), telemetry=telemetry)
     on_demand = OnDemand(prober=pinger or Pinger(), fresh=lambda: monitor.fresh, max_age=15)
     desk = OsFpingApi(config.OsFping(auth="none"), callers=AnonymousAccess(monitor), on_demand=on_demand)
@@ -62,7 +66,7 @@ def test_a_scrape_brings_the_instances_and_the_exporter() -> None:
     families = {family.name: family for family in parse_text(answer.text)}
     assert [sample.labels["id"] for sample in families["instance_alive"].samples] == ["a", "b"]
     assert [sample.value for sample in families["fping_exporter_up"].samples] == [1]
-    assert families["fping_exporter_packets_sent"].samples[0].value == 1
+    assert families["fping_exporter_packets_sent"].samples[0].value == 2
     assert families["fping_exporter_build_info"].samples[0].labels["version"] == __version__
 
 

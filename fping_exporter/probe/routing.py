@@ -1,0 +1,166 @@
+"""The addresses and routes of a network namespace, read from the kernel over rtnetlink(7)."""
+
+import errno
+import ipaddress
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+
+import msgspec
+
+__all__ = ["IPNetwork", "RoutingTable", "open_netlink", "read_routing_table"]
+
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# From Linux's linux/netlink.h, linux/rtnetlink.h and linux/if_link.h; the socket module lacks them.
+_NETLINK_ROUTE = 0
+_SOL_NETLINK = 270
+_NETLINK_GET_STRICT_CHK = 12
+_RTM_GETLINK = 18
+_RTM_GETROUTE = 26
+_NLM_F_REQUEST, _NLM_F_DUMP = 0x1, 0x300
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_HEADER = struct.Struct("=IHHII")
+_LINK = struct.Struct("=BxHiII")
+_ROUTE = struct.Struct("=BBBBBBBBI")
+_ATTRIBUTE = struct.Struct("=HH")
+_IFLA_ADDRESS = 1
+_RTA_DST, _RTA_TABLE = 1, 15
+_TABLE_MAIN, _TABLE_LOCAL = 254, 255
+_RTN_UNICAST, _RTN_LOCAL, _RTN_BROADCAST, _RTN_ANYCAST = 1, 2, 3, 4
+_OWN_TYPES = frozenset({_RTN_LOCAL, _RTN_BROADCAST, _RTN_ANYCAST})
+
+_LOOPBACK = 127
+"""The first byte of 127.0.0.0/8."""
+_TIMEOUT = 5.0
+_BUFFER_BYTES = 1 << 16
+"""More than the kernel puts into one message of a dump."""
+
+
+class RoutingTable(msgspec.Struct, frozen=True):
+    """Which addresses a network namespace has itself, and which networks it has a route to."""
+
+    own: frozenset[str] = frozenset()
+    """Its own addresses, and the broadcast addresses of its networks."""
+    own_networks: tuple[IPNetwork, ...] = ()
+    """Networks of which every address is its own; loopback is left out."""
+    routes: tuple[tuple[IPNetwork, bool], ...] | None = None
+    """Networks, the longest prefix first, and whether packets to them are sent; without default routes. None:
+    not known."""
+    macs: frozenset[str] = frozenset()
+    """The MAC addresses of its interfaces, as far as they were asked for."""
+
+    def is_own(self, ip: str) -> bool:
+        """Whether the namespace itself would answer for an address, or it is a broadcast address there."""
+        if ip in self.own:
+            return True
+        return bool(self.own_networks) and any(ipaddress.ip_address(ip) in each for each in self.own_networks)
+
+    def has_route(self, ip: str) -> bool:
+        """Whether there is an interface with the subnet of an address, or a route to it.
+
+        A default route leads everywhere, and so is no sign that it leads to this network: what answers behind
+        it may be somebody else. Where routes are not known, there may be one.
+        """
+        if self.routes is None:
+            return True
+        address = ipaddress.ip_address(ip)
+        return next((sends for network, sends in self.routes if address in network), False)
+
+
+def open_netlink() -> socket.socket:
+    """Open a socket that tells of the network namespace which this thread is in; raises OSError."""
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE)
+    try:
+        sock.settimeout(_TIMEOUT)
+        sock.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)  # or the kernel ignores the table asked for
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def read_routing_table(sock: socket.socket, *, routes: bool, macs: bool) -> RoutingTable:
+    """Read what the namespace of `sock` has; raises OSError.
+
+    Its own addresses are always read. `routes` and `macs` say whether to read these too.
+    """
+    own: set[str] = set()
+    own_networks: list[IPNetwork] = []
+    found: list[tuple[IPNetwork, bool]] = []
+    for family, bits in ((socket.AF_INET, 32), (socket.AF_INET6, 128)):
+        for table in (_TABLE_LOCAL, _TABLE_MAIN) if routes else (_TABLE_LOCAL,):
+            for kind, length, destination in _dump_routes(sock, family, table):
+                if kind in _OWN_TYPES:
+                    if length == bits:
+                        own.add(socket.inet_ntop(family, destination))
+                    elif destination[0] != _LOOPBACK:  # which no guest has, and every host
+                        own_networks.append(_network(destination, length))
+                elif table == _TABLE_MAIN and length:
+                    found.append((_network(destination, length), kind == _RTN_UNICAST))
+    found.sort(key=lambda route: route[0].prefixlen, reverse=True)
+    return RoutingTable(
+        own=frozenset(own),
+        own_networks=tuple(own_networks),
+        routes=tuple(found) if routes else None,
+        macs=frozenset(_dump_macs(sock)) if macs else frozenset(),
+    )
+
+
+def _network(address: bytes, length: int) -> IPNetwork:
+    return ipaddress.ip_network((address, length))
+
+
+def _dump_routes(sock: socket.socket, family: int, table: int) -> Iterator[tuple[int, int, bytes]]:
+    """Yield the type, the prefix length and the destination of each route of a table."""
+    request = _ROUTE.pack(family, 0, 0, 0, table, 0, 0, 0, 0)
+    for message in _dump(sock, _RTM_GETROUTE, request):
+        answered, length, _, _, in_table, _, _, kind, _ = _ROUTE.unpack_from(message)
+        attributes = dict(_attributes(message[_ROUTE.size :]))
+        if _RTA_TABLE in attributes:
+            in_table = int.from_bytes(attributes[_RTA_TABLE], sys.byteorder)
+        if (answered, in_table) == (family, table):  # a kernel without IPv6 answers with what else it has
+            size = 4 if family == socket.AF_INET else 16
+            yield kind, length, attributes.get(_RTA_DST, bytes(size))
+
+
+def _dump_macs(sock: socket.socket) -> Iterator[str]:
+    for message in _dump(sock, _RTM_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
+        for kind, value in _attributes(message[_LINK.size :]):
+            if kind == _IFLA_ADDRESS and any(value):
+                yield value.hex(":")
+
+
+def _dump(sock: socket.socket, kind: int, request: bytes) -> Iterator[bytes]:
+    """Ask for all objects of a kind; yield the body of each message."""
+    size = _HEADER.size + len(request)
+    sock.send(_HEADER.pack(size, kind, _NLM_F_REQUEST | _NLM_F_DUMP, 0, 0) + request)
+    while True:
+        data = sock.recv(_BUFFER_BYTES)
+        while data:
+            length, answered, _, _, _ = _HEADER.unpack_from(data)
+            body = data[_HEADER.size : length]
+            if answered == _NLMSG_DONE:
+                return
+            if answered == _NLMSG_ERROR:
+                number = -int(struct.unpack_from("=i", body)[0])
+                if number == errno.ENOENT:  # a table comes with its first route
+                    return
+                raise OSError(number, "rtnetlink refuses to list")
+            yield body
+            data = data[_aligned(length) :]
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    while len(data) >= _ATTRIBUTE.size:
+        length, kind = _ATTRIBUTE.unpack_from(data)
+        if length < _ATTRIBUTE.size:
+            return
+        yield kind, data[_ATTRIBUTE.size : length]
+        data = data[_aligned(length) :]
+
+
+def _aligned(length: int) -> int:
+    """Round up to the 4 bytes at which the next part begins."""
+    return (length + 3) & ~3
