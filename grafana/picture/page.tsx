@@ -58,6 +58,9 @@ const CELL = 30;
 const GAP = 8;
 const PADDING = 16;
 
+// A variable's `hide` in the dashboard's JSON; 1 hides only its label.
+const HIDE_VARIABLE = 2;
+
 const timeZone = 'browser';
 const replaceVariables = (text: string) => text;
 
@@ -204,7 +207,8 @@ function content({ panel, data, fieldConfig, options, theme, timeRange }: Drawin
 
 function Variables({ variables, chosen, theme }: { variables: Variable[]; chosen: Choices; theme: GrafanaTheme2 }) {
   const box = { padding: '5px 8px', border: `1px solid ${theme.components.input.borderColor}` };
-  return variables.map(({ name, label }) => (
+  const visible = variables.filter(({ hide }) => hide !== HIDE_VARIABLE);
+  return visible.map(({ name, label }) => (
     <span key={name}>
       <span style={{ ...box, background: theme.colors.background.secondary }}>{label}</span>
       <span style={{ ...box, background: theme.components.input.background }}>{chosen.get(name)?.text}</span>

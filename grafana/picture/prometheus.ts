@@ -48,8 +48,14 @@ export class Prometheus {
       const want = wanted.get(variable.name);
       if (variable.type === 'datasource') {
         chosen.set(variable.name, { text: 'Prometheus', value: 'prometheus' });
+      } else if (variable.type === 'textbox') {
+        const text = want ?? String(variable.query);
+        chosen.set(variable.name, { text, value: text });
+      } else if (want === null && variable.includeAll && variable.allValue) {
+        chosen.set(variable.name, { text: 'All', value: variable.allValue });
       } else if (want === null && variable.includeAll) {
-        chosen.set(variable.name, { text: 'All', value: variable.allValue ?? '.*' });
+        const values = (await this.options(variable, chosen)).map(({ value }) => value);
+        chosen.set(variable.name, { text: 'All', value: `(${values.join('|')})` });
       } else {
         const options = await this.options(variable, chosen);
         const found = want === null ? options[0] : options.find(({ text, value }) => want === text || want === value);
