@@ -255,7 +255,9 @@ class Named:
 
 NAMED = Named()
 PLAIN = [Tags(html).seen for html in NAMED.pages("plain")]
-FILTERED = PLAIN[0] | Tags(NAMED.pages("plain", query="?q=none&sort=x")[0]).seen
+FILTERED = PLAIN[0].union(
+    *(Tags(NAMED.pages("plain", query=query)[0]).seen for query in ("?q=none&sort=x", "?project=p"))
+)
 NAMES = st.sampled_from(HOSTILE) | st.text(st.sampled_from("<>\"'&{}%/\\ \u202e\u2066\n\0ab"), min_size=1)
 
 
