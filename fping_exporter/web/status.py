@@ -14,11 +14,13 @@ from fping_exporter.config.duration import Duration
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Address, Outcome, Probed, Reason, Snapshot, Target, Verdict
 from fping_exporter.monitor import Monitor
+from fping_exporter.nova_status import contradicts
 from fping_exporter.text import printable
 from fping_exporter.web.table import (
     COLUMNS,
     PingState,
     TableQuery,
+    answers_though_off,
     filter_verdicts,
     paginate,
     ping_state,
@@ -39,6 +41,8 @@ def blueprint(monitor: Callable[[], Monitor], *, telemetry: Telemetry, telemetry
     bp.add_app_template_filter(_format_duration, "duration")
     bp.add_app_template_filter(_format_utc, "utc")
     bp.add_app_template_filter(ping_state)
+    bp.add_app_template_test(answers_though_off)
+    bp.add_app_template_test(_is_off, "off")
 
     @bp.context_processor
     def common_variables() -> dict[str, object]:
@@ -145,6 +149,8 @@ class _Summary(NamedTuple):
     active: _PingCounts
     by_status: dict[str, _PingCounts]
     """By Nova status, the most frequent first."""
+    though_off: int
+    """Instances that answer though Nova calls them off, paused, suspended or shelved."""
     reasons: list[tuple[Reason, int]]
     """Why ACTIVE instances do not answer, the most frequent first."""
     hypervisors: list[tuple[str, int]]
@@ -169,6 +175,7 @@ def _summarize(snapshot: Snapshot) -> _Summary:
         total=_PingCounts(*map(sum, zip(*by_status.values(), strict=True))) if by_status else _NO_INSTANCES,
         active=by_status.get("ACTIVE", _NO_INSTANCES),
         by_status=by_status,
+        though_off=sum(map(answers_though_off, snapshot.verdicts)),
         reasons=Counter(v.reason for v in snapshot.verdicts if v.instance.active and v.reason).most_common(),
         hypervisors=Counter(v.instance.hypervisor for v in silent if v.instance.hypervisor).most_common(_TOP),
         projects=Counter(v.instance.project_id for v in silent).most_common(_TOP),
@@ -198,6 +205,7 @@ def _filters(snapshot: Snapshot) -> dict[str, _Filter]:
             "Ping",
             [
                 (PingState.ALIVE, "answers"),
+                ("though_off", "answers: though off"),
                 ("silent", "silent"),
                 (PingState.STOPPED, "silent: stopped answering"),
                 (PingState.NEVER, "silent: never answered"),
@@ -231,6 +239,8 @@ def _address_rows(verdict: Verdict) -> list[_AddressRow]:
 
 
 def _result(probed: Probed) -> str:
+    if probed.ambiguous:
+        return "ambiguous address"
     if probed.target is None:
         return "no vantage"
     if probed.outcome is None:
@@ -238,6 +248,11 @@ def _result(probed: Probed) -> str:
     if probed.outcome.alive:
         return "answers"
     return "unreachable" if probed.outcome.unreachable else "no reply"
+
+
+def _is_off(status: str) -> bool:
+    """Whether an answer contradicts a Nova status."""
+    return contradicts(status, alive=True)
 
 
 def _format_duration(seconds: float) -> str:

@@ -13,6 +13,7 @@ __all__ = [
     "PingState",
     "TablePage",
     "TableQuery",
+    "answers_though_off",
     "filter_verdicts",
     "paginate",
     "ping_state",
@@ -50,6 +51,14 @@ def ping_state(verdict: Verdict) -> PingState:
     if verdict.alive is None or not any(probed.outcome for probed in verdict.probed):
         return PingState.UNASKED
     return PingState.NEVER if verdict.last_reply_at is None else PingState.STOPPED
+
+
+def answers_though_off(verdict: Verdict) -> bool:
+    """Whether an instance answers that Nova calls off, paused, suspended or shelved.
+
+    Together with the silent ACTIVE instances these are the ones whose ``instance_state_mismatch`` is 1.
+    """
+    return verdict.alive is True and verdict.mismatch is True
 
 
 SortKey = Callable[[Snapshot, Verdict], str | float | None]
@@ -96,7 +105,7 @@ class TableQuery(NamedTuple):
     """Id or name."""
     status: str = ""
     ping: str = ""
-    """A PingState, ``silent`` (STOPPED or NEVER), or a Reason."""
+    """A PingState, ``silent`` (STOPPED or NEVER), ``though_off`` (see `answers_though_off`), or a Reason."""
     hypervisor: str = ""
     sort: str = ""
     """Key of a column, after a ``-`` in descending order; empty: by urgency."""
@@ -167,6 +176,8 @@ def _ping_filter_values(verdict: Verdict) -> set[str]:
     values: set[str] = {state}
     if state.silent:
         values.add("silent")
+    if answers_though_off(verdict):
+        values.add("though_off")
     if verdict.reason:
         values.add(verdict.reason)
     return values
@@ -203,10 +214,9 @@ def sort_verdicts(snapshot: Snapshot, verdicts: list[Verdict], order: str) -> li
 def _urgency(verdict: Verdict) -> tuple[int, float]:
     """Return a sort key by what needs attention first.
 
-    ACTIVE and stopped answering (latest reply first), ACTIVE and never answered, not ACTIVE but answering,
-    the rest.
+    ACTIVE and stopped answering (latest reply first), ACTIVE and never answered, off but answering, the rest.
     """
     state = ping_state(verdict)
     if verdict.instance.active and state.silent:
         return (0, -verdict.last_reply_at) if verdict.last_reply_at is not None else (1, 0)
-    return (2, 0) if verdict.alive and not verdict.instance.active else (3, 0)
+    return (2, 0) if answers_though_off(verdict) else (3, 0)

@@ -62,7 +62,7 @@ def rows(html: str) -> list[str]:
 def test_the_counts_and_the_matrix() -> None:
     text = words(page())
     assert "Instances 4 ACTIVE 2 ACTIVE, answering 1 ACTIVE, stopped answering 0" in text
-    assert "ACTIVE, never answered 1 Not ACTIVE, answering 1 Last sweep 0s ago Last listing 0s ago" in text
+    assert "ACTIVE, never answered 1 Off, but answering 1 Last sweep 0s ago Last listing 0s ago" in text
     assert "Nova status Answering Silent Not asked ACTIVE 1 1 0 SHUTOFF 1 0 0 BUILD 0 0 1" in text
     assert "Reason Instances no reply 1" in text
     assert "Hypervisor Silent h2 down 1" in text
@@ -96,6 +96,36 @@ def test_no_instance_is_called_silent_that_nobody_asked() -> None:
     assert "ACTIVE, not asked 1" in words(html)
     assert "<title>0 silent" in html
     assert rows(page("/?ping=silent", exporter)) == []
+
+
+def test_an_answer_is_odd_only_where_nova_calls_the_instance_off() -> None:
+    guests = (
+        instance("a", "10.0.0.1", name="off", status="SHELVED"),
+        instance("b", "10.0.0.2", name="moving", status="MIGRATING"),
+    )
+    exporter = Exporter(lambda: inventory(*guests), Pinger({}))
+    exporter.sweep()
+    html = page("/", exporter)
+    assert "Off, but answering 1" in words(html)
+    assert rows(html)[0].startswith("off a ")
+    assert len(rows(page("/?ping=alive", exporter))) == 2
+    assert [row.split()[0] for row in rows(page("/?ping=though_off", exporter))] == ["off"]
+    assert html.count('<span class="badge odd">answers</span>') == 1
+    assert html.count('<span class="badge good">answers</span>') == 1
+    assert html.count('<td class="number odd">') == 1
+
+
+def test_an_instance_with_an_ambiguous_address_is_not_asked() -> None:
+    twins = instance("a", "10.0.0.1", name="one"), instance("b", "10.0.0.1", name="two")
+    exporter = Exporter(lambda: inventory(*twins), Pinger({}))
+    exporter.sweep()
+    html = page("/", exporter)
+    assert "ACTIVE, not asked 2" in words(html)
+    assert "Reason Instances ambiguous address 2" in words(html)
+    assert len(rows(page("/?ping=unasked", exporter))) == 2
+    assert len(rows(page("/?ping=ambiguous_address", exporter))) == 2
+    assert rows(page("/?ping=silent", exporter)) == []
+    assert rows(page("/instance/a", exporter)) == ["10.0.0.1 fixed private - ambiguous address - -"]
 
 
 def test_the_table_has_the_silent_first() -> None:

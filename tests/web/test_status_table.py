@@ -73,6 +73,7 @@ def ids(verdicts: list[Verdict]) -> str:
         ({"ping": "stopped"}, "4"),
         ({"ping": "never"}, "2"),
         ({"ping": "unasked"}, "5"),
+        ({"ping": "though_off"}, "3"),
         ({"ping": "no_address"}, "5"),
         ({"ping": "no_reply"}, "2"),
         ({"ping": "not_active"}, "4"),
@@ -87,7 +88,7 @@ def test_what_is_found(args: dict[str, str], expected: str) -> None:
 @pytest.mark.parametrize(
     ("order", "expected"),
     [
-        ("", "23541"),  # ACTIVE and silent, answering though not ACTIVE, the rest
+        ("", "23541"),  # ACTIVE and silent, answering though off, the rest
         ("nonsense", "23541"),
         ("name", "53421"),
         ("-name", "12435"),
