@@ -9,13 +9,13 @@ SLOW := netns or lab or e2e or browser or fuzz
 .PHONY: help demo test test-netns test-e2e test-fuzz test-lab coverage newcomer lab-up lab-down bench pictures apt check \
 	format dist lock
 
-help: ## Say what there is
+help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.runtime ## Show the exporter at work on a cloud of its own (N=10000 for a larger one)
+demo: $(VENV)/.runtime ## Run the exporter on an embedded cloud (N=10000 for a larger one)
 	@$(BIN)/python -m fping_exporter demo $(if $(N),--instances $(N))
 
-test: $(VENV)/.dev ## Run the tests that need neither root nor a server
+test: $(VENV)/.dev ## Run the tests that need neither root nor a server (another Python: PYTHON=... VENV=...)
 	$(BIN)/pytest -q -m 'not ($(SLOW))'
 
 test-netns: $(VENV)/.dev ## Run the tests that make network namespaces (root; make apt first)
@@ -24,7 +24,7 @@ test-netns: $(VENV)/.dev ## Run the tests that make network namespaces (root; ma
 test-e2e: $(VENV)/.dev ## Run the tests with a real Prometheus, Alertmanager and Chromium (make apt first)
 	$(BIN)/pytest -q -m '(e2e or browser) and not lab'
 
-test-fuzz: $(VENV)/.dev ## Make up ten thousand requests
+test-fuzz: $(VENV)/.dev ## Run the fuzz tests: ten thousand random requests
 	$(BIN)/pytest -q -m fuzz
 
 test-lab: $(VENV)/.dev ## Run the tests against a real OpenStack on loopback (root, Debian 12; make apt first)
@@ -37,33 +37,34 @@ coverage: $(VENV)/.dev ## Measure branch coverage over make test and make test-n
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
-newcomer: ## Walk through the README on a bare Debian, and build the container (root; see the scripts)
+newcomer: ## Run the README's steps on a bare Debian, and build the container (root; see the scripts)
 	tests/newcomer/bare.sh
+	tests/newcomer/newest.sh
 	tests/newcomer/container.sh
 
-lab-up: ## Raise that OpenStack, with 60 servers and guests that answer or not (root, Debian 12)
+lab-up: ## Start that OpenStack, with 60 servers and guests that answer or not (root, Debian 12)
 	tests/lab/up.sh
 	tests/lab/seed.py 60 --ipv6 --floating 2
 	tests/lab/vms.py up
 
-lab-down: ## Stop it again
+lab-down: ## Stop that OpenStack
 	tests/lab/down.sh
 
 bench: $(VENV)/.dev ## Measure against fping, icmplib, openstacksdk and prometheus_client (root; make apt first)
 	@$(BIN)/python -m tests.benchmarks
 
-pictures: $(VENV)/.dev ## Take the README's pictures anew (root; make apt first; needs npm)
+pictures: $(VENV)/.dev ## Take the README's pictures again (root; make apt first; needs npm)
 	$(BIN)/python -m tests.browser.screenshots docs
 	cd grafana/picture && npm ci --ignore-scripts --no-audit --no-fund && npm run check && npm run build
 	$(BIN)/python -m tests.browser.dashboards fping-cloud=docs/dashboard-dark.png
 
-# Debian's packages start their daemons when installed, but for policy-rc.d; the tests start their own.
+# policy-rc.d keeps Debian's packages from starting their daemons; the tests start their own.
 apt: ## Install what the slower tests need from Debian (root)
 	@apt-get update -q=2
 	@printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d
 	@DEBIAN_FRONTEND=noninteractive apt-get install -q=2 --no-install-recommends $(PACKAGES) >/dev/null; \
 		status=$$?; rm -f /usr/sbin/policy-rc.d; exit $$status
-PACKAGES := chromium chromium-driver fping iproute2 nftables nginx-light prometheus prometheus-alertmanager \
+PACKAGES := chromium chromium-driver debootstrap fping iproute2 nftables nginx-light prometheus prometheus-alertmanager \
 	python3-venv systemd
 
 check: $(VENV)/.dev ## Lint, check the types and the formatting
@@ -71,7 +72,7 @@ check: $(VENV)/.dev ## Lint, check the types and the formatting
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-format: $(VENV)/.dev ## Mend what ruff can mend
+format: $(VENV)/.dev ## Apply the fixes and the formatting of ruff
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
@@ -88,13 +89,13 @@ dist: $(VENV)/.dev ## Build the sdist and the wheel into dist/, and check them
 		diff -r dashboards ../grafana/dashboards
 	rm -r dist/installed dist/dashboards
 
-lock: ## Resolve the dependencies anew (needs uv)
+lock: ## Resolve the dependencies again, to their newest versions (needs uv)
 	uv pip compile $(UV_FLAGS) pyproject.toml -o requirements.lock
 	uv pip compile $(UV_FLAGS) --group dev pyproject.toml -o requirements-dev.lock
 UV_FLAGS := --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
 	--python-version 3.11 --custom-compile-command 'make lock'
 
-# A stamp file records what is installed, so that make does it again when the lock has changed.
+# A stamp file records the installation, so that make repeats it after a change of the lock.
 $(VENV)/.runtime: requirements.lock | $(BIN)/python
 	$(PIP) install --require-hashes -r $<
 	@touch $@
@@ -110,5 +111,5 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 		{ test "$$(id -u)" = 0 && echo 'installing python3-venv' && apt-get update -q=2 && \
 			apt-get install -q=2 python3-venv >/dev/null; } || \
-		{ echo 'this Python makes no virtual environments yet: sudo apt-get update && sudo apt-get install python3-venv' >&2; exit 1; }
+		{ echo 'this Python cannot make virtual environments yet: sudo apt-get update && sudo apt-get install python3-venv' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)

@@ -1,4 +1,4 @@
-"""Names of hosts: one of two names of the same host may lack the domain."""
+"""Comparison of host names, of which some have their domain (FQDN) and some do not."""
 
 import socket
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ T = TypeVar("T")
 
 
 def own_host(configured: str | None) -> str:
-    """Return the name of the exporter's host: the `configured` one, unless that is None or ``self``."""
+    """Return the name of the exporter's host: `configured`, or this machine's if that is None or ``self``."""
     return socket.gethostname() if configured in (None, "self") else configured
 
 
 def same_host(one: str, other: str) -> bool:
-    """Whether two names are of one host; a short name fits any domain."""
+    """Return whether two names can be of the same host. A short name matches any domain."""
     one, other = one.lower(), other.lower()
     if "." in one and "." in other:
         return one == other
@@ -23,22 +23,22 @@ def same_host(one: str, other: str) -> bool:
 
 
 class Hosts(Generic[T]):
-    """Values by host, found by short name or FQDN, whichever of them each was stored under."""
+    """A mapping by host name that finds a value by short name or FQDN, whichever it was stored under."""
 
-    def __init__(self, known: Mapping[str, T]) -> None:
+    def __init__(self, values: Mapping[str, T]) -> None:
         """Store the value of each host."""
-        self._known = {host.lower(): value for host, value in known.items()}
-        self._short: dict[str, list[T]] = {}
-        for host, value in self._known.items():
-            self._short.setdefault(host.partition(".")[0], []).append(value)
+        self._by_name = {host.lower(): value for host, value in values.items()}
+        self._by_short_name: dict[str, list[T]] = {}
+        for host, value in self._by_name.items():
+            self._by_short_name.setdefault(host.partition(".")[0], []).append(value)
 
     def find(self, host: str, *, default: T) -> T:
-        """Return the value of `host`; `default` where it has none, or a short name fits several hosts."""
+        """Return the value of `host`, or `default` if it has none or a short name matches several hosts."""
         host = host.lower()
-        if host in self._known:
-            return self._known[host]
+        if host in self._by_name:
+            return self._by_name[host]
         short, dot, _domain = host.partition(".")
-        if dot:  # an FQDN of another domain is another host
-            return self._known.get(short, default)
-        values = self._short.get(short, [])
+        if dot:  # the same short name with another domain is another host
+            return self._by_name.get(short, default)
+        values = self._by_short_name.get(short, [])
         return values[0] if len(values) == 1 else default

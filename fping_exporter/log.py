@@ -1,4 +1,4 @@
-"""Logging to standard error, as logfmt or JSON, for our own lines and for those of libraries."""
+"""Logging to standard error, as logfmt or JSON. Libraries log in the same format."""
 
 import logging
 import sys
@@ -13,16 +13,16 @@ Format = Literal["logfmt", "json"]
 LEVELS: tuple[Level, ...] = ("debug", "info", "warn", "error")
 FORMATS: tuple[Format, ...] = ("logfmt", "json")
 
-_CHATTY = ("openstack", "stevedore", "urllib3", "werkzeug")
-"""Libraries of which only warnings are of use to an operator."""
-_INDISCREET = "keystoneauth"
-"""Warns with the whole URL of Keystone, which may hold a password; our own error says as much without it."""
+_WARNINGS_ONLY = ("openstack", "stevedore", "urllib3", "werkzeug")
+"""Libraries that log too much below the level of warnings."""
+_ERRORS_ONLY = "keystoneauth"
+"""Its warnings contain the URL of Keystone, which may have a password; our own errors leave that out."""
 
 
 def set_up(*, level: Level, style: Format) -> None:
-    """Send everything from `level` on to standard error, a line each.
+    """Log everything from `level` on to standard error, one line a record.
 
-    A line has ts, level, logger and msg, then what the call passed as ``extra``.
+    A line has the keys ts, level, logger and msg, then those of the call's ``extra``.
     """
     render = (
         structlog.processors.LogfmtRenderer(key_order=["ts", "level", "logger", "msg"])
@@ -45,6 +45,6 @@ def set_up(*, level: Level, style: Format) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for name in _CHATTY:
+    for name in _WARNINGS_ONLY:
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger(_INDISCREET).setLevel(logging.ERROR)
+    logging.getLogger(_ERRORS_ONLY).setLevel(logging.ERROR)

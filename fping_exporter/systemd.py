@@ -1,4 +1,4 @@
-"""How it goes, told to systemd: the datagrams of sd_notify(3)."""
+"""systemd notifications: the sd_notify(3) protocol, without libsystemd."""
 
 import os
 import socket
@@ -8,9 +8,9 @@ __all__ = ["notify", "watchdog_interval"]
 
 
 def notify(state: str, *, environment: Mapping[str, str] = os.environ) -> None:
-    """Send `state`, such as ``READY=1``, to the service manager; without one, do nothing.
+    """Send `state`, such as ``READY=1``, to the service manager in ``NOTIFY_SOCKET``, if there is one.
 
-    A manager that does not listen is none of the exporter's business, so no error is raised.
+    Raises nothing: the exporter works without its manager.
     """
     address = environment.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
@@ -24,7 +24,7 @@ def notify(state: str, *, environment: Mapping[str, str] = os.environ) -> None:
 
 
 def watchdog_interval(*, environment: Mapping[str, str] = os.environ) -> float | None:
-    """Return the seconds between two signs of life, half of what systemd asks for; None: it asks for none."""
+    """Return the seconds between watchdog notifications: half of ``WATCHDOG_USEC``. None: no watchdog."""
     microseconds = environment.get("WATCHDOG_USEC", "")
     if not microseconds.isdecimal() or environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None

@@ -1,11 +1,11 @@
-"""Text that is shown to people."""
+"""Untrusted text, made safe to show."""
 
 __all__ = ["printable"]
 
 
 def printable(text: str) -> str:
-    """Return `text` with characters that are not printable replaced by U+FFFD.
+    """Return `text` with U+FFFD in place of each character that is not printable.
 
-    Names are chosen by tenants: none may control the operator's terminal, or be invisible in a page.
+    Tenants choose names. None may control the operator's terminal or be invisible in a page.
     """
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

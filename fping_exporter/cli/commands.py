@@ -6,10 +6,12 @@ a second to import, which --help, --version and mistakes need not wait for.
 # ruff: noqa: PLC0415, the imports are within functions for that reason
 
 import argparse
+import os
 import signal
 from pathlib import Path
 
 from fping_exporter import config, log
+from fping_exporter.errors import ConfigError
 
 __all__ = ["demo", "list_instances", "print_config", "print_dashboards", "print_rules", "serve"]
 
@@ -18,6 +20,7 @@ def serve(args: argparse.Namespace) -> int:
     """Serve the metrics of the configured cloud, or only check its configuration."""
     file = config.find(args.config_file)
     settings = config.load(file)
+    _prepare_environment()
     from fping_exporter.cli import serve as command
 
     if args.config_check:
@@ -33,6 +36,7 @@ def list_instances(args: argparse.Namespace) -> int:
     """Ping the instances once and print the result."""
     _end_on_hangup()
     settings = config.load(config.find(args.config_file))
+    _prepare_environment()
     from fping_exporter.cli import list as command
 
     _set_up_log(args)
@@ -42,6 +46,7 @@ def list_instances(args: argparse.Namespace) -> int:
 def demo(args: argparse.Namespace) -> int:
     """Serve the metrics of the demo's cloud."""
     _end_on_hangup()
+    _prepare_environment()
     from fping_exporter.cli import demo as command
 
     _set_up_log(args)
@@ -81,3 +86,18 @@ def _set_up_log(args: argparse.Namespace) -> None:
 def _end_on_hangup() -> None:
     """Undo the blocking of SIGHUP: it means a closed terminal to a command that reloads nothing."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+
+def _prepare_environment() -> None:
+    """Provide what openstacksdk reads when it is imported: the working directory and the home directory.
+
+    Raises ConfigError if the working directory has been deleted.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise ConfigError(f"the working directory: {error.strerror}; start in another one") from None
+    try:
+        Path.home()
+    except RuntimeError:  # neither HOME nor an entry in passwd, as in a container with any uid
+        os.environ["HOME"] = "/nonexistent"

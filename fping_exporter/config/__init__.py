@@ -1,6 +1,6 @@
-"""The configuration: YAML in, one frozen value out, every error with its place.
+"""The configuration: parsed from YAML into one frozen value. Every error names its place.
 
-Defaults live in the types. ``deploy/fping-exporter.yml`` is the commented sample.
+The types have the defaults. ``deploy/fping-exporter.yml`` is the commented sample.
 """
 
 import ipaddress
@@ -15,6 +15,7 @@ from fping_exporter.config import strict_yaml
 from fping_exporter.config.duration import Duration
 from fping_exporter.config.mail_address import are_mail_addresses
 from fping_exporter.config.strict_yaml import Section
+from fping_exporter.errors import ConfigError
 
 __all__ = [
     "DEFAULT_FILE",
@@ -30,11 +31,11 @@ __all__ = [
 ]
 
 Patterns = str | tuple[str, ...]
-"""One glob or several, of which any may match."""
+"""One glob, or several of which any may match."""
 
 
 class Rule(Section, frozen=True, omit_defaults=True):
-    """A rule of the selection: every key that is given must match."""
+    """A rule of the selection. It matches an instance if all keys that are given match."""
 
     id: Patterns | None = None
     project: Patterns | None = None
@@ -46,18 +47,23 @@ class Rule(Section, frozen=True, omit_defaults=True):
     network: Patterns | None = None
     tag: Patterns | None = None
     address: Patterns | None = None
-    """CIDR; matches when any address of the instance is within."""
+    """CIDR; it matches if any address of the instance is within it."""
     metadata: dict[str, Patterns] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what could never be meant."""
+        """Refuse rules without a key, and values that never match."""
         given = [name for name in self.__struct_fields__ if getattr(self, name) is not None]
         if not given:
             message = "a rule needs at least one key: " + ", ".join(self.__struct_fields__)
             raise ValueError(message)
         for name in given:
-            if not getattr(self, name):
+            value = getattr(self, name)
+            if not value or (name != "metadata" and "" in patterns(value)):
                 message = f"{name}: empty, so the rule could never match"
+                raise ValueError(message)
+        for key, value in (self.metadata or {}).items():
+            if value == ():
+                message = f"metadata.{key}: an empty list, so the rule could never match"
                 raise ValueError(message)
         for cidr in patterns(self.address):
             try:
@@ -68,55 +74,55 @@ class Rule(Section, frozen=True, omit_defaults=True):
 
 
 def patterns(value: Patterns | None) -> tuple[str, ...]:
-    """One or several patterns, always as a tuple."""
+    """Return one or several patterns as a tuple."""
     if value is None:
         return ()
     return (value,) if isinstance(value, str) else value
 
 
 class Instances(Section, frozen=True):
-    """Which instances are taken: those that any rule includes, less those that any excludes."""
+    """Which instances are monitored: those that any rule includes, except those that any rule excludes."""
 
     include: tuple[Rule, ...] = ()
     exclude: tuple[Rule, ...] = ()
     host: Annotated[str, Meta(min_length=1)] | None = None
-    """Only those on this host of nova-compute; ``self`` is the one that the exporter runs on."""
+    """Only the instances on this nova-compute host; ``self`` is the host that the exporter runs on."""
 
 
 Vantage = Literal["local", "qdhcp", "ovnmeta", "qrouter", "snat"]
-"""A kind of place to ping from: the exporter's own namespace, or Neutron's."""
+"""A kind of network namespace to ping from: the exporter's own, or those of Neutron."""
 
 
 class Probe(Section, frozen=True):
-    """How the instances are asked."""
+    """How the instances are pinged."""
 
     engine: Literal["sweep", "multiping"] = "sweep"
     timeout: Duration = Duration(1)
-    """Wait for the reply to a packet."""
+    """Time to wait for the reply to a packet."""
     count: Annotated[int, Meta(ge=1, le=100)] = 1
-    """Packets to every address in a sweep."""
+    """Packets sent to each address in a sweep."""
     retries: Annotated[int, Meta(ge=0, le=10)] = 2
     """Further rounds, only for addresses that have not answered."""
     rate: Annotated[int, Meta(ge=1, le=1_000_000)] = 20_000
-    """Packets a second at most, over all sockets."""
+    """Maximum rate in packets per second, over all sockets."""
     addresses: Literal["all", "fixed", "floating"] = "all"
     families: Annotated[tuple[Literal[4, 6], ...], Meta(min_length=1)] = (4, 6)
     vantages: Annotated[tuple[Vantage, ...], Meta(min_length=1)] | Literal["auto"] = ("local",)
-    """Where to ping from; ``auto``: all kinds, as far as this host has them."""
+    """Where to ping from; ``auto``: all kinds that this host has."""
     local_networks: tuple[str, ...] | None = None
-    """Names or ids of the networks that are reached from ``local``. None: all, but with any other
-    vantage only external ones."""
+    """Names or ids of the networks that are reached from ``local``. None: all networks, or only external
+    ones if there are other vantages."""
     per_address: bool = False
-    """Whether each address has a series of its own."""
+    """Whether each address has a series."""
 
     def __post_init__(self) -> None:
-        """Refuse what the engine cannot do."""
+        """Refuse vantages that the engine does not support."""
         if self.engine == "multiping" and self.vantages != ("local",):
             raise ValueError("engine: multiping pings from local only; use sweep, or vantages: [local]")
 
     @property
     def kinds(self) -> frozenset[str]:
-        """The kinds of vantages that may be used."""
+        """The kinds of vantages that are used."""
         return frozenset(get_args(Vantage) if self.vantages == "auto" else self.vantages)
 
     @property
@@ -131,17 +137,17 @@ class Probe(Section, frozen=True):
 
 
 class Cache(Section, frozen=True):
-    """How old an answer may be."""
+    """Maximum ages of results."""
 
     inventory: Duration = Duration(60)
-    """Age at which the list of instances is refreshed."""
+    """Maximum age of the list of instances."""
     sweep: Duration = Duration(15)
-    """Age at which a scrape triggers a new sweep."""
+    """Maximum age of ping results; a scrape that finds older ones triggers a sweep."""
     max_stale: Duration = Duration(600)
-    """Older results are not served."""
+    """Age from which results are not exported any more."""
 
     def __post_init__(self) -> None:
-        """Refuse ages that would leave every scrape empty."""
+        """Refuse ages with which every scrape would be empty."""
         for name in ("inventory", "sweep"):
             if self.max_stale <= getattr(self, name):
                 message = f"max_stale: must be above {name} ({getattr(self, name)}), got {self.max_stale}"
@@ -149,15 +155,15 @@ class Cache(Section, frozen=True):
 
 
 class OsFping(Section, frozen=True):
-    """The API that Nova called os-fping."""
+    """The os-fping API that Nova had."""
 
     auth: Literal["keystone", "none"] = "keystone"
-    """Whether callers bring a token of Keystone; if not, everybody sees everything."""
+    """``keystone``: clients send a Keystone token. ``none``: every client sees all instances."""
     rate_limit: str = "12/hour"
-    """Requests of one user over a moving window, or ``unlimited``."""
+    """Maximum rate of requests of one user over a moving window, or ``unlimited``."""
 
     def __post_init__(self) -> None:
-        """Refuse limits of another form."""
+        """Refuse malformed limits."""
         if not _RATE_LIMIT.fullmatch(self.rate_limit):
             message = (
                 "rate_limit: expected a number of requests per second, minute, hour or day such as 12/hour, "
@@ -170,26 +176,26 @@ _RATE_LIMIT = re.compile(r"[1-9][0-9]{0,5}/(second|minute|hour|day)|unlimited")
 
 
 class Config(Section, frozen=True):
-    """All of it."""
+    """The whole configuration."""
 
     cloud: str | None = None
-    """Entry of clouds.yaml; None: OS_CLOUD, else the OS_* variables."""
+    """Entry of clouds.yaml. None: the one that OS_CLOUD names, else the OS_* variables."""
     region: str | None = None
     all_projects: bool = True
-    """False: only the credentials' own project, which needs no admin right."""
+    """False: only the credentials' own project, for which no admin role is required."""
     projects: tuple[str, ...] = ()
-    """Names or ids; when given, only these are listed."""
+    """Names or ids. If there are any, only these projects are listed."""
     instances: Instances = Instances()
     probe: Probe = Probe()
     cache: Cache = Cache()
     os_fping: OsFping = OsFping()
     contacts: Mapping[str, str] = {}
-    """E-mail addresses, joined by commas, by the project's id, or by its name if no other has the same."""
+    """E-mail addresses, separated by commas, by the id of the project, or by its name if it is unique."""
     contacts_from_keystone: bool = False
-    """Whether the users of a project that `contacts` does not name are written to."""
+    """Whether users in Keystone are the contacts of projects that `contacts` does not have."""
 
     def __post_init__(self) -> None:
-        """Refuse what no mail could be sent to."""
+        """Refuse what is no e-mail address."""
         for project, emails in self.contacts.items():
             if not are_mail_addresses(emails):
                 raise ValueError(
@@ -199,26 +205,37 @@ class Config(Section, frozen=True):
 
     @property
     def scope(self) -> tuple[object, ...]:
-        """Whom is asked for which instances: where this is equal, one listing is as good as another."""
+        """What a list of instances depends on; configurations with the same scope can share a list."""
         return self.cloud, self.region, self.all_projects, self.projects, self.instances.host
 
 
 DEFAULT_FILE = Path("fping-exporter.yml")
-"""What is read, if it is there, when no file is named."""
+"""The file that is read when none is named, if it exists."""
 
 
 def find(named: Path | None) -> Path | None:
-    """Return the file to read: the one that is named, else `DEFAULT_FILE` if it is there now."""
-    return named or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+    """Return the file to read: `named`, else `DEFAULT_FILE` if it exists now, else None.
+
+    Raises ConfigError if this user may not search the working directory, so that nobody knows.
+    """
+    if named:
+        return named
+    try:
+        return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+    except OSError as error:
+        raise ConfigError(
+            f"{DEFAULT_FILE}: cannot be looked for in the working directory: {error.strerror}; "
+            "name a file with --config.file, or start in another directory"
+        ) from None
 
 
 def load(path: Path | None) -> Config:
-    """Read the file at `path` (None: the defaults); raise ConfigError with file, place and what is right."""
+    """Read the file at `path` (None: the defaults). Raises ConfigError with file and place."""
     if path is None:
         return Config()
     return strict_yaml.parse(strict_yaml.read(path), Config, source=str(path))
 
 
 def parse(text: str, *, source: str) -> Config:
-    """Read a configuration; `source` names it in the ConfigError that bad text raises."""
+    """Parse a configuration. Raises ConfigError, which calls the text `source`."""
     return strict_yaml.parse(text, Config, source=source)

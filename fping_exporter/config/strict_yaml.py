@@ -1,11 +1,12 @@
-"""YAML into typed values, strictly: what is wrong is told in one line, with its place and what is right."""
+"""Strict parsing of YAML into typed values. Each error is one line: the place, and what would be right."""
 
 import difflib
 import json
 import re
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
@@ -16,7 +17,7 @@ __all__ = ["Section", "dump", "parse", "read"]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Part of a configuration: read strictly, unchangeable."""
+    """Base of the sections of a configuration: immutable, without unknown keys."""
 
 
 _S = TypeVar("_S", bound=Section)
@@ -32,11 +33,11 @@ def read(path: Path) -> str:
 
 
 def parse(text: str, kind: type[_S], *, source: str, as_text: Collection[str] = ()) -> _S:
-    """Read a `kind`; `source` names the text in the ConfigError that it raises when it is bad.
+    """Parse `text` into a `kind`. Raises ConfigError, which calls the text `source`.
 
     In the mappings at the paths `as_text`, such as ``http_server_config.headers``, keys and values are
-    text as it is written, be it ``1`` or ``no``: Go's yaml reads a scalar so where it wants a string.
-    A type that msgspec does not know is read by its class method ``parse``, which raises ValueError.
+    text as they are written, such as ``1`` or ``no``. Go's yaml reads them so where it wants a string.
+    A type that msgspec does not know is parsed by its class method ``parse``, which raises ValueError.
     """
     try:
         loader = _StrictLoader(text)
@@ -51,6 +52,8 @@ def parse(text: str, kind: type[_S], *, source: str, as_text: Collection[str] = 
         mark = error.problem_mark or error.context_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise ConfigError(f"{source}{place}: {error.problem or error.context}") from None
+    except RecursionError:
+        raise ConfigError(f"{source}: lists or mappings are nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:  # control characters; 2026-13-01
         raise ConfigError(f"{source}: {_one_line(str(error))}") from None
     try:
@@ -68,7 +71,7 @@ def _decode(kind: Any, value: object) -> object:  # noqa: ANN401, any type with 
 
 
 def dump(section: Section) -> str:
-    """Write a configuration as :func:`parse` reads it, with its defaults."""
+    """Return the YAML of a configuration, defaults included; :func:`parse` reads it back."""
     return yaml.safe_dump(msgspec.to_builtins(section, enc_hook=str), sort_keys=False, allow_unicode=True)
 
 
@@ -86,17 +89,20 @@ _SCALAR_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int",
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error."""
+    """A loader that refuses duplicate keys, and keys that are lists or mappings."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002, the base's signature
         seen = set()
         for key, _ in node.value:
-            if key.value in seen and isinstance(key, yaml.ScalarNode):
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(
+                    problem="expected text as a key, got a list or a mapping", problem_mark=key.start_mark
+                )
+            if key.value in seen:
                 raise yaml.MarkedYAMLError(
                     problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark
                 )
-            if isinstance(key, yaml.ScalarNode):
-                seen.add(key.value)
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -118,21 +124,21 @@ _KINDS = {
 
 
 def _explain(message: str, root: type[Section]) -> str:
-    """Say what msgspec found in the words of someone who writes YAML."""
+    """Translate an error of msgspec into the terms of YAML."""
     found = _PLACE.fullmatch(message)
     assert found  # noqa: S101, the pattern matches any text
     what, path = found["what"], (found["path"] or "").lstrip(".")
     where = f"{path}: " if path else ""
     if unknown := _UNKNOWN.fullmatch(what):
-        known = list(_type_at(path, root).__struct_encode_fields__)
+        known = list(_section(_type_at(path, root)).__struct_encode_fields__)
         near = difflib.get_close_matches(unknown["key"], known, n=1, cutoff=0.5)
         hint = f'did you mean "{near[0]}"?' if near else "known are " + ", ".join(known)
         return f"{path + '.' if path else ''}{unknown['key']}: unknown key; {hint}"
     if choice := _CHOICE.fullmatch(what):
-        allowed = " or ".join(json.dumps(value) for value in get_args(_type_at(path, root)))
+        allowed = _describe_choice(_type_at(path, root))
         return f"{where}expected {allowed}, got {choice['got'].replace(chr(39), chr(34))}"
     if kind := _KIND.fullmatch(what):
-        # What may be null may also be left out, which is what one would do.
+        # Null is left out of the message: a key that may be null may also be absent.
         expected = [_KINDS.get(name, name) for name in kind["expected"].split(" | ") if name != "null"]
         got = f", got {_KINDS.get(kind['got'], kind['got'])}" if kind["got"] else ""
         every = " as every key" if found["key"] else ""
@@ -145,11 +151,51 @@ _SCALARS = {"int", "float", "bool", "date", "datetime"}
 
 
 def _type_at(path: str, root: type[Section]) -> Any:  # noqa: ANN401, types have no common type
-    """Return the type of what stands at `path`, such as ``instances.include[0]``, or in a list there."""
+    """Return the type of the value at `path`, such as ``instances.include[0].name``.
+
+    msgspec writes an item of a list, and a value of a mapping with any keys, as ``[0]`` or ``[...]``.
+    """
     kind: Any = root
-    for name in re.sub(r"\[[^]]*\]", "", path).split(".") if path else ():
-        fields = dict(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
-        kind = get_type_hints(kind)[fields[name]]
-        while get_origin(kind) not in (None, Literal):
-            kind = get_args(kind)[0]
+    for name, item in re.findall(r"([^.[\]]+)|(\[[^]]*\])", path):
+        if item:
+            container = next(
+                option for option in _options(kind) if get_origin(option) in (tuple, dict, Mapping)
+            )
+            # A tuple's items have the first of its arguments, a mapping's values the last but for ``...``.
+            kind = [each for each in get_args(container) if each is not ...][-1]
+        else:
+            section = _section(kind)
+            fields = dict(zip(section.__struct_encode_fields__, section.__struct_fields__, strict=True))
+            kind = get_type_hints(section)[fields[name]]
     return kind
+
+
+def _section(kind: Any) -> type[Section]:  # noqa: ANN401, types have no common type
+    """Return the section in a union, or the type itself."""
+    found: type[Section] = next(
+        option for option in _options(kind) if issubclass(get_origin(option) or option, Section)
+    )
+    return found
+
+
+def _options(kind: Any) -> list[Any]:  # noqa: ANN401, types have no common type
+    """Return the members of a union, or the type itself."""
+    kind = getattr(kind, "__value__", kind)
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) in (Union, UnionType):
+        return [option for each in get_args(kind) for option in _options(each)]
+    return [kind]
+
+
+def _describe_choice(kind: Any) -> str:  # noqa: ANN401, types have no common type
+    """Return what is allowed where only certain texts or numbers are, alone or in a list."""
+    values = [
+        value for option in _options(kind) if get_origin(option) is Literal for value in get_args(option)
+    ]
+    allowed = [" or ".join(map(json.dumps, values))] if values else []
+    for option in _options(kind):
+        if get_origin(option) is tuple:
+            (item, *_) = get_args(option)
+            allowed.append("a list of " + ", ".join(map(json.dumps, get_args(item))))
+    return " or ".join(allowed)

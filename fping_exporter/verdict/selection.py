@@ -61,12 +61,18 @@ def _text(
 ) -> Test | None:
     if globs is None:
         return None
-    matches = re.compile("|".join(map(fnmatch.translate, patterns(globs))), flags).match
+    matches = _compile_globs(globs, flags=flags)
     return lambda instance: any(value and matches(value) for value in values(instance))
 
 
-def _metadata(key: str, globs: config.Patterns) -> Test | None:
-    return _text(globs, lambda i: (i.metadata[key],) if key in i.metadata else ())
+def _metadata(key: str, globs: config.Patterns) -> Test:
+    """Return a test of one metadata key; an empty value matches like any other, an absent key never."""
+    matches = _compile_globs(globs)
+    return lambda instance: key in instance.metadata and bool(matches(instance.metadata[key]))
+
+
+def _compile_globs(globs: config.Patterns, *, flags: int = 0) -> Callable[[str], re.Match[str] | None]:
+    return re.compile("|".join(map(fnmatch.translate, patterns(globs))), flags).match
 
 
 def _address(cidrs: config.Patterns | None) -> Test | None:

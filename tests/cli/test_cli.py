@@ -289,6 +289,62 @@ def test_serve_until_it_is_told_to_stop(cloud: dict[str, str], tmp_path: Path) -
         assert "Traceback" not in process.stderr.read()
 
 
+def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:
+    command = f"mkdir gone && cd gone && rmdir ../gone && exec {sys.executable} -m fping_exporter list"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "fping-exporter: the working directory: No such file or directory; start in another one\n"
+    )
+
+
+@pytest.mark.netns
+def test_a_working_directory_that_may_not_be_searched(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    os.chown(closed, 54321, 54321)
+    closed.chmod(0o700)
+    command = [
+        "setpriv",
+        "--bounding-set=-dac_override,-dac_read_search",
+        sys.executable,
+        "-m",
+        "fping_exporter",
+    ]
+    done = subprocess.run(
+        [*command, "--config.check"], cwd=closed, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("fping-exporter: fping-exporter.yml: cannot be looked for")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.netns
+def test_a_user_without_a_name_and_a_home(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "HOME"} | CREDENTIALS
+    command = [
+        "unshare",
+        "--user",
+        "--map-user=54321",
+        sys.executable,
+        "-m",
+        "fping_exporter",
+        "--config.check",
+    ]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.netns
 def test_a_user_who_may_not_ping_is_told_both_remedies(tmp_path: Path) -> None:
     # A new namespace has the kernel's own net.ipv4.ping_group_range, which is nobody's.

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# A newcomer's walk through the README on a bare Debian 12: make demo and make test, by root and by a
-# user without the right to ping, then the installation, which is booted for the systemd way. Needs root,
-# debootstrap, curl, systemd-nspawn (of systemd-container), and port 10605; how pip and TLS reach the package
-# index is copied from this machine. It takes seven minutes.
+# The README's steps on a bare Debian 12: make demo and make test, by root and by a user without the right to
+# ping, then the installation, which is booted to test the systemd unit. Requires root, debootstrap, curl,
+# systemd-nspawn (of systemd-container) and port 10605. The configuration of pip and the CA certificates are
+# copied from this machine. It takes seven minutes.
 set -euo pipefail
 type debootstrap curl systemd-nspawn >/dev/null
 root=$(mktemp -d /var/tmp/newcomer.XXXXXX) && chmod 755 "$root"
@@ -17,7 +17,7 @@ trap clean EXIT
 step() { printf '\n--- %s (%d s)\n' "$*" "$SECONDS"; }
 fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
 
-# Mounts are made in a namespace of the command's own, and are gone with it.
+# The mounts are in a mount namespace of the command, so that they end with it.
 inside() { # USER COMMAND: takes this shell's place, so that $! is the command's process
   exec unshare --mount bash -ec 'mount -t proc proc "$0/proc"; mount -t tmpfs tmpfs "$0/dev/shm"
     mount -t devpts devpts "$0/dev/pts"
@@ -35,8 +35,8 @@ shows_the_case() { # USER COMMAND: the demo that this starts shows one instance 
   kill "$demo" && { wait "$demo" || true; } && demo=
 }
 
-# The tree's own systemd starts in a cgroup and a network of its own, runs the file, and exits as that does.
-# This machine need not run systemd itself, and may have the cgroups of either version.
+# The systemd of the new tree starts in its own cgroup and network, runs the file, and exits with its exit code.
+# This machine need not run systemd, and may use cgroups v1 or v2.
 booted() { # FILE
   unshare --mount bash -ec 'mount -t tmpfs tmpfs /run; mount -t cgroup2 cgroup2 /sys/fs/cgroup
     group=$(mktemp -d /sys/fs/cgroup/newcomer.XXXXXX)
@@ -60,15 +60,17 @@ done
 
 step 'make demo, as root'; shows_the_case root 'make -C fping-exporter demo'
 step 'make demo, without the right to ping'
-told=$(inside alice 'make -C fping-exporter demo' 2>&1) && fail 'it pings'
-grep 'setcap cap_net_raw.*net.ipv4.ping_group_range' <<<"$told" || fail "$told"
+output=$(inside alice 'make -C fping-exporter demo' 2>&1) && fail 'it pings'
+grep 'setcap cap_net_raw.*net.ipv4.ping_group_range' <<<"$output" || fail "$output"
 step 'make test, without the right to ping'; (inside alice 'make -C fping-exporter test')
 step 'make test and make check, as root'; (inside root 'make -C fping-exporter test check')
 step 'the installation'
 (inside root 'python3 -m venv /opt/fping-exporter && /opt/fping-exporter/bin/pip install -q ./fping-exporter')
 (inside alice 'PATH=/opt/fping-exporter/bin:$PATH
   fping-exporter --version; python -m fping_exporter --version
-  fping-exporter --config.check --config.file=fping-exporter/deploy/fping-exporter.yml')
+  export OS_AUTH_URL=http://127.0.0.1:1/v3 OS_USERNAME=a OS_PASSWORD=b OS_PROJECT_NAME=c
+  fping-exporter print config >sample.yml; cmp sample.yml fping-exporter/deploy/fping-exporter.yml
+  fping-exporter --config.check --config.file=sample.yml')
 shows_the_case root '/opt/fping-exporter/bin/fping-exporter demo'
 step 'the systemd way'; booted /home/root/fping-exporter/tests/newcomer/systemd.sh
 step 'all as the README says'

@@ -1,4 +1,4 @@
-"""The cloud of systemd.sh: a guest that loopback reaches, and one in a tenant's network."""
+"""The cloud of systemd.sh: one guest on loopback, and one in a tenant's network."""
 
 import signal
 import sys
@@ -23,7 +23,10 @@ def guest(name: str, *ips: str) -> NovaServer:
 
 
 def main(file: Path, host: str, network: str) -> None:
-    """Write clouds.yaml into `file`, which calls this machine `host`; the tenant has `network`."""
+    """Serve the cloud, and write its clouds.yaml to `file`, with `host` as this machine's name.
+
+    `network` is the id of the tenant's network.
+    """
     cloud = NeutronCloud(guest("near", "127.10.0.1", "::1"), guest("tenant", "10.0.0.5"))
     cloud.url = cloud.url.replace("127.0.0.1", host)
     cloud.endpoint = f"{cloud.url}/network"

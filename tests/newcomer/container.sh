@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the container and runs the demo in it, as nobody and without capabilities. The base image is stood
-# in for by a bare Debian 13, which has a Python of the same version, so that no image is fetched. Needs
-# root, debootstrap, podman, runc and curl; how pip and TLS reach the package index is copied from this
+# Builds the container and runs the demo in it, as nobody and without capabilities. A bare Debian 13, which has
+# the same version of Python, replaces the base image, so that no image is downloaded. Requires root,
+# debootstrap, podman, runc and curl. The configuration of pip and the CA certificates are copied from this
 # machine. It takes three minutes.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/../.." && pwd)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The systemd way, within the Debian that bare.sh boots: the unit is installed as its head says, and systemd
-# shows what it makes of it. The cloud is a stand-in; there is no network but loopback.
+# Tests the systemd unit within the Debian that bare.sh boots: it is installed as its head says. The cloud is
+# the tests' stand-in; there is no network but loopback.
 set -eEuo pipefail
 export HOME=/home/root
 cd ~/fping-exporter
@@ -34,7 +34,7 @@ systemd-run --quiet --unit=cloud --service-type=notify --working-directory="$PWD
 
 step 'the steps at the head of the unit'
 sed -n '/python3 -m venv/d; s/^#   //p' $unit | bash -ex
-says /metrics '^instance_alive{id="near".* 1.0' # not a moment later: it was not active before it was ready
+says /metrics '^instance_alive{id="near".* 1.0' # at once: the unit is active only when the exporter is ready
 says /metrics '^process_start_time_seconds'
 is CapabilityBoundingSet cap_net_raw
 systemd-analyze security --no-pager --threshold=20 fping-exporter.service | tail -1

@@ -88,6 +88,13 @@ def test_a_rule_that_does_not_match_does_nothing(rule: Rule) -> None:
     assert taken(exclude=(rule,))
 
 
+@pytest.mark.parametrize(("globs", "fits"), [("*", True), ("", True), (("a", ""), True), ("?", False)])
+def test_an_empty_metadata_value_is_a_value(globs: config.Patterns, fits: bool) -> None:  # noqa: FBT001, a parameter of the test
+    there = inventory(instance("a", metadata={"monitor": ""}))
+    found = select(there, config.Instances(include=(Rule(metadata={"monitor": globs}),)))
+    assert bool(found.instances) is fits
+
+
 def test_any_rule_includes_and_any_excludes() -> None:
     yes, no = Rule(name="web-1"), Rule(name="db-1")
     assert taken(include=(no, yes))
