@@ -31,11 +31,14 @@ test-lab: $(VENV)/.dev ## Run the tests against a real OpenStack on loopback (ro
 	tests/lab/ci.sh
 
 coverage: $(VENV)/.dev ## Measure branch coverage over make test and make test-netns (root; make apt first)
-	$(BIN)/coverage erase
+	rm -rf $(COVERAGE) && install -d -m 1777 $(COVERAGE)
 	$(BIN)/coverage run -m pytest -q -m 'not ($(SLOW))'
 	$(BIN)/coverage run -m pytest -q -m 'netns and not lab'
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
+# Anybody may write there: some tests start the exporter as another user.
+COVERAGE := $(CURDIR)/.coverage
+coverage: export COVERAGE_FILE := $(COVERAGE)/data
 
 newcomer: ## Run the README's steps on a bare Debian, and build the container (root; see the scripts)
 	tests/newcomer/bare.sh
