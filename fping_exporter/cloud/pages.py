@@ -5,6 +5,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from fping_exporter.cloud.surrogates import replace_lone_surrogates
 from fping_exporter.errors import ListingError
 
 __all__ = ["Get", "Page", "decode", "pages"]
@@ -48,6 +49,6 @@ def pages(get: Get, params: Mapping[str, str], read: Callable[[bytes], Page[T]])
 def decode(body: bytes, kind: type[T]) -> T:
     """Read the body of an answer as `kind`; raise ListingError if it is something else."""
     try:
-        return msgspec.json.decode(body, type=kind)
+        return msgspec.json.decode(replace_lone_surrogates(body), type=kind)
     except (ValueError, RecursionError) as error:
         raise ListingError(f"an answer of the cloud cannot be read: {error!r:.200}") from error

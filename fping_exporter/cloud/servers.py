@@ -9,6 +9,7 @@ import msgspec
 
 from fping_exporter.cloud.address_cache import AddressCache
 from fping_exporter.cloud.pages import Get, Page, decode, pages
+from fping_exporter.cloud.surrogates import replace_lone_surrogates
 from fping_exporter.errors import ListingError
 from fping_exporter.model import Instance
 
@@ -141,6 +142,7 @@ _odd_decoder = msgspec.json.Decoder(_OddServers)
 
 def _read(body: bytes, odd: list[str]) -> Page[_Server]:
     """Read a page at full speed, or, if anything in it is odd, server by server."""
+    body = replace_lone_surrogates(body)
     try:
         servers = _decoder.decode(body).servers
     except (ValueError, RecursionError):
