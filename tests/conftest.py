@@ -1,4 +1,4 @@
-"""An environment in which nothing of the machine's own OpenStack, home or proxies has a say."""
+"""An environment without the OpenStack configuration, home directory and proxies of this machine."""
 
 import os
 import tempfile
@@ -16,7 +16,7 @@ _FOREIGN = (
 
 _home = tempfile.TemporaryDirectory(prefix="fping-exporter-home-")
 
-# At once, not in a fixture: openstacksdk settles where it looks for clouds.yaml when it is imported.
+# At import, not in a fixture: openstacksdk decides at its import where it looks for clouds.yaml.
 for _name in list(os.environ):
     if _name.upper().startswith(_FOREIGN):
         del os.environ[_name]

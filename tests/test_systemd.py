@@ -1,4 +1,4 @@
-"""Signs of life for systemd, on a socket as systemd has it."""
+"""systemd notifications, on a socket like systemd's."""
 
 import os
 import secrets
@@ -11,7 +11,7 @@ from fping_exporter.systemd import notify, watchdog_interval
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-def test_the_manager_is_told(abstract: bool, tmp_path: Path) -> None:  # noqa: FBT001, a parameter of the test
+def test_the_manager_is_notified(abstract: bool, tmp_path: Path) -> None:  # noqa: FBT001, a parameter of the test
     name = f"@fpx-{secrets.token_hex(8)}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(name.replace("@", "\0"))
@@ -35,5 +35,5 @@ def test_no_manager_is_no_error(address: str) -> None:
         ({"WATCHDOG_USEC": "soon"}, None),
     ],
 )
-def test_how_often_life_is_to_be_shown(environment: dict[str, str], seconds: float | None) -> None:
+def test_the_interval_of_the_watchdog(environment: dict[str, str], seconds: float | None) -> None:
     assert watchdog_interval(environment=environment) == seconds

@@ -216,7 +216,7 @@ DEFAULT_FILE = Path("fping-exporter.yml")
 def find(named: Path | None) -> Path | None:
     """Return the file to read: `named`, else `DEFAULT_FILE` if it exists now, else None.
 
-    Raises ConfigError if this user may not search the working directory, so that nobody knows.
+    Raises ConfigError if this user may not search the working directory.
     """
     if named:
         return named

@@ -1,4 +1,4 @@
-"""The command line, run as a user runs it: a process of its own, against the demo's cloud."""
+"""The command line, run as a user runs it: as a process, on the demo's cloud."""
 
 import base64
 import json
@@ -104,7 +104,7 @@ def fetch(url: str) -> str:
 
 
 def fail(*arguments: str) -> int:
-    """Run it in this process, where a mistake is told before anything is begun."""
+    """Run it in this process, where mistakes are reported before anything starts."""
     try:
         return main(arguments)
     except SystemExit as ended:
@@ -278,7 +278,7 @@ def test_list_without_the_cloud(cloud: dict[str, str], tmp_path: Path) -> None:
     assert cloud["OS_PASSWORD"] not in done.stderr
 
 
-def test_serve_until_it_is_told_to_stop(cloud: dict[str, str], tmp_path: Path) -> None:
+def test_serve_until_sigterm(cloud: dict[str, str], tmp_path: Path) -> None:
     with serving(cwd=tmp_path, env=cloud) as (process, url):
         metrics = fetch(f"{url}/metrics")
         assert len(re.findall(r"(?m)^instance_alive{", metrics)) == 4
@@ -346,8 +346,8 @@ def test_a_user_without_a_name_and_a_home(tmp_path: Path) -> None:
 
 
 @pytest.mark.netns
-def test_a_user_who_may_not_ping_is_told_both_remedies(tmp_path: Path) -> None:
-    # A new namespace has the kernel's own net.ipv4.ping_group_range, which is nobody's.
+def test_the_error_for_a_missing_permission_names_both_remedies(tmp_path: Path) -> None:
+    # A new namespace has the kernel's own net.ipv4.ping_group_range, which permits no group.
     done = subprocess.run(
         [
             "unshare",
@@ -431,8 +431,8 @@ def test_systemd_is_kept_informed(cloud: dict[str, str], tmp_path: Path) -> None
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(SECONDS)
-        told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "100000"}
-        with serving(cwd=tmp_path, env=cloud | told) as (process, _):
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "100000"}
+        with serving(cwd=tmp_path, env=cloud | environment) as (process, _):
             assert manager.recv(64) == b"READY=1"
             assert manager.recv(64) == b"WATCHDOG=1"
             process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""The configuration: what is right, and what each wrong one is told."""
+"""The configuration: what is accepted, and the error for everything else."""
 
 from pathlib import Path
 
