@@ -12,7 +12,7 @@ from fping_exporter.demo.scene import SILENT, make_hypervisors, make_projects, m
 from fping_exporter.httpd.listen import TcpAddress
 from fping_exporter.httpd.server import HttpServer
 from fping_exporter.metrics.telemetry import Telemetry
-from fping_exporter.model import Hypervisor, Inventory, Outcome, Project, Sweep, Target
+from fping_exporter.model import Hypervisor, Inventory, Outcome, Project, Sweep, Target, Topology
 from fping_exporter.monitor import Monitor, Setup
 from fping_exporter.os_fping.api import OsFpingApi, blueprint
 from fping_exporter.os_fping.callers import AnonymousAccess
@@ -37,7 +37,10 @@ HOSTILE = (
 _PROJECT = Project("f" * 32, "</select><b>bold", "default")
 
 
-_NO_REPLY, _UNREACHABLE, _ALIVE = "192.0.2.1", "2001:db8::1", "198.51.100.7"
+_NO_REPLY, _UNREACHABLE, _ALIVE = "192.0.2.", "2001:db8::", "198.51.100."
+"""Prefixes of the hostile instances' addresses, by outcome; the number of the instance follows."""
+_TWINS = {3, 5}
+"""The numbers of two hostile instances with the same addresses, which are ambiguous."""
 
 
 class Cloud:
@@ -68,8 +71,9 @@ class Cloud:
         hostile = [
             instance(
                 f"hostile-{number}",
-                *([address(_NO_REPLY), address(_UNREACHABLE)] if number % 2 else [address(_UNREACHABLE)]),
-                *([address(_ALIVE, kind="floating")] if number > _SILENT_ONES else []),
+                *([address(f"{_NO_REPLY}{_host(number)}")] if number % 2 else []),
+                address(f"{_UNREACHABLE}{_host(number)}"),
+                *([address(f"{_ALIVE}{number}", kind="floating")] if number > _SILENT_ONES else []),
                 name=name,
                 project_id=_PROJECT.id,
                 hypervisor=name,
@@ -85,6 +89,7 @@ class Cloud:
             instances=self.instances,
             projects=self._projects,
             hypervisors=self._hypervisors,
+            topology=Topology(loopback=True),
             parts={"hypervisors": True, "projects": True},
             listed_at=time.time() - 12,
             duration=0.31,
@@ -104,14 +109,19 @@ class Cloud:
 
     def _outcome(self, ip: str) -> Outcome:
         number = sum(ip.encode())
-        if ip == _UNREACHABLE or (self._sweeps > 1 and number % 40 == 0):
+        changes = self._sweeps > 1 and not ip.startswith(_ALIVE)
+        if ip.startswith(_UNREACHABLE) or (changes and number % 40 == 0):
             return Outcome(sent=3, received=0, rtt=None, unreachable=True)
-        if ip in {_NO_REPLY, SILENT} or (self._sweeps > 1 and number % 13 == 0 and ip != _ALIVE):
+        if ip.startswith(_NO_REPLY) or ip == SILENT or (changes and number % 13 == 0):
             return Outcome(sent=3, received=0, rtt=None)
         return Outcome(sent=1, received=1, rtt=0.0002 + number % 97 / 40_000)
 
 
 _SILENT_ONES = 6
+
+
+def _host(number: int) -> int:
+    return 1 + (min(_TWINS) if number in _TWINS else number)
 
 
 def watch(cloud: Cloud) -> Flask:
