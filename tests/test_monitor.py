@@ -360,7 +360,9 @@ def test_a_cloud_that_hangs_holds_up_no_other(
     eventually(lambda: one.refresh().is_set())
     assert sample(telemetry, "inventory_success") == 1
     assert telemetry.inventory.error is None
-    assert caplog.messages == []
+    # Only these: threads that an earlier test left may still log what they ask of a cloud.
+    loggers = {"fping_exporter.lister", "fping_exporter.monitor"}
+    assert [record.getMessage() for record in caplog.records if record.name in loggers] == []
 
 
 def test_a_reload_of_the_same_cloud_needs_no_new_list_to_ping_on(

@@ -43,8 +43,9 @@ def swept(pinger: Pinger | None = None, *, cache: config.Cache | None = None) ->
 
 
 def words(html: str) -> str:
-    """Return the text that a reader sees, without markup."""
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split()).replace("\N{EN DASH}", "-")
+    """Return the text that a reader sees, without markup; ages below ten seconds read as none."""
+    text = " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split()).replace("\N{EN DASH}", "-")
+    return re.sub(r"\b\ds ago", "0s ago", text)
 
 
 def page(path: str = "/", exporter: Exporter | None = None, *, status: int = 200) -> str:
