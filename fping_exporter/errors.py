@@ -9,7 +9,9 @@
     │   └── ListingError       a list ended early: no part of it may be used
     ├── ProbeError             no packet at all could be sent or received; exit code 2
     │   └── SocketPermissionError  this user may not open ICMP sockets
-    └── ResourceError          this machine refused a thread
+    ├── ResourceError          this machine refused a thread
+    ├── NoResultsError         no snapshot is young enough to be served
+    └── RateLimitError         a client sends more requests than it may
 
 Errors of libraries are translated to these in one place each: those of keystoneauth and
 openstacksdk in ``cloud.session``, ``OSError`` and icmplib's in ``probe``. The message is
@@ -25,8 +27,10 @@ __all__ = [
     "ForbiddenError",
     "FpingExporterError",
     "ListingError",
+    "NoResultsError",
     "NotFoundError",
     "ProbeError",
+    "RateLimitError",
     "ResourceError",
     "SocketPermissionError",
 ]
@@ -78,3 +82,16 @@ class SocketPermissionError(ProbeError):
 
 class ResourceError(FpingExporterError):
     """This machine refused a thread: a limit of processes is reached."""
+
+
+class NoResultsError(FpingExporterError):
+    """There is no snapshot that is young enough to be served."""
+
+
+class RateLimitError(FpingExporterError):
+    """A client sends more requests than it may."""
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        """`retry_after`: the seconds after which a request is allowed again."""
+        super().__init__(message)
+        self.retry_after = retry_after

@@ -11,16 +11,21 @@ from fping_exporter.config import Config, OsFping
 from fping_exporter.errors import ConfigError, FpingExporterError
 from fping_exporter.httpd.listen import ListenAddress, UnixAddress
 from fping_exporter.metrics.telemetry import Telemetry
+from fping_exporter.model import Snapshot
 from fping_exporter.monitor import Monitor, Setup
 from fping_exporter.os_fping.api import OsFpingApi
 from fping_exporter.os_fping.callers import AnonymousAccess
 from fping_exporter.os_fping.keystone import KeystoneCallers
-from fping_exporter.os_fping.on_demand import OnDemand, aim_as
+from fping_exporter.os_fping.on_demand import OnDemand
+from fping_exporter.os_fping.rate_limit import RateLimits
 from fping_exporter.probe import Pacer, make_prober
 
 __all__ = ["Service", "check_exposure"]
 
 logger = logging.getLogger(__name__)
+
+_OS_FPING_SECONDS = 30.0
+"""How long a caller of os-fping waits for a sweep; after that the snapshot before it is used."""
 
 
 class Runtime(NamedTuple):
@@ -51,6 +56,7 @@ class Service:
         self._read, self._check, self._connect = read, check, connect
         self._telemetry = telemetry
         self._reloading = threading.Lock()
+        self._rate_limits = RateLimits()
         self._pacer = Pacer(rate=settings.probe.rate)
         setup, cloud = self._set_up(settings)
         self.runtime = self._make_runtime(Monitor(setup, telemetry=telemetry), setup, cloud)
@@ -91,7 +97,7 @@ class Service:
                 raise ConfigError("a bug, see the log") from error
             self._pacer.rate = settings.probe.rate
             monitor = before.monitor.hand_over(setup, same_cloud=same_cloud)
-            self.runtime = self._make_runtime(monitor, setup, cloud, before=before.api)
+            self.runtime = self._make_runtime(monitor, setup, cloud)
             self._telemetry.observe_reload(success=True)
             logger.info("the configuration was read again")
 
@@ -100,22 +106,20 @@ class Service:
         cloud = self._connect(settings)
         return Setup(settings, cloud, make_prober(settings.probe, pacer=self._pacer)), cloud
 
-    def _make_runtime(
-        self, monitor: Monitor, setup: Setup, cloud: Cloud, *, before: OsFpingApi | None = None
-    ) -> Runtime:
+    def _make_runtime(self, monitor: Monitor, setup: Setup, cloud: Cloud) -> Runtime:
         settings = setup.settings
+
+        def snapshot() -> Snapshot | None:
+            return monitor.snapshot(timeout=_OS_FPING_SECONDS)
+
         api = OsFpingApi(
             settings.os_fping,
-            callers=AnonymousAccess(monitor)
+            callers=AnonymousAccess(snapshot)
             if settings.os_fping.auth == "none"
-            else KeystoneCallers(cloud.session),
-            on_demand=OnDemand(
-                prober=setup.prober,
-                fresh=lambda: monitor.fresh,
-                max_age=settings.cache.sweep,
-                aim=aim_as(settings, lambda: monitor.latest),
-            ),
-            before=before,
+            else KeystoneCallers(cloud.session, rate_limits=self._rate_limits),
+            on_demand=OnDemand(settings, prober=setup.prober, snapshot=snapshot),
+            rate_limits=self._rate_limits,
+            telemetry=self._telemetry,
         )
         return Runtime(monitor, api, cloud)
 

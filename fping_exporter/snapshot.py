@@ -1,14 +1,14 @@
-"""One sweep of an inventory: what is done, between what is planned and what is judged."""
+"""One sweep of an inventory: plan, probe, judge, from where this host stands."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
 from fping_exporter import config
 from fping_exporter.errors import ProbeError
 from fping_exporter.hosts import own_host
-from fping_exporter.model import Inventory, Snapshot
+from fping_exporter.model import Instance, Inventory, Snapshot, Topology
 from fping_exporter.probe import Prober
 from fping_exporter.probe.log_limit import LogLimit
 from fping_exporter.probe.neighbour_table import count_overflows, size_limit
@@ -16,7 +16,7 @@ from fping_exporter.probe.vantage import source_addresses, survey
 from fping_exporter.verdict.judge import judge
 from fping_exporter.verdict.plan import Plan, plan
 
-__all__ = ["take_snapshot"]
+__all__ = ["plan_from_here", "take_snapshot"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,13 +35,7 @@ def take_snapshot(
 
     `last_replies` are the Unix times at which instances last answered before, by id.
     """
-    targets = plan(
-        inventory.instances,
-        inventory.topology,
-        probe,
-        vantages=survey(probe.kinds),
-        host=own_host(instances.host),
-    )
+    targets = plan_from_here(inventory.instances, inventory.topology, probe=probe, host=instances.host)
     before = count_overflows()
     distinct = {each.target for asked in targets.values() for each in asked if each.target}
     try:
@@ -82,3 +76,10 @@ def _count_ambiguous(targets: Plan) -> int:
             id_,
         )
     return len(ambiguous)
+
+
+def plan_from_here(
+    instances: Collection[Instance], topology: Topology, *, probe: config.Probe, host: str | None
+) -> Plan:
+    """Plan with the vantages that this host has now; `host` is the setting `instances.host`."""
+    return plan(instances, topology, probe, vantages=survey(probe.kinds), host=own_host(host))

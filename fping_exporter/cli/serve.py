@@ -20,7 +20,8 @@ from fping_exporter.httpd.middleware import WebConfigMiddleware
 from fping_exporter.httpd.server import HttpServer
 from fping_exporter.httpd.web_config import WebConfig
 from fping_exporter.metrics.telemetry import Telemetry
-from fping_exporter.os_fping import api as os_fping
+from fping_exporter.os_fping.paths import is_os_fping
+from fping_exporter.os_fping.views import blueprint as os_fping_blueprint
 from fping_exporter.probe import check_permission
 from fping_exporter.service import Service, check_exposure
 from fping_exporter.systemd import notify, watchdog_interval
@@ -93,7 +94,7 @@ def run_server(
         lambda: service.monitor,
         telemetry=telemetry,
         telemetry_path=args.telemetry_path,
-        others=[os_fping.blueprint(lambda: service.api, telemetry=telemetry)],
+        others=[os_fping_blueprint(lambda: service.api, telemetry=telemetry)],
         controls=controls if args.enable_lifecycle else None,
     )
     web = WebConfig(args.web_config_file) if args.web_config_file else None
@@ -141,7 +142,7 @@ def _wait_for_signal(server: HttpServer) -> signal.Signals:
 
 def _is_public(path: str) -> bool:
     """Return whether a path needs no password: health checks have none, and os-fping checks tokens itself."""
-    return path == "/-/healthy" or os_fping.is_os_fping(path)
+    return path == "/-/healthy" or is_os_fping(path)
 
 
 def _return_memory_to_os() -> None:

@@ -203,7 +203,7 @@ class Client:
         """
         try:
             data = self._session.ask(self._adapter.get_endpoint_data, retry=False)
-        except AuthError as error:
+        except CloudError as error:  # of the exporter's own token or a version document: not about `identity`
             raise CloudError(str(error)) from error
         if data is None:
             raise CloudError(f"the catalog has no endpoint of {self._adapter.service_type}")
@@ -242,6 +242,15 @@ class Client:
     def microversion(self, wanted: Sequence[str]) -> str | None:
         """Return the first of `wanted` that the service offers; None if it tells of no microversions."""
         return _first_offered(wanted, self._session.ask(self._adapter.get_endpoint_data))
+
+    def max_microversion(self) -> str | None:
+        """Return the highest microversion that the service offers; None if it tells of no microversions.
+
+        What fails is not tried again.
+        """
+        data = self._session.ask(self._adapter.get_endpoint_data, retry=False)
+        highest = data and data.max_microversion
+        return f"{highest[0]}.{highest[1]}" if highest else None
 
 
 def _first_offered(wanted: Sequence[str], data: EndpointData | None) -> str | None:

@@ -59,6 +59,10 @@ class Telemetry(Collector):
         self._os_fping_requests = counter(
             "os_fping_requests", "Answers of this exporter's os-fping API, by HTTP status.", "code"
         )
+        self._os_fping_unasked = counter(
+            "os_fping_unasked",
+            "Servers left out of a list of os-fping, or answered with 503, since they could not be asked.",
+        )
         registry.register(self)
 
     def forget_refreshes(self) -> None:
@@ -135,6 +139,10 @@ class Telemetry(Collector):
     def observe_os_fping(self, code: int) -> None:
         """Count one answer of the os-fping API."""
         self._os_fping_requests.labels(str(code)).inc()
+
+    def observe_os_fping_unasked(self) -> None:
+        """Count one server of which the os-fping API does not know whether it is alive."""
+        self._os_fping_unasked.inc()
 
     def observe_inventory(self, inventory: Inventory, *, unconfirmed: bool = False) -> None:
         """Record a complete list; `unconfirmed` if it holds instances that the cloud no longer lists."""

@@ -1,1 +1,1 @@
-"""os-fping, the API that Nova had until 2.35: callers, rate limits, pings on demand, and the HTTP views."""
+"""os-fping, the API that Nova offered until microversion 2.35: authentication, limits, pings, HTTP views."""

@@ -1,48 +1,35 @@
-"""``/os-fping``: the API that Nova dropped in 2.36, for clients that were written for it.
+"""os-fping: which servers of a caller answer a ping, as Nova's API told it until 2.35.
 
-Sources: nova/api/openstack/compute/fping.py as of Nova 13 to 17, and novaclient/v2/fping.py of 7.1.2.
+Sources: nova/api/openstack/compute/fping.py of Nova 13 to 17, and novaclient/v2/fping.py of 7.1.2.
 """
 
 import logging
-import math
-import re
-import time
 from collections.abc import Callable, Collection, Mapping
-from http import HTTPStatus
-from urllib.parse import parse_qsl
-
-import limits
-from flask import Blueprint, Request, Response, request
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
-from werkzeug.exceptions import HTTPException
 
 from fping_exporter import config
 from fping_exporter.errors import (
     AuthError,
     CloudError,
     ForbiddenError,
+    NoResultsError,
     NotFoundError,
     ProbeError,
+    RateLimitError,
 )
 from fping_exporter.metrics.telemetry import Telemetry
-from fping_exporter.model import Instance
-from fping_exporter.os_fping import nova_http as nova
+from fping_exporter.model import Instance, Verdict
 from fping_exporter.os_fping.callers import Caller, Callers
-from fping_exporter.os_fping.nova_http import Fault
-from fping_exporter.os_fping.on_demand import OnDemand
+from fping_exporter.os_fping.nova_http import Fault, Version
+from fping_exporter.os_fping.on_demand import OnDemand, why_unasked
+from fping_exporter.os_fping.rate_limit import RateLimits
 
-__all__ = ["OsFpingApi", "blueprint", "is_os_fping"]
-
-_ROOTS = ("", "/v2", "/v2/<project_id>", "/v2.1", "/v2.1/<project_id>")
-_SEGMENTS = ("os-fping", "v2", "v2.1")
-"""First segments of the paths whose answers are in Nova's form, whatever they are."""
+__all__ = ["OsFpingApi"]
 
 logger = logging.getLogger(__name__)
 
 
 class OsFpingApi:
-    """What answers callers, as one configuration has it."""
+    """The API under one configuration. Every method raises the Fault that the caller gets."""
 
     def __init__(
         self,
@@ -50,67 +37,85 @@ class OsFpingApi:
         *,
         callers: Callers,
         on_demand: OnDemand,
-        before: "OsFpingApi | None" = None,
+        rate_limits: RateLimits,
+        telemetry: Telemetry,
     ) -> None:
-        """Admit `callers`, limit their requests as `settings` say, and answer with what is `on_demand`.
+        """Answer `callers` with the verdicts of `on_demand`.
 
-        Requests that were made of the desk `before` this one count on.
+        `rate_limits` outlives the configuration: a reload does not forget what users have asked.
         """
-        self._open = settings.auth == "none"
+        self._settings = settings
         self._callers = callers
         self._on_demand = on_demand
-        self._limit = None if settings.rate_limit == "unlimited" else limits.parse(settings.rate_limit)
-        self.counts: MovingWindowRateLimiter = (
-            before.counts if before else MovingWindowRateLimiter(MemoryStorage())
-        )
-        """Of the requests that each user has made."""
+        self._telemetry = telemetry
+        self._rate_limits = rate_limits
 
-    def admit(self, token: str) -> Caller:
-        """Return who asks; raise Fault where they may not, or too often.
+    def authenticate(self, token: str, *, client: str) -> Caller:
+        """Return the user of `token`, whose request counts, whatever becomes of it (as in Nova of 2012).
 
-        As in 2012, every request of a known user counts, whatever becomes of it.
+        `client` is the IP address that the request came from.
         """
         try:
-            caller = self._callers.admit(token)
+            caller = self._callers.authenticate(token, client=client)
+            if self._settings.rate_limit != "unlimited":
+                self._rate_limits.count(self._settings.rate_limit, caller.user_id, what="This request")
         except AuthError as error:
             raise self._unauthorized() from error
         except CloudError as error:
             raise _unavailable("Keystone", error) from error
-        if self._limit and not self.counts.hit(self._limit, caller.user_id):
-            reset = self.counts.get_window_stats(self._limit, caller.user_id).reset_time
-            wait = max(1, math.ceil(reset - time.time()))
-            raise Fault(
-                429,
-                f"This request was rate-limited: {self._limit} are allowed.",
-                {"Retry-After": str(wait)},
-            )
+        except RateLimitError as error:
+            raise Fault(429, str(error), {"Retry-After": str(error.retry_after)}) from error
         return caller
 
+    def max_microversion(self) -> Version | None:
+        """Return Nova's highest microversion; None where that is unknown just now."""
+        try:
+            text = self._callers.max_microversion()
+        except CloudError:
+            return None
+        return Version.parse(text) if text else None
+
     def check_project(self, caller: Caller, project_id: str | None) -> None:
-        """Raise Fault where the path's project is not the caller's."""
-        if not self._open and project_id not in (None, caller.project_id):
+        """Check that the project in the path, if any, is the caller's."""
+        if self._settings.auth == "keystone" and project_id not in (None, caller.project_id):
             raise Fault(
                 400,
                 f"Malformed request URL: URL's project_id '{project_id}' doesn't match "
                 f"Context's project_id '{caller.project_id}'",
             )
 
-    def servers(self, caller: Caller, query: Mapping[str, str]) -> dict[str, object]:
-        """Return the servers that `query` chooses, and whether each is alive."""
+    def list_servers(self, caller: Caller, query: Mapping[str, str]) -> dict[str, object]:
+        """Return the servers that `query` selects; those that could not be asked are left out."""
         all_tenants = "all_tenants" in query
         policy = "os_compute_api:os-fping" + (":all_tenants" if all_tenants else "")
         instances = self._look_up(lambda: caller.list(all_tenants=all_tenants), policy)
-        return {"servers": self._judge(_chosen(instances, query))}
+        chosen = _filter(instances, query)
+        verdicts = self._judge(chosen)
+        return {
+            "servers": [
+                _entry(instance, verdicts[instance.id])
+                for instance in chosen
+                if not self._why_unasked(instance, verdicts[instance.id])
+            ]
+        }
 
-    def server(self, caller: Caller, id_: str) -> dict[str, object]:
-        """Return one server, and whether it is alive."""
-        instance = self._look_up(lambda: [caller.find(id_)], "os_compute_api:os-fping", missing=id_)
-        return {"server": self._judge(instance)[0]}
+    def show_server(self, caller: Caller, server_id: str) -> dict[str, object]:
+        """Return one server; Fault 503 where it could not be asked."""
+        found = self._look_up(lambda: [caller.find(server_id)], "os_compute_api:os-fping", missing=server_id)
+        [instance] = found
+        verdict = self._judge(found)[instance.id]
+        if why := self._why_unasked(instance, verdict):
+            raise Fault(
+                503,
+                f"Whether instance {server_id} is alive is not known: {why}.",
+                {"Retry-After": str(self._on_demand.retry_after)},
+            )
+        return {"server": _entry(instance, verdict)}
 
     def _look_up(
         self, ask: Callable[[], Collection[Instance]], policy: str, *, missing: str = ""
     ) -> Collection[Instance]:
-        """Return the instances that `ask` does; its errors come in the order that Nova had."""
+        """Return the instances from `ask`. The errors come in the order of Nova: 403, no ping, 404."""
         try:
             found: Collection[Instance] | None = ask()
         except NotFoundError as error:
@@ -123,22 +128,29 @@ class OsFpingApi:
             raise Fault(403, f"Policy doesn't allow {policy} to be performed.") from error
         except CloudError as error:
             raise _unavailable("Nova", error) from error
+        except NoResultsError as error:
+            raise _no_results(error) from error
         try:
-            self._on_demand.check()
+            self._on_demand.check_permission()
         except ProbeError as error:
             raise _cannot_ping(error) from error
         if found is None:
             raise Fault(404, f"Instance {missing} could not be found.")
         return found
 
-    def _judge(self, instances: Collection[Instance]) -> list[dict[str, object]]:
+    def _judge(self, instances: Collection[Instance]) -> Mapping[str, Verdict]:
         try:
-            alive = self._on_demand.alive(instances)
+            return self._on_demand.judge(instances)
+        except NoResultsError as error:
+            raise _no_results(error) from error
         except ProbeError as error:
             raise _cannot_ping(error) from error
-        return [
-            {"id": each.id, "project_id": each.project_id, "alive": each.id in alive} for each in instances
-        ]
+
+    def _why_unasked(self, instance: Instance, verdict: Verdict) -> str | None:
+        why = why_unasked(instance, verdict)
+        if why:
+            self._telemetry.observe_os_fping_unasked()
+        return why
 
     def _unauthorized(self) -> Fault:
         uri = self._callers.keystone_url
@@ -149,77 +161,7 @@ class OsFpingApi:
         )
 
 
-def is_os_fping(path: str) -> bool:
-    """Whether a request for `path` is answered by this API, which asks for tokens instead of passwords."""
-    return bool(_PATH.fullmatch(path))
-
-
-_PATH = re.compile(r"(/v2(\.1)?(/[^/]+)?)?/os-fping(/[^/]+)?")
-
-
-def blueprint(desk: Callable[[], OsFpingApi], *, telemetry: Telemetry) -> Blueprint:
-    """Serve the API under all the roots that Nova had; `desk` returns the one in charge of a request."""
-    bp = Blueprint("os_fping", __name__)
-    face = _Face(desk, telemetry)
-    for root in _ROOTS:
-        for path, view in (("/os-fping", face.index), ("/os-fping/<server_id>", face.show)):
-            bp.add_url_rule(root + path, view_func=view, methods=["GET"], provide_automatic_options=False)
-    bp.app_errorhandler(HTTPException)(face.not_routed)
-    return bp
-
-
-class _Face:
-    """The views: they turn a request into a question to the desk, and what it says into an answer."""
-
-    def __init__(self, desk: Callable[[], OsFpingApi], telemetry: Telemetry) -> None:
-        self._desk = desk
-        self._telemetry = telemetry
-
-    def index(self, project_id: str | None = None) -> Response:
-        return self._answer(project_id, lambda desk, caller: desk.servers(caller, _query(request)))
-
-    def show(self, server_id: str, project_id: str | None = None) -> Response:
-        return self._answer(project_id, lambda desk, caller: desk.server(caller, server_id))
-
-    def not_routed(self, error: HTTPException) -> Response | HTTPException:
-        if request.path.split("/")[1] not in _SEGMENTS:
-            return error
-        fault = _bad_method() if error.code == HTTPStatus.METHOD_NOT_ALLOWED else Fault.not_found()
-        return self._finish(fault.response(), None)
-
-    def _answer(self, project_id: str | None, ask: Callable[[OsFpingApi, Caller], object]) -> Response:
-        version = None
-        desk = self._desk()
-        try:
-            _check_method()
-            caller = desk.admit(request.headers.get("X-Auth-Token", ""))
-            if not request.path.startswith("/v2/"):  # which has no microversions
-                version = nova.requested_version(request.headers)
-                nova.check_offered(version)
-            desk.check_project(caller, project_id)
-            response = nova.respond(ask(desk, caller))
-        except Fault as fault:
-            response = fault.response()
-        except Exception:
-            logger.exception("a request to os-fping failed, which is a bug")
-            response = Fault(500, "Unexpected API Error.").response()
-        return self._finish(response, version)
-
-    def _finish(self, response: Response, version: nova.Version | None) -> Response:
-        self._telemetry.observe_os_fping(response.status_code)
-        return nova.finish(response, version)
-
-
-def _query(request: Request) -> Mapping[str, str]:
-    """Return the query's parameters; of a repeated one the last."""
-    try:
-        text = request.query_string.decode()
-        return dict(parse_qsl(text, keep_blank_values=True, errors="strict"))
-    except UnicodeDecodeError as error:
-        raise Fault(400, "Query string is not UTF-8 encoded") from error
-
-
-def _chosen(instances: Collection[Instance], query: Mapping[str, str]) -> Collection[Instance]:
+def _filter(instances: Collection[Instance], query: Mapping[str, str]) -> Collection[Instance]:
     if include := query.get("include"):
         included = set(include.split(","))
         return [instance for instance in instances if instance.id in included]
@@ -227,13 +169,8 @@ def _chosen(instances: Collection[Instance], query: Mapping[str, str]) -> Collec
     return [instance for instance in instances if instance.id not in excluded]
 
 
-def _check_method() -> None:
-    if request.method != "GET":  # HEAD is routed with it
-        raise _bad_method()
-
-
-def _bad_method() -> Fault:
-    return Fault(405, "The method specified is not allowed for this resource.", {"Allow": "GET"})
+def _entry(instance: Instance, verdict: Verdict) -> dict[str, object]:
+    return {"id": instance.id, "project_id": instance.project_id, "alive": verdict.alive}
 
 
 def _unavailable(service: str, error: CloudError) -> Fault:
@@ -244,3 +181,8 @@ def _unavailable(service: str, error: CloudError) -> Fault:
 def _cannot_ping(error: ProbeError) -> Fault:
     logger.warning("os-fping: %s", error)
     return Fault(503, "This server cannot ping at the moment: its log says why.")
+
+
+def _no_results(error: NoResultsError) -> Fault:
+    logger.warning("os-fping: %s", error)
+    return Fault(503, "This server has no recent results: its log says why.")

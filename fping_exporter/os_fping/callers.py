@@ -1,78 +1,84 @@
-"""Who may ask for servers, and which they see: what the os-fping API needs to know of its callers."""
+"""The callers of the os-fping API: who they are, and which servers each may see."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Protocol
 
-from fping_exporter.errors import CloudError, NotFoundError
-from fping_exporter.model import Instance
-from fping_exporter.monitor import Monitor
+from fping_exporter.errors import NoResultsError, NotFoundError
+from fping_exporter.model import Instance, Snapshot
 
 __all__ = ["AnonymousAccess", "Caller", "Callers"]
 
-_PATIENCE_SECONDS = 30.0
-"""How long a caller waits for the exporter's own inventory."""
-
 
 class Caller(Protocol):
-    """Who asks, and what they may see."""
+    """A user whose token is valid."""
 
     @property
     def user_id(self) -> str:
-        """Whose requests are counted together."""
+        """The id under which the user's requests are counted."""
         ...
 
     @property
     def project_id(self) -> str | None:
-        """The project that the caller acts for."""
+        """The project of the token; None where the token is of no project."""
         ...
 
     def list(self, *, all_tenants: bool) -> Collection[Instance]:
-        """Return the servers of that project, or of all; raises CloudError."""
+        """Return the servers of that project, or of all projects; raises CloudError or NoResultsError."""
         ...
 
-    def find(self, id_: str, /) -> Instance:
-        """Return one server; raises CloudError."""
+    def find(self, server_id: str, /) -> Instance:
+        """Return one server; raises CloudError or NoResultsError."""
         ...
 
 
 class Callers(Protocol):
-    """Decides who may ask."""
+    """Authentication."""
 
     @property
     def keystone_url(self) -> str:
         """Where callers get a token."""
         ...
 
-    def admit(self, token: str, /) -> Caller:
-        """Return whose token it is; raises CloudError."""
+    def authenticate(self, token: str, /, *, client: str) -> Caller:
+        """Return the user of `token`; raises CloudError, or RateLimitError.
+
+        `client` is the IP address that the request came from, empty on a unix socket.
+        """
+        ...
+
+    def max_microversion(self) -> str | None:
+        """Return the highest microversion of the cloud's Nova; None if that is unknown. Raises CloudError."""
         ...
 
 
 class AnonymousAccess:
-    """Lets everybody in, without a token, to the exporter's own inventory: for a closed network."""
+    """Access without a token to all instances of the exporter's own list, for a closed network."""
 
     keystone_url = ""
     user_id = "anyone"
     project_id = None
 
-    def __init__(self, monitor: Monitor) -> None:
-        """Show what `monitor` holds."""
-        self._monitor = monitor
+    def __init__(self, snapshot: Callable[[], Snapshot | None]) -> None:
+        """`snapshot` returns the snapshot that ``/metrics`` would show."""
+        self._snapshot = snapshot
 
-    def admit(self, _token: str) -> "AnonymousAccess":
-        """Ask for nothing."""
+    def authenticate(self, _token: str, *, client: str) -> "AnonymousAccess":  # noqa: ARG002, everybody is let in
+        """Return everybody's access."""
         return self
+
+    def max_microversion(self) -> None:
+        """Return None: no Nova is asked."""
 
     def list(self, *, all_tenants: bool) -> Collection[Instance]:  # noqa: ARG002, nobody has a project here
         """Return every instance, of whichever project."""
-        snapshot = self._monitor.snapshot(timeout=_PATIENCE_SECONDS)
+        snapshot = self._snapshot()
         if snapshot is None:
-            raise CloudError("there is no list of instances yet")
+            raise NoResultsError("there is no recent sweep of a recent list of instances")
         return snapshot.inventory.instances
 
-    def find(self, id_: str) -> Instance:
+    def find(self, server_id: str) -> Instance:
         """Return one of them."""
         for instance in self.list(all_tenants=True):
-            if instance.id == id_:
+            if instance.id == server_id:
                 return instance
-        raise NotFoundError(f"no such instance: {id_!r:.60}")
+        raise NotFoundError(f"no such instance: {server_id!r:.60}")

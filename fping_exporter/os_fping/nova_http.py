@@ -1,14 +1,15 @@
 """How Nova speaks HTTP: the form of its faults, microversions and headers.
 
-Sources: nova/api/openstack/wsgi.py and the microversion-parse library, as of Nova 26, whose
-answers on the wire these were compared with.
+Sources: nova/api/openstack/wsgi.py and api_version_request.py of Nova 13 to 26; the answers were compared
+with those of a Nova 26.
 """
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import microversion_parse
 import msgspec
 from flask import Response
 from werkzeug.datastructures import Headers
@@ -26,7 +27,7 @@ _NAMES = {
     429: "overLimit",
     503: "serviceUnavailable",
 }
-"""The key around a fault; it is computeFault for every other status."""
+"""The key around a fault, by HTTP status; for every other status it is computeFault."""
 
 _HEADER = "OpenStack-API-Version"
 _LEGACY_HEADER = "X-OpenStack-Nova-API-Version"
@@ -40,26 +41,34 @@ class Version(NamedTuple):
     minor: int
 
     def __str__(self) -> str:
-        """Write it as it stands in headers."""
+        """Return it in the form of the headers."""
         return f"{self.major}.{self.minor}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Version":
+        """Read a text such as ``2.35``; raises ValueError."""
+        match = _VERSION.fullmatch(text)
+        if match is None:
+            raise ValueError(f"not a microversion: {text!r:.40}")
+        return cls(int(match[1]), int(match[2]))
 
 
 _FIRST, _LAST = Version(2, 1), Version(2, 35)
-"""Those that offer os-fping. Nova took it out of 2.36, with the other APIs that speak of networks."""
+"""The microversions with os-fping. Nova 14 removed it from 2.36, with its other APIs about networks."""
 
 
 class Fault(Exception):  # noqa: N818, Nova's word for it
-    """An answer that is an error."""
+    """An error response."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
-        """Say `message`, which the caller reads."""
+        """`message` is for the caller."""
         super().__init__(message)
         self.status = status
         self.message = message
         self.headers = headers or {}
 
     def response(self) -> Response:
-        """Return it as Nova words it."""
+        """Return the response, in Nova's form."""
         fault: dict[str, object] = {"code": self.status, "message": self.message}
         if "Retry-After" in self.headers:
             fault["retryAfter"] = self.headers["Retry-After"]
@@ -70,17 +79,17 @@ class Fault(Exception):  # noqa: N818, Nova's word for it
 
     @classmethod
     def not_found(cls) -> "Fault":
-        """Return what is said where there is nothing at all."""
+        """Return Nova's answer where nothing is routed."""
         return cls(404, "The resource could not be found.")
 
 
 def respond(body: object) -> Response:
-    """Return an answer of JSON."""
+    """Return a response with `body` as JSON."""
     return Response(msgspec.json.encode(body), content_type="application/json")
 
 
 def finish(response: Response, version: Version | None) -> Response:
-    """Add the headers that Nova puts on every answer; `version` is the microversion if one is known."""
+    """Add the headers that Nova adds to every response; `version` is the request's microversion, if known."""
     request_id = f"req-{uuid.uuid4()}"
     response.headers["x-openstack-request-id"] = request_id
     response.headers["x-compute-request-id"] = request_id
@@ -92,39 +101,39 @@ def finish(response: Response, version: Version | None) -> Response:
     return response
 
 
-def requested_version(headers: Headers) -> Version:
-    """Return the microversion that a request asks for, 2.1 unless it says; raise Fault if it makes no sense.
+def requested_version(headers: Headers, *, latest: Callable[[], Version | None]) -> Version:
+    """Return the microversion of a request, 2.1 where it names none; raise Fault 400 for a malformed one.
 
-    Repeated headers are folded with commas, and the last entry counts. ``latest`` never was
-    a version with os-fping once there was a 2.36.
+    ``latest`` means the highest that Nova offers, which `latest` returns; where that is unknown, Fault
+    404 is raised, as no Nova from 2.36 on has os-fping.
     """
-    text = _requested(headers)
+    text = microversion_parse.get_version(headers, "compute", legacy_headers=[_LEGACY_HEADER])
     if text is None:
         return _FIRST
     if text == "latest":
+        if highest := latest():
+            return highest
         raise Fault.not_found()
-    match = _VERSION.fullmatch(text)
-    if match is None:
+    try:
+        return Version.parse(text)
+    except ValueError as error:
         raise Fault(
             400, f"API Version String {text} is of invalid format. Must be of format MajorNum.MinorNum."
-        )
-    return Version(int(match[1]), int(match[2]))
+        ) from error
 
 
-def check_offered(version: Version) -> None:
-    """Raise Fault unless os-fping is there in `version`, as Nova does for what it has never heard of."""
-    if version < _FIRST or version.major != _FIRST.major:
-        raise Fault(
-            406, f"Version {version} is not supported by the API. Minimum is {_FIRST} and maximum is {_LAST}."
-        )
-    if version > _LAST:
-        raise Fault.not_found()
+def check_offered(version: Version, *, latest: Callable[[], Version | None]) -> None:
+    """Raise the Fault of Nova unless `version` has os-fping.
 
-
-def _requested(headers: Headers) -> str | None:
-    for entry in reversed(headers.get(_HEADER, "").split(",")):
-        service, *version = entry.split(maxsplit=1)[:2] or [""]
-        if service.lower() == "compute" and version:
-            return version[0].strip()
-    legacy = headers.get(_LEGACY_HEADER)
-    return None if legacy is None else legacy.split(",")[-1].strip()
+    That is 404 for a microversion from which Nova removed it, and 406 for one that Nova does not know: below
+    2.1, or above its highest, which `latest` returns (None: unknown).
+    """
+    if _FIRST <= version <= _LAST:
+        return
+    if version > _LAST and version.major == _FIRST.major:
+        highest = latest()
+        if highest is None or version <= highest:
+            raise Fault.not_found()
+    raise Fault(
+        406, f"Version {version} is not supported by the API. Minimum is {_FIRST} and maximum is {_LAST}."
+    )

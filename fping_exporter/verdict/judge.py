@@ -20,7 +20,7 @@ from fping_exporter.model import (
 from fping_exporter.verdict.plan import Plan, port_of
 from fping_exporter.verdict.security_groups import blocks_echo
 
-__all__ = ["judge"]
+__all__ = ["judge", "judge_instance"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,13 @@ def judge(
     """
     verdicts = tuple(
         [
-            _verdict(each, targets[each.id], sweep=sweep, replied_at=last_replies.get(each.id))
+            judge_instance(
+                each,
+                targets[each.id],
+                sweep.outcomes,
+                asked_at=sweep.started_at,
+                replied_at=last_replies.get(each.id),
+            )
             for each in inventory.instances
         ]
     )
@@ -64,10 +70,20 @@ def _asked(probed: Probed, outcomes: Mapping[Target, Outcome]) -> Probed:
     return Probed(probed.address, probed.target, outcome)
 
 
-def _verdict(
-    instance: Instance, planned: tuple[Probed, ...], *, sweep: Sweep, replied_at: float | None
+def judge_instance(
+    instance: Instance,
+    planned: tuple[Probed, ...],
+    outcomes_by_target: Mapping[Target, Outcome],
+    *,
+    asked_at: float,
+    replied_at: float | None = None,
 ) -> Verdict:
-    probed = tuple([_asked(each, sweep.outcomes) for each in planned])
+    """Return the verdict on one instance; no filter of a security group is looked for.
+
+    `planned` are its addresses from the plan, asked at `asked_at`. It last replied at `replied_at` before
+    that, None if it never did. Both are Unix times.
+    """
+    probed = tuple([_asked(each, outcomes_by_target) for each in planned])
     outcomes = [each.outcome for each in probed if each.outcome]
     alive = any(outcome.alive for outcome in outcomes) if outcomes or not probed else None
     return Verdict(
@@ -80,7 +96,7 @@ def _verdict(
             [(outcome.sent - outcome.received) / outcome.sent for outcome in outcomes if outcome.sent],
             default=None,
         ),
-        last_reply_at=sweep.started_at if alive else replied_at,
+        last_reply_at=asked_at if alive else replied_at,
     )
 
 

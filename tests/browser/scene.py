@@ -14,11 +14,9 @@ from fping_exporter.httpd.server import HttpServer
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Hypervisor, Inventory, Outcome, Project, Sweep, Target, Topology
 from fping_exporter.monitor import Monitor, Setup
-from fping_exporter.os_fping.api import OsFpingApi, blueprint
-from fping_exporter.os_fping.callers import AnonymousAccess
-from fping_exporter.os_fping.on_demand import OnDemand
 from fping_exporter.web import create_app
 from tests.build import address, instance
+from tests.os_fping.anonymous import anonymous_os_fping
 
 __all__ = ["HOSTILE", "Cloud", "serving", "watch"]
 
@@ -132,16 +130,11 @@ def watch(cloud: Cloud) -> Flask:
     for _ in range(2):
         monitor.snapshot(timeout=None)
         time.sleep(0.002)
-    desk = OsFpingApi(
-        config.OsFping(auth="none"),
-        callers=AnonymousAccess(monitor),
-        on_demand=OnDemand(prober=cloud, fresh=lambda: monitor.fresh, max_age=1),
-    )
     return create_app(
         lambda: monitor,
         telemetry=telemetry,
         telemetry_path="/metrics",
-        others=[blueprint(lambda: desk, telemetry=telemetry)],
+        others=[anonymous_os_fping(monitor, prober=cloud, telemetry=telemetry)],
     )
 
 

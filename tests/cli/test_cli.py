@@ -21,7 +21,7 @@ import pytest
 from fping_exporter import __version__
 from fping_exporter.cli import main
 from fping_exporter.demo import Demo
-from fping_exporter.os_fping.api import is_os_fping
+from fping_exporter.os_fping.paths import is_os_fping
 from tests.permission import need_ping
 
 SECONDS = 20

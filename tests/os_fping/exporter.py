@@ -13,11 +13,14 @@ from fping_exporter.cloud import Cloud
 from fping_exporter.httpd.listen import TcpAddress
 from fping_exporter.httpd.server import HttpServer
 from fping_exporter.metrics.telemetry import Telemetry
+from fping_exporter.model import Snapshot
 from fping_exporter.monitor import Monitor, Setup
-from fping_exporter.os_fping.api import OsFpingApi, blueprint
+from fping_exporter.os_fping.api import OsFpingApi
 from fping_exporter.os_fping.callers import AnonymousAccess
 from fping_exporter.os_fping.keystone import KeystoneCallers
-from fping_exporter.os_fping.on_demand import OnDemand, aim_as
+from fping_exporter.os_fping.on_demand import OnDemand
+from fping_exporter.os_fping.rate_limit import RateLimits
+from fping_exporter.os_fping.views import blueprint
 from fping_exporter.probe import Prober
 from fping_exporter.web import create_app
 
@@ -71,6 +74,13 @@ class Api:
         name = "fping_exporter_os_fping_requests_total"
         return self.telemetry.registry.get_sample_value(name, {"code": str(code)}) or 0
 
+    @property
+    def unasked(self) -> float:
+        """How many servers were left out or answered 503 for."""
+        value = self.telemetry.registry.get_sample_value("fping_exporter_os_fping_unasked_total")
+        assert value is not None
+        return value
+
 
 def may_ping() -> None:
     """Stand for a process that may."""
@@ -83,30 +93,33 @@ def serving(
     prober: Prober,
     check: Callable[[], object] = may_ping,
     settings: Mapping[str, Any] | None = None,
+    probe: config.Probe = config.Probe(),  # noqa: B008, it is frozen
 ) -> Iterator[Api]:
     """Serve the exporter on loopback; `settings` are those of the section ``os_fping``."""
-    configured = config.Config(os_fping=config.OsFping(**{"rate_limit": "unlimited", **(settings or {})}))
+    os_fping = config.OsFping(**{"rate_limit": "unlimited", **(settings or {})})
+    configured = config.Config(os_fping=os_fping, probe=probe)
     telemetry = Telemetry()
     cloud = Cloud(configured, region=region)
     monitor = Monitor(Setup(configured, cloud, prober), telemetry=telemetry)
-    desk = OsFpingApi(
+    rate_limits = RateLimits()
+
+    def snapshot() -> Snapshot | None:
+        return monitor.snapshot(timeout=30)
+
+    api = OsFpingApi(
         configured.os_fping,
-        callers=AnonymousAccess(monitor)
+        callers=AnonymousAccess(snapshot)
         if configured.os_fping.auth == "none"
-        else KeystoneCallers(cloud.session),
-        on_demand=OnDemand(
-            prober=prober,
-            fresh=lambda: monitor.fresh,
-            max_age=configured.cache.sweep,
-            aim=aim_as(configured, lambda: monitor.latest),
-            check=check,
-        ),
+        else KeystoneCallers(cloud.session, rate_limits=rate_limits),
+        on_demand=OnDemand(configured, prober=prober, snapshot=snapshot, check_permission=check),
+        rate_limits=rate_limits,
+        telemetry=telemetry,
     )
     app = create_app(
         lambda: monitor,
         telemetry=telemetry,
         telemetry_path="/metrics",
-        others=[blueprint(lambda: desk, telemetry=telemetry)],
+        others=[blueprint(lambda: api, telemetry=telemetry)],
     )
     server = HttpServer(app, listen=[TcpAddress("127.0.0.1", 0)])
     server.start()

@@ -2,12 +2,15 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator
 
 import pytest
 
+from fping_exporter import config
 from fping_exporter.errors import ProbeError, SocketPermissionError
-from fping_exporter.model import Sweep, Target
+from fping_exporter.model import NOT_ASKED, Sweep, Target
+from tests.build import sweep
 from tests.integration.lab import Lab, Service
 from tests.os_fping.exporter import Api, serving
 from tests.os_fping.worlds import Guests, LabWorld, Recorder, StandinWorld, uuid
@@ -17,8 +20,15 @@ NO_NOVA = (503, "serviceUnavailable", "Nova cannot be asked at the moment. Pleas
 NO_PING = (503, "serviceUnavailable", "This server cannot ping at the moment: its log says why.")
 
 
+NO_RESULTS = (503, "serviceUnavailable", "This server has no recent results: its log says why.")
+
+
 def no_permission() -> None:
     raise SocketPermissionError("no ICMP socket may be opened")
+
+
+def bug() -> None:
+    raise ZeroDivisionError("secret")
 
 
 class Broken(Guests):
@@ -30,6 +40,16 @@ class Broken(Guests):
 
     def probe(self, targets: Collection[Target]) -> Sweep:  # noqa: ARG002, it never gets to them
         raise self.error
+
+
+class OutOfSockets(Guests):
+    """A prober that can send nothing, and then not even open a socket."""
+
+    def probe(self, targets: Collection[Target]) -> Sweep:
+        if self.asked:
+            raise ProbeError("no more sockets")
+        self.asked.append(set(targets))
+        return sweep(dict.fromkeys(targets, NOT_ASKED))
 
 
 @pytest.fixture
@@ -102,13 +122,32 @@ def test_the_order_of_errors(small: StandinWorld) -> None:
             assert api.get(path, token).fault() == NO_PING
     with serving(small.region(), prober=Broken(ProbeError("no more sockets"))) as api:
         assert api.get(f"/os-fping/{uuid(9)}", token).status == 404
-        assert api.get(f"/os-fping/{uuid(1)}", token).fault() == NO_PING
+        assert api.get(f"/os-fping/{uuid(1)}", token).fault() == NO_RESULTS
         assert api.get("/os-fping?include=x", token).status == 200
+
+
+def test_no_more_sockets_after_a_sweep_that_could_not_send(small: StandinWorld) -> None:
+    with serving(small.region(), prober=OutOfSockets()) as api:
+        assert api.get(f"/os-fping/{uuid(1)}", small.token("alpha")).fault() == NO_PING
+
+
+def test_a_server_that_was_not_asked(small: StandinWorld) -> None:
+    token = small.token("alpha")
+    with serving(small.region(), prober=small.prober, probe=config.Probe(vantages=("ovnmeta",))) as api:
+        reply = api.get(f"/os-fping/{uuid(1)}", token)
+        status, name, message = reply.fault()
+        assert (status, name) == (503, "serviceUnavailable")
+        assert message.endswith("alive is not known: this exporter has no vantage that reaches it.")
+        assert reply.headers["Retry-After"] == reply.body["serviceUnavailable"]["retryAfter"] == "15"
+        assert api.unasked == 1
+        without_address = [small.servers("alpha")[uuid(number)] for number in (6, 7)]
+        assert api.get("/os-fping", token).body == {"servers": without_address}
+        assert api.unasked == 6
 
 
 def test_a_bug_tells_nothing(small: StandinWorld, caplog: pytest.LogCaptureFixture) -> None:
     token = small.token("alpha")
-    with serving(small.region(), prober=Broken(ZeroDivisionError("secret"))) as api:
+    with serving(small.region(), prober=small.prober, check=bug) as api:
         reply = api.get("/v2.1/os-fping", token)
         assert reply.fault() == (500, "computeFault", "Unexpected API Error.")
         assert reply.headers["OpenStack-API-Version"] == "compute 2.1"
@@ -151,9 +190,45 @@ def test_without_nova(small: StandinWorld, caplog: pytest.LogCaptureFixture) -> 
     assert token not in caplog.text
 
 
+def test_while_nobody_knows_the_microversions_of_nova(small: StandinWorld) -> None:
+    token = small.token("alpha")
+    with serving(small.region(), prober=small.prober) as api:
+        small.standin.away = {"compute"}
+        for version in ("2.40", "2.1000", "latest"):
+            reply = api.get("/os-fping", token, OpenStack_API_Version=f"compute {version}")
+            assert reply.status == 404
+        small.standin.away = set()
+        assert api.get("/os-fping", token, OpenStack_API_Version="compute 2.1000").status == 406
+
+
+@pytest.mark.parametrize("path", ["/identity", "/identity/v3/auth/tokens"])
+def test_keystone_is_not_where_it_should_be(small: StandinWorld, path: str) -> None:
+    token = small.token("alpha")
+    with serving(small.region(), prober=small.prober) as api:
+        small.standin.missing = path
+        assert api.get("/os-fping", token).fault() == NO_KEYSTONE
+
+
+def test_too_many_unknown_tokens(small: StandinWorld) -> None:
+    known = small.token("alpha")
+    with serving(small.region(), prober=small.prober) as api:
+        assert api.get("/os-fping", known).status == 200
+        small.standin.requests.clear()
+        replies = [api.get("/os-fping", f"wrong-{number}") for number in range(100)]
+        assert Counter(reply.status for reply in replies) == {401: 59, 429: 41}
+        assert len(small.standin.requests) == 59
+        assert replies[-1].fault() == (
+            429,
+            "overLimit",
+            "The validation of tokens was rate-limited: 60 per 1 minute are allowed.",
+        )
+        assert 50 <= int(replies[-1].headers["Retry-After"]) <= 60
+        assert api.get("/os-fping", known).status == 200
+
+
 def test_nova_is_not_where_it_should_be(small: StandinWorld) -> None:
     token = small.token("alpha")
-    small.standin.moved = True
+    small.standin.missing = "/compute/v2.1/servers"
     with serving(small.region(), prober=small.prober) as api:
         assert api.get("/os-fping", token).fault() == NO_NOVA
 

@@ -1,4 +1,4 @@
-"""Servers asked for: what is taken over from the sweep, what is asked, and how often."""
+"""On-demand verdicts: what the sweep has said, what is pinged, how often, and what nobody knows."""
 
 import threading
 import time
@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 import pytest
 
-from fping_exporter.config import Config, Probe
-from fping_exporter.errors import ProbeError
-from fping_exporter.model import LOCAL, Network, Outcome, Port, Snapshot, Sweep, Target, Topology
-from fping_exporter.os_fping.on_demand import OnDemand, aim_as
+from fping_exporter.config import Cache, Config, Probe
+from fping_exporter.config.duration import Duration
+from fping_exporter.errors import NoResultsError, ProbeError
+from fping_exporter.model import LOCAL, NOT_ASKED, Instance, Network, Port, Snapshot, Sweep, Target, Topology
+from fping_exporter.os_fping.on_demand import OnDemand, why_unasked
 from fping_exporter.snapshot import take_snapshot
-from tests.build import instance, inventory
+from tests.build import address, instance, inventory, sweep
 from tests.os_fping.worlds import Guests
 
 SOON = 5.0
@@ -37,78 +38,104 @@ class Slow(Guests):
             raise self.error
         return sweep
 
-    def ips(self) -> list[set[str]]:
-        return ips(self)
 
-
-def ips(guests: Guests) -> list[set[str]]:
-    """Return the addresses of each round."""
+def asked(guests: Guests) -> list[set[str]]:
+    """Return the addresses of each call."""
     return [{target.ip for target in targets} for targets in guests.asked]
 
 
-def on_demand(prober: Guests, *, snapshot: Snapshot | None = None, max_age: float = 60) -> OnDemand:
-    return OnDemand(prober=prober, fresh=lambda: snapshot, max_age=max_age)
+def swept(*instances: Instance, alive: Collection[str] = (), probe: Probe = Probe()) -> Snapshot:  # noqa: B008, it is frozen
+    return take_snapshot(inventory(*instances), prober=Guests(*alive), probe=probe)
+
+
+EMPTY = swept()
+
+
+def on_demand(
+    guests: Guests,
+    snapshot: Snapshot | None = EMPTY,
+    *,
+    probe: Probe = Probe(),  # noqa: B008, it is frozen
+    max_age: float = 60,
+) -> OnDemand:
+    settings = Config(probe=probe, cache=Cache(sweep=Duration(max_age)))
+    return OnDemand(settings, prober=guests, snapshot=lambda: snapshot)
+
+
+def alive(asker: OnDemand, *instances: Instance) -> dict[str, bool | None]:
+    return {id_: verdict.alive for id_, verdict in asker.judge(instances).items()}
+
+
+# ------------------------------------------------------ what the sweep has said
+
+
+def test_the_verdicts_of_the_snapshot_count() -> None:
+    guests = Guests("10.0.0.2", "10.0.0.3")
+    snapshot = swept(A, B, alive=["10.0.0.1"])
+    assert alive(on_demand(guests, snapshot), A, B, C) == {"a": True, "b": False, "c": True}
+    assert asked(guests) == [{"10.0.0.3"}]
+
+
+def test_they_count_where_the_server_has_changed_since() -> None:
+    guests = Guests("10.0.0.9")
+    moved = instance("a", "10.0.0.9")
+    assert alive(on_demand(guests, swept(A)), moved) == {"a": False}
+    assert guests.asked == []
+
+
+def test_what_the_sweep_could_not_ask_is_asked() -> None:
+    class NoRoom(Guests):
+        def probe(self, targets: Collection[Target]) -> Sweep:
+            return sweep(dict.fromkeys(targets, NOT_ASKED))
+
+    snapshot = take_snapshot(inventory(A), prober=NoRoom(), probe=Probe())
+    assert alive(on_demand(Guests("10.0.0.1"), snapshot), A) == {"a": True}
+
+
+def test_without_a_snapshot_nothing_is_asked() -> None:
+    """Nobody could tell then whose the answers are."""
+    guests = Guests("10.0.0.1")
+    with pytest.raises(NoResultsError):
+        on_demand(guests, None).judge([A])
+    assert guests.asked == []
+
+
+def test_nothing_to_judge() -> None:
+    assert on_demand(Guests(), None).judge([]) == {}
+
+
+# ------------------------------------------------------------------ new pings
 
 
 def test_all_addresses_are_asked_at_once() -> None:
     guests = Guests("2001:db8::1", "10.0.0.9")
-    many = instance("many", "10.0.0.1", "2001:db8::1")
-    none = instance("none")
-    assert on_demand(guests).alive([many, A, none, instance("z", "10.0.0.9", status="ERROR")]) == {
-        "many",
-        "z",
-    }
-    assert ips(guests) == [{"10.0.0.1", "2001:db8::1", "10.0.0.9"}]
+    servers = (
+        instance("many", "10.0.0.4", "2001:db8::1"),
+        A,
+        instance("none"),
+        instance("z", "10.0.0.9", status="ERROR"),
+    )
+    assert alive(on_demand(guests), *servers) == {"many": True, "a": False, "none": False, "z": True}
+    assert asked(guests) == [{"10.0.0.4", "2001:db8::1", "10.0.0.1", "10.0.0.9"}]
 
 
-def test_nothing_to_ask() -> None:
-    guests = Guests()
-    assert on_demand(guests).alive([]) == set()
-    assert on_demand(guests).alive([instance("none")]) == set()
-    assert guests.asked == []
-
-
-def test_the_sweeps_outcomes_are_taken_over() -> None:
-    guests = Guests("10.0.0.1", "10.0.0.3")
-    snapshot = take_snapshot(inventory(A, B), prober=guests, probe=Probe())
-    guests.alive = {"10.0.0.2", "10.0.0.3"}
-    assert on_demand(guests, snapshot=snapshot).alive([A, B, C]) == {"a", "c"}
-    assert ips(guests) == [{"10.0.0.1", "10.0.0.2"}, {"10.0.0.3"}]
-
-
-def test_addresses_that_the_configuration_leaves_out_are_asked_of_the_silent_only() -> None:
-    guests = Guests("10.0.0.1", "192.0.2.2")
-    snapshot = take_snapshot(inventory(A, B), prober=guests, probe=Probe())
-    both = [instance("a", "10.0.0.1", "192.0.2.1"), instance("b", "10.0.0.2", "192.0.2.2")]
-    assert on_demand(guests, snapshot=snapshot).alive(both) == {"a", "b"}
-    assert ips(guests)[1:] == [{"192.0.2.2"}]
-
-
-def test_what_the_sweep_could_not_ask_is_asked() -> None:
-    guests = Guests("10.0.0.1")
-    snapshot = take_snapshot(inventory(A), prober=guests, probe=Probe())
-    not_sent = Outcome(sent=0, received=0, rtt=None)
-    sweep = msgspec.structs.replace(snapshot.sweep, outcomes={Target(LOCAL, "10.0.0.1"): not_sent})
-    assert on_demand(guests, snapshot=msgspec.structs.replace(snapshot, sweep=sweep)).alive([A]) == {"a"}
-
-
-def test_answers_are_given_again_while_they_are_young() -> None:
+def test_outcomes_are_given_again_while_they_are_young() -> None:
     guests = Guests("10.0.0.1")
     asker = on_demand(guests)
-    assert asker.alive([A, B]) == {"a"}
+    assert alive(asker, A, B) == {"a": True, "b": False}
     guests.alive = set()
-    assert asker.alive([B, A]) == {"a"}
-    assert asker.alive([A, C]) == {"a"}
-    assert ips(guests) == [{"10.0.0.1", "10.0.0.2"}, {"10.0.0.3"}]
+    assert alive(asker, B, A) == {"a": True, "b": False}
+    assert alive(asker, A, C) == {"a": True, "c": False}
+    assert asked(guests) == [{"10.0.0.1", "10.0.0.2"}, {"10.0.0.3"}]
 
 
-def test_old_answers_are_not() -> None:
+def test_old_outcomes_are_not() -> None:
     guests = Guests("10.0.0.1")
     asker = on_demand(guests, max_age=0.05)
-    assert asker.alive([A]) == {"a"}
+    assert alive(asker, A) == {"a": True}
     time.sleep(0.06)
     guests.alive = set()
-    assert asker.alive([A]) == set()
+    assert alive(asker, A) == {"a": False}
     assert len(guests.asked) == 2
 
 
@@ -116,17 +143,17 @@ def test_callers_who_want_the_same_cause_one_ping() -> None:
     guests = Slow("10.0.0.1", "10.0.0.3")
     asker = on_demand(guests)
     with ThreadPoolExecutor() as pool:
-        first = pool.submit(asker.alive, [A, B])
+        first = pool.submit(alive, asker, A, B)
         assert guests.begun.acquire(timeout=SOON)
-        same = [pool.submit(asker.alive, [B, A]) for _ in range(3)]
-        overlapping = pool.submit(asker.alive, [A, C])
+        same = [pool.submit(alive, asker, B, A) for _ in range(3)]
+        overlapping = pool.submit(alive, asker, A, C)
         assert guests.begun.acquire(timeout=SOON)  # for C only
         time.sleep(0.05)
         assert not any(call.done() for call in [first, *same, overlapping])
         guests.open.set()
-        assert [call.result(SOON) for call in [first, *same]] == [{"a"}] * 4
-        assert overlapping.result(SOON) == {"a", "c"}
-    assert sorted(guests.ips(), key=len) == [{"10.0.0.3"}, {"10.0.0.1", "10.0.0.2"}]
+        assert [call.result(SOON) for call in [first, *same]] == [{"a": True, "b": False}] * 4
+        assert overlapping.result(SOON) == {"a": True, "c": True}
+    assert sorted(asked(guests), key=len) == [{"10.0.0.3"}, {"10.0.0.1", "10.0.0.2"}]
 
 
 def test_a_failure_reaches_all_who_wait_and_is_not_kept() -> None:
@@ -134,26 +161,33 @@ def test_a_failure_reaches_all_who_wait_and_is_not_kept() -> None:
     guests.error = ProbeError("no socket")
     asker = on_demand(guests)
     with ThreadPoolExecutor() as pool:
-        calls = [pool.submit(asker.alive, [A])]
+        calls = [pool.submit(asker.judge, [A])]
         assert guests.begun.acquire(timeout=SOON)
-        calls.append(pool.submit(asker.alive, [A, instance("z", "10.0.0.1")]))
+        calls.append(pool.submit(asker.judge, [A]))
         time.sleep(0.05)
         guests.open.set()
         for call in calls:
             with pytest.raises(ProbeError, match="no socket"):
                 call.result(SOON)
     guests.error = None
-    assert asker.alive([A]) == {"a"}
+    assert alive(asker, A) == {"a": True}
     assert len(guests.asked) == 2
 
 
 def test_what_is_remembered_is_forgotten_in_time() -> None:
-    guests = Guests()
-    asker = on_demand(guests, max_age=0.01)
-    asker.alive([instance(str(i), f"10.1.{i}.1") for i in range(200)])
+    asker = on_demand(Guests(), max_age=0.01)
+    asker.judge([instance(str(i), f"10.1.{i}.1") for i in range(200)])
     time.sleep(0.02)
-    asker.alive([A])
-    assert len(asker._rounds) == 1  # noqa: SLF001, memory has no other face
+    asker.judge([A])
+    assert len(asker._probes) == 1  # noqa: SLF001, memory has no other face
+
+
+# ------------------------------------------------------------- what nobody knows
+
+
+def reasons(asker: OnDemand, *instances: Instance) -> dict[str, str | None]:
+    verdicts = asker.judge(instances)
+    return {each.id: why_unasked(each, verdicts[each.id]) for each in instances}
 
 
 def test_each_address_is_asked_from_where_it_is_reached() -> None:
@@ -167,20 +201,42 @@ def test_each_address_is_asked_from_where_it_is_reached() -> None:
         },
         networks={network.id: network for network in (reached, inside)},
     )
-    listed = msgspec.structs.replace(inventory(A, B), topology=topology)
-    snapshot = Snapshot(
-        inventory=listed,
-        verdicts=(),
-        sweep=Sweep(outcomes={}, sent=0, received=0, started_at=0, duration=0),
-    )
-    settings = Config(probe=Probe(vantages=("qdhcp", "local"), addresses="floating", families=(6,)))
-    aim = aim_as(settings, lambda: snapshot)
+    snapshot = msgspec.structs.replace(EMPTY, inventory=inventory(topology=topology))
     guests = Guests("10.0.0.1", "10.0.0.2", "10.0.0.3")
-    asker = OnDemand(prober=guests, fresh=lambda: None, max_age=60, aim=aim)
-    assert asker.alive([A, B, C]) == {"a"}
+    asker = on_demand(guests, snapshot, probe=Probe(vantages=("qdhcp", "local")))
+    none = "this exporter has no vantage that reaches it"
+    assert reasons(asker, A, B, C) == {"a": None, "b": none, "c": none}
+    assert alive(asker, A, B, C) == {"a": True, "b": None, "c": None}
     assert guests.asked == [{Target(LOCAL, "10.0.0.1")}]
 
 
-def test_with_local_alone_everything_is_asked_from_there() -> None:
-    aim = aim_as(Config(), lambda: None)
-    assert aim([A, instance("none")]) == {"a": [Target(LOCAL, "10.0.0.1")], "none": []}
+def test_addresses_that_the_configuration_leaves_out_are_not_asked() -> None:
+    guests = Guests("10.0.0.1", "203.0.113.2")
+    both = instance("b", "10.0.0.2", address("203.0.113.2", kind="floating"))
+    probe = Probe(addresses="floating", families=(4,))
+    asker = on_demand(guests, swept(A, probe=probe), probe=probe)
+    left_out = "it has no address that this exporter asks (probe.addresses, probe.families)"
+    servers = (A, both, instance("v6", "2001:db8::1"), instance("none"))
+    assert reasons(asker, *servers) == {"a": left_out, "b": None, "v6": left_out, "none": None}
+    assert asked(guests) == [{"203.0.113.2"}]
+
+
+def test_a_server_that_had_no_address_at_the_sweep_was_not_asked() -> None:
+    asker = on_demand(Guests(), swept(instance("a")))
+    assert reasons(asker, instance("a")) == {"a": None}
+    assert reasons(asker, A) == {
+        "a": "it has no address that this exporter asks (probe.addresses, probe.families)"
+    }
+
+
+def test_a_server_to_which_nothing_could_be_sent() -> None:
+    class NoRoom(Guests):
+        def probe(self, targets: Collection[Target]) -> Sweep:
+            return sweep(dict.fromkeys(targets, NOT_ASKED))
+
+    assert reasons(on_demand(NoRoom()), A) == {"a": "no request could be sent to it"}
+
+
+def test_when_to_ask_again() -> None:
+    assert on_demand(Guests(), max_age=14.2).retry_after == 15
+    assert on_demand(Guests(), max_age=0.1).retry_after == 1

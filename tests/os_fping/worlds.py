@@ -24,6 +24,8 @@ class World(Protocol):
     """A cloud with the users admin, alpha and beta; the latter two are members of projects of their names."""
 
     prober: Prober
+    max_microversion: str
+    """The highest of its Nova."""
 
     def region(self, user: str = "admin") -> CloudRegion: ...
 
@@ -108,8 +110,10 @@ class Recorder(Standin):
         """``identity``, ``compute``: services that answer 503 now."""
         self.hang_ups = 0
         """Requests that get no answer, their connections are closed."""
-        self.moved = False
-        """Whether Nova's path is another than the catalog has."""
+        self.missing: str | None = None
+        """Beginning of the paths that are 404, as when a proxy has lost a service."""
+        self.clock_offset = 0.0
+        """How many seconds Keystone's clock is ahead of this machine's."""
 
     def answer(self, request: Request) -> Answer:
         self.requests.append(request)
@@ -118,9 +122,12 @@ class Recorder(Standin):
             raise ConnectionError
         if request.path.split("/")[1] in self.away:
             return Answer(503, b"<html>The service is away.</html>")
-        if self.moved and request.path.startswith("/compute/v2.1/servers"):
+        if self.missing and request.path.startswith(self.missing):
             return Answer(404, b"<html>Not found</html>")
         return super().answer(request)
+
+    def _token_body(self, token: Any) -> dict[str, Any]:
+        return super()._token_body(token._replace(expires=token.expires + self.clock_offset))
 
 
 class StandinWorld:
@@ -128,6 +135,7 @@ class StandinWorld:
 
     def __init__(self, standin: Recorder) -> None:
         self.standin = standin
+        self.max_microversion = f"2.{standin.max_microversion}"
         self.prober: Prober = Guests("10.0.0.1", "192.0.2.3", "2001:db8::4", "10.0.0.9")
 
     def region(self, user: str = "admin") -> CloudRegion:
@@ -153,6 +161,10 @@ class LabWorld:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.prober = make_prober(config.Probe())
+        compute = self.region().get_session_client("compute").get_endpoint_data()
+        assert compute
+        assert compute.max_microversion
+        self.max_microversion = ".".join(map(str, compute.max_microversion))
 
     def region(self, user: str = "admin") -> CloudRegion:
         settings = OpenStackConfig(config_files=[str(self.lab.clouds)], load_envvars=False)

@@ -9,12 +9,10 @@ from fping_exporter import config
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory, Outcome, Sweep, Target
 from fping_exporter.monitor import Monitor, Setup
-from fping_exporter.os_fping.api import OsFpingApi, blueprint
-from fping_exporter.os_fping.callers import AnonymousAccess
-from fping_exporter.os_fping.on_demand import OnDemand
 from fping_exporter.web import create_app
 from fping_exporter.web.lifecycle import Controls
 from tests.build import ALIVE, Source
+from tests.os_fping.anonymous import anonymous_os_fping
 
 __all__ = ["Exporter", "Pinger"]
 
@@ -54,15 +52,11 @@ class Exporter:
         telemetry = Telemetry()
         self.pinger = pinger
         self.monitor = Monitor(Setup(settings or config.Config(), Source(cloud), pinger), telemetry=telemetry)
-        on_demand = OnDemand(prober=pinger, fresh=lambda: self.monitor.fresh, max_age=1)
-        desk = OsFpingApi(
-            config.OsFping(auth="none"), callers=AnonymousAccess(self.monitor), on_demand=on_demand
-        )
         self.app = create_app(
             lambda: self.monitor,
             telemetry=telemetry,
             telemetry_path="/metrics",
-            others=[blueprint(lambda: desk, telemetry=telemetry)],
+            others=[anonymous_os_fping(self.monitor, prober=pinger, telemetry=telemetry)],
             controls=controls,
         )
         self.client: FlaskClient = self.app.test_client()

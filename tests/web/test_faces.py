@@ -15,12 +15,10 @@ from fping_exporter.errors import CloudError
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory, Outcome, Sweep, Target
 from fping_exporter.monitor import Monitor, Setup
-from fping_exporter.os_fping.api import OsFpingApi, blueprint
-from fping_exporter.os_fping.callers import AnonymousAccess
-from fping_exporter.os_fping.on_demand import OnDemand
 from fping_exporter.web import create_app
 from fping_exporter.web.metrics import scrape_timeout
 from tests.build import ALIVE, Source, instance, inventory
+from tests.os_fping.anonymous import anonymous_os_fping
 
 
 class Pinger:
@@ -47,14 +45,13 @@ def client_of(*guests: str, pinger: Pinger | None = None, path: str = "/metrics"
         if guests
         else no_cloud
     )
-    monitor = Monitor(Setup(config.Config(), Source(cloud), pinger or Pinger()), telemetry=telemetry)
-    on_demand = OnDemand(prober=pinger or Pinger(), fresh=lambda: monitor.fresh, max_age=15)
-    desk = OsFpingApi(config.OsFping(auth="none"), callers=AnonymousAccess(monitor), on_demand=on_demand)
+    prober = pinger or Pinger()
+    monitor = Monitor(Setup(config.Config(), Source(cloud), prober), telemetry=telemetry)
     app = create_app(
         lambda: monitor,
         telemetry=telemetry,
         telemetry_path=path,
-        others=[blueprint(lambda: desk, telemetry=telemetry)],
+        others=[anonymous_os_fping(monitor, prober=prober, telemetry=telemetry)],
     )
     return app.test_client()
 

@@ -149,11 +149,11 @@ def running(tmp_path: Path) -> Iterator[Running]:
 
 
 def test_a_good_configuration_is_taken_up(running: Running) -> None:
-    desk, before = running.service.api, running.metric("success_timestamp_seconds")
+    api, before = running.service.api, running.metric("success_timestamp_seconds")
     running.file.write_text("cache: {sweep: 30s}")
     running.service.reload()
     assert running.service.monitor.settings.cache.sweep == Duration(30)
-    assert running.service.api is not desk
+    assert running.service.api is not api
     assert running.metric("successful") == 1
     assert running.metric("success_timestamp_seconds") > before
 
