@@ -14,7 +14,7 @@
     └── RateLimitError         a client sends more requests than it may
 
 Errors of libraries are translated to these in one place each: those of keystoneauth and
-openstacksdk in ``cloud.session``, ``OSError`` and icmplib's in ``probe``. The message is
+openstacksdk in ``cloud.faults``, ``OSError`` and icmplib's in ``probe``. The message is
 one line that an operator can act on, without secrets.
 """
 

@@ -1,4 +1,4 @@
-"""Whom to write to about a project: whom the configuration names, or its users in Keystone."""
+"""Mail addresses of projects: those of the configuration, or those of their users in Keystone."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -14,20 +14,20 @@ __all__ = ["Contacts", "by_project", "list_contacts"]
 
 
 class Contacts(NamedTuple):
-    """Whom to write to, as far as that could be made out."""
+    """Mail addresses of projects, and what was left out."""
 
     emails: dict[str, str]
-    """Addresses, joined by commas, by the project's id."""
+    """Mail addresses, joined by commas, by the project's id."""
     faults: tuple[str, ...] = ()
-    """What had to be left out, and why: a line of text each, without an address."""
+    """What was left out and why, one line each, without a mail address."""
 
 
 def by_project(given: Mapping[str, str], projects: Mapping[str, Project]) -> Contacts:
-    """Return the addresses that are `given` by the ids or names of `projects`, by id.
+    """Return the mail addresses that are `given` for ids or names of `projects`, by id.
 
-    Names are whatever anybody chose who may create projects in some domain. So an id goes first,
-    and a name counts only if one project has it: nobody takes away another project's contact.
-    What is neither may be the id of a project that the credentials do not show, and stays.
+    Whoever may create projects in any domain chooses their names. So an id goes before a name, and a
+    name counts only if exactly one project has it: nobody can take another project's contact away.
+    A key that is neither may be the id of a project that the credentials do not show, and is kept.
     """
     named: dict[str, list[Project]] = {}
     for project in sorted(projects.values(), key=lambda project: project.id):
@@ -58,13 +58,13 @@ def _ambiguous(name: str, found: Iterable[Project]) -> str:
 
 
 def list_contacts(identity: Client) -> Contacts:
-    """Return the addresses of each project's users, sorted.
+    """Return the mail addresses of each project's users, sorted.
 
-    Two requests, whatever the number of projects: the role assignments, groups resolved into
-    their users, and the users. Who has no e-mail address in Keystone or is disabled is left out,
-    and so is who has one that would keep the mail from the others.
+    This takes two requests, whatever the number of projects: the users, and the role assignments with
+    groups resolved into their users. Users are left out if they are disabled or have no mail address, or
+    one that is malformed, which would keep the mail from the others.
 
-    Raises ForbiddenError where the credentials may not list either.
+    Raises ForbiddenError if the credentials may not list either.
     """
     users = decode(identity.get("/users"), _Users).users
     addresses = {user.id: user.email for user in users if user.email and user.enabled}

@@ -11,29 +11,29 @@ from fping_exporter.errors import ConfigError, NotFoundError
 from fping_exporter.hosts import Hosts
 from fping_exporter.model import Instance
 
-__all__ = ["Fleet", "Node", "find_host", "list_nodes", "placed"]
+__all__ = ["ComputeNode", "ComputeNodes", "find_host", "list_compute_nodes", "name_hypervisors"]
 
 
-class Node(msgspec.Struct, frozen=True):
-    """A hypervisor and the host of its nova-compute. With Ironic, one host has many."""
+class ComputeNode(msgspec.Struct, frozen=True):
+    """A hypervisor and the host of its nova-compute. With Ironic, one host has many hypervisors."""
 
     name: str
     host: str
     up: bool
 
 
-class Fleet(NamedTuple):
-    """All hypervisors, one for each name, and the hosts of which Nova knows nothing but the name."""
+class ComputeNodes(NamedTuple):
+    """The hypervisors, one for each name."""
 
-    nodes: tuple[Node, ...]
-    lost: frozenset[str]
-    """Hosts of nova-compute in a cell that is down."""
+    nodes: tuple[ComputeNode, ...]
+    hosts_in_down_cells: frozenset[str]
+    """Hosts of nova-compute in a cell that is down, of which Nova tells nothing else."""
 
 
-def list_nodes(compute: Client, *, microversion: str | None, host: str | None = None) -> Fleet:
-    """Return the hypervisors, all of them or those on one `host`.
+def list_compute_nodes(compute: Client, *, microversion: str | None, host: str | None = None) -> ComputeNodes:
+    """Return all hypervisors, or those on one `host`.
 
-    Raises ForbiddenError where the credentials may not list hypervisors or services.
+    Raises ForbiddenError if the credentials may not list hypervisors or services.
     """
     services = _list_services(compute, microversion=microversion, host=host)
     state_of = Hosts({service.host: service.state == "up" for service in services if service.state})
@@ -41,21 +41,21 @@ def list_nodes(compute: Client, *, microversion: str | None, host: str | None = 
     def get(params: Mapping[str, str]) -> bytes:
         return compute.get("/os-hypervisors/detail", params=params, microversion=microversion)
 
-    nodes: dict[str, Node] = {}
+    nodes: dict[str, ComputeNode] = {}
     for page in [_on_host(get, host)] if host else pages(get, {}, _read):
         for entry in page:
             up = state_of.find(entry.service.host, default=entry.state == "up")
-            nodes[entry.name] = Node(entry.name, entry.service.host, up)
-    return Fleet(
+            nodes[entry.name] = ComputeNode(entry.name, entry.service.host, up)
+    return ComputeNodes(
         nodes=tuple(nodes.values()),
-        lost=frozenset(service.host for service in services if service.status == "UNKNOWN"),
+        hosts_in_down_cells=frozenset(service.host for service in services if service.status == "UNKNOWN"),
     )
 
 
 def find_host(compute: Client, name: str, *, microversion: str | None) -> str:
     """Return Nova's name for the host `name`; either may lack the domain.
 
-    Raises ConfigError where Nova has no such host, and ForbiddenError where the credentials may not ask.
+    Raises ConfigError if Nova has no such host, and ForbiddenError if the credentials may not list services.
     """
     services = _list_services(compute, microversion=microversion)
     found = Hosts({service.host: service.host for service in services}).find(name, default="")
@@ -71,7 +71,10 @@ def _list_services(compute: Client, *, microversion: str | None, host: str | Non
 
 
 def _on_host(get: Get, host: str) -> Sequence["_Entry"]:
-    """Ask for those only whose name has the host's in it, as those of hypervisors on hosts do."""
+    """Return the hypervisors on `host`.
+
+    Nova filters by hypervisors' names only: a hypervisor on a host has the host's name in its own.
+    """
     try:
         entries = _read(get({"hypervisor_hostname_pattern": host.partition(".")[0]})).entries
     except NotFoundError:
@@ -79,11 +82,11 @@ def _on_host(get: Get, host: str) -> Sequence["_Entry"]:
     return [entry for entry in entries if entry.service.host == host]
 
 
-def placed(instances: Iterable[Instance], nodes: Collection[Node]) -> tuple[Instance, ...]:
-    """Return the instances with the name of their hypervisor as `nodes` has it.
+def name_hypervisors(instances: Iterable[Instance], nodes: Collection[ComputeNode]) -> tuple[Instance, ...]:
+    """Return the instances with the names of their hypervisors as `nodes` has them.
 
-    Where Nova does not tell an instance's hypervisor, or tells a name that is not in the list,
-    the one on the instance's host is meant, if there is one and only one.
+    Some instances have no hypervisor's name, or one that is not in the list. They get the name of the
+    hypervisor on their host, if that host has exactly one.
     """
     names = {node.name for node in nodes}
     hosts: dict[str, list[str]] = {}

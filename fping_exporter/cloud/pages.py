@@ -1,4 +1,4 @@
-"""Lists that an OpenStack API gives in pages: one page after the other, and never for ever."""
+"""Paged lists of the OpenStack APIs."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
@@ -11,16 +11,16 @@ from fping_exporter.errors import ListingError
 __all__ = ["Get", "Page", "decode", "pages"]
 
 _LIMIT = 1000
-"""Entries to ask for at once: what Nova and Neutron allow by default; where less is allowed, less comes."""
+"""Entries per page: what Nova and Neutron allow by default. A service that allows fewer returns fewer."""
 
 T = TypeVar("T")
 
 Get = Callable[[Mapping[str, str]], bytes]
-"""Asks for one page of a list with these query parameters and returns the body."""
+"""Requests one page of a list with these query parameters, and returns the body."""
 
 
 class Page(NamedTuple, Generic[T]):
-    """One page, read."""
+    """One page of a list."""
 
     entries: Sequence[T]
     marker: str | None
@@ -30,8 +30,7 @@ class Page(NamedTuple, Generic[T]):
 def pages(get: Get, params: Mapping[str, str], read: Callable[[bytes], Page[T]]) -> Iterator[Sequence[T]]:
     """Yield the entries of each page of the list that `params` describe.
 
-    Raises ListingError where a page's marker was that of an earlier page, for that list
-    would never end.
+    Raises ListingError if a page has the marker of an earlier page: that list would never end.
     """
     markers: set[str] = set()
     params = {**params, "limit": str(_LIMIT)}
@@ -47,7 +46,7 @@ def pages(get: Get, params: Mapping[str, str], read: Callable[[bytes], Page[T]])
 
 
 def decode(body: bytes, kind: type[T]) -> T:
-    """Read the body of an answer as `kind`; raise ListingError if it is something else."""
+    """Decode the body of a response as `kind`; raise ListingError if it is something else."""
     try:
         return msgspec.json.decode(replace_lone_surrogates(body), type=kind)
     except (ValueError, RecursionError) as error:

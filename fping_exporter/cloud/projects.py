@@ -1,4 +1,4 @@
-"""Keystone's projects: their names, and the ids that the names in the configuration stand for."""
+"""Keystone's projects: all of them, or those that the configuration names."""
 
 import re
 from urllib.parse import quote
@@ -16,17 +16,17 @@ _ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def list_projects(identity: Client) -> dict[str, Project]:
-    """Return all projects by id. Raises ForbiddenError where the credentials may not list them."""
+    """Return all projects by id. Raises ForbiddenError if the credentials may not list them."""
     return {project.id: project for project in decode(identity.get("/projects"), _Projects).projects}
 
 
 def find_project(identity: Client, given: str, *, own: Project | None) -> Project:
     """Return the project that is `given` by name or id.
 
-    Without the right to look projects up, the credentials' `own` is found all the same, and
-    what has the form of an id is taken for one, its name unknown.
+    Without the right to look projects up, two cases still work: the credentials' `own` project is found,
+    and a text that looks like an id is taken as one, without a name.
 
-    Raises ConfigError where there is no such project, or several of that name.
+    Raises ConfigError if there is no such project, or if several have that name.
     """
     if own and given in (own.id, own.name):
         return own

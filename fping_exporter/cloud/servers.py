@@ -1,4 +1,4 @@
-"""Nova's servers, from raw pages of ``GET /servers/detail`` straight into instances."""
+"""Nova's servers: raw pages of ``GET /servers/detail``, decoded straight into instances."""
 
 import logging
 from collections.abc import Collection, Mapping
@@ -13,15 +13,20 @@ from fping_exporter.cloud.surrogates import replace_lone_surrogates
 from fping_exporter.errors import ListingError
 from fping_exporter.model import Instance
 
-__all__ = ["MICROVERSIONS", "list_servers", "read_server", "with_lost"]
+__all__ = [
+    "MICROVERSIONS",
+    "keep_servers_of_down_cells",
+    "list_servers",
+    "read_server",
+]
 
 logger = logging.getLogger(__name__)
 
 MICROVERSIONS = ("2.69", "2.53", "2.1")
-"""Those that this module can read, best first. Tags come with 2.26."""
+"""The microversions that this module can read, best first. Tags come with 2.26."""
 
 _ORDER = {"sort_key": "created_at", "sort_dir": "asc"}
-"""Servers made while the pages are read come last, so that none is missed."""
+"""Servers created while the pages are read come last, so that none is missed."""
 
 _ADDRESSES = AddressCache()
 
@@ -43,11 +48,11 @@ def list_servers(get: Get, filters: Mapping[str, str]) -> dict[str, Instance]:
 
     The list is read until a page is empty. A short page is not the last one: Nova drops
     duplicates from a page after it has cut the page to size, and caps the limit silently
-    (``[api] max_limit``). A server that comes twice, since it moved between cells or left the
-    queue of new servers meanwhile, stays where it came first, as it was told last. A
-    server that cannot be read is left out with a log line.
+    (``[api] max_limit``). A server may come twice, if it moved between cells or left the queue of new
+    servers meanwhile: it stays where it came first, as it was listed last. A server that cannot be read
+    is left out with a log line.
 
-    Raises ListingError if the list as a whole cannot be read or does not end, and what `get` raises.
+    Raises ListingError if the list as a whole cannot be read or never ends, and what `get` raises.
     """
     found: dict[str, Instance] = {}
     odd: list[str] = []
@@ -74,30 +79,31 @@ def read_server(body: bytes) -> Instance:
     return _instance(servers[0], odd)
 
 
-def with_lost(
+def keep_servers_of_down_cells(
     found: Mapping[str, Instance], *, known: Mapping[str, Instance], hosts: Collection[str]
 ) -> dict[str, Instance]:
-    """Return the instances as found, and those in cells that are down as they were `known` to be.
+    """Return the instances that were `found`, and those in cells that are down as they were `known` before.
 
     From microversion 2.69 on, Nova lists the servers of such a cell with the status UNKNOWN and
-    little else, or, in a list with pages or filters, not at all. `hosts` are those in the cell.
+    little else, or, in a list with pages or filters, not at all. `hosts` are those in such cells.
     """
     missing = {
-        id_: _lost(instance)
+        id_: _unknown(instance)
         for id_, instance in known.items()
         if id_ not in found and instance.host and instance.host in hosts
     }
     return missing | {
-        id_: _lost(known[id_]) if instance.status == _LOST and id_ in known else instance
+        id_: _unknown(known[id_]) if instance.status == _UNKNOWN and id_ in known else instance
         for id_, instance in found.items()
     }
 
 
-def _lost(instance: Instance) -> Instance:
-    return msgspec.structs.replace(instance, status=_LOST)
+def _unknown(instance: Instance) -> Instance:
+    return msgspec.structs.replace(instance, status=_UNKNOWN)
 
 
-_LOST = "UNKNOWN"
+_UNKNOWN = "UNKNOWN"
+"""Nova's status of servers in a cell that is down."""
 
 
 class _Address(msgspec.Struct, gc=False):
@@ -107,7 +113,7 @@ class _Address(msgspec.Struct, gc=False):
 
 
 class _Server(msgspec.Struct):
-    """What is read of a server. A cell that is down, or a want of rights, leaves much of it out."""
+    """The fields of a server that are read. Nova omits many without the right, or if the cell is down."""
 
     id: str
     tenant_id: str
@@ -141,7 +147,7 @@ _odd_decoder = msgspec.json.Decoder(_OddServers)
 
 
 def _read(body: bytes, odd: list[str]) -> Page[_Server]:
-    """Read a page at full speed, or, if anything in it is odd, server by server."""
+    """Decode a page at once, or server by server if anything in it is odd."""
     body = replace_lone_surrogates(body)
     try:
         servers = _decoder.decode(body).servers

@@ -1,6 +1,6 @@
 import pytest
 
-from fping_exporter.cloud.hypervisors import Node, placed
+from fping_exporter.cloud.hypervisors import ComputeNode, name_hypervisors
 from fping_exporter.demo import standin as demo
 from fping_exporter.demo.http import Answer
 from fping_exporter.model import Hypervisor
@@ -128,9 +128,9 @@ def test_a_failure_costs_the_hypervisors_and_nothing_else(
 )
 def test_an_instance_is_on_the_hypervisor_of_its_host(host: str, hypervisor: str, name: str) -> None:
     nodes = [
-        Node("kvm-1.example", "kvm-1", up=True),
-        Node("node-a", "ironic", up=True),
-        Node("node-b", "ironic", up=True),
+        ComputeNode("kvm-1.example", "kvm-1", up=True),
+        ComputeNode("node-a", "ironic", up=True),
+        ComputeNode("node-b", "ironic", up=True),
     ]
-    (found,) = placed([instance(host=host, hypervisor=hypervisor)], nodes)
+    (found,) = name_hypervisors([instance(host=host, hypervisor=hypervisor)], nodes)
     assert found.hypervisor == name

@@ -144,7 +144,10 @@ def test_names_that_were_had_once_outlive_a_failure_of_keystone(
     inventory = cloud.inventory()
     assert inventory.projects == names
     assert not inventory.parts["projects"]
-    assert "projects are left out this time: an answer of the cloud cannot be read" in caplog.text
+    assert (
+        "projects could not be listed, those listed 0 s ago stay in use: an answer of the cloud"
+        in caplog.text
+    )
 
 
 def test_a_failure_of_nova_is_an_error_and_the_next_listing_is_whole(standin: FaultyCloud) -> None:

@@ -1,23 +1,17 @@
 """The border: what may pass is tried again, everything else becomes one line of ours."""
 
 import contextlib
-import os
 import socket
-import subprocess
-import sys
 import threading
-from pathlib import Path
+from typing import Any
 
-import msgspec
 import pytest
-import yaml
 from openstack.config import OpenStackConfig
 
 from fping_exporter.cloud import Cloud
 from fping_exporter.config import Config
 from fping_exporter.demo.http import Answer, Request
-from fping_exporter.demo.standin import Standin
-from fping_exporter.errors import AuthError, CloudError, ConfigError
+from fping_exporter.errors import AuthError, CloudError
 from tests.cloud.faulty import ADMIN, MEMBER, SERVERS, TOKENS, FaultyCloud, connect
 
 BUSY = Answer(503, b"busy")
@@ -181,200 +175,40 @@ def test_nonsense_never_ends_in_anything_but_our_errors(
         connect(standin).cloud.inventory()
 
 
-class TestConfiguration:
-    """clouds.yaml and the OS_* variables, read by openstacksdk, their faults told in one line."""
+@pytest.mark.parametrize("error", [TypeError("5"), ValueError("6"), KeyError("7"), AttributeError("8")])
+def test_a_bug_of_ours_is_not_called_an_unreadable_answer(standin: FaultyCloud, error: Exception) -> None:
+    def observe(_service: str, _code: int) -> None:
+        raise error
 
-    @pytest.fixture(autouse=True)
-    def clouds(self, standin: FaultyCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        path = tmp_path / "clouds.yaml"
-        clouds = {"prod": standin.cloud(), "joes": standin.cloud(MEMBER)}
-        path.write_text(yaml.safe_dump({"clouds": clouds}), encoding="utf-8")
-        monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(path))
-        return path
-
-    def test_an_entry_of_clouds_yaml(self) -> None:
-        assert len(Cloud(Config(cloud="prod")).inventory().instances) == 4
-
-    def test_os_cloud(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("OS_CLOUD", "joes")
-        assert len(Cloud(Config(all_projects=False)).inventory().instances) == 2
-
-    def test_an_empty_os_cloud_is_none(
-        self, standin: FaultyCloud, clouds: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("OS_CLOUD", "")
-        clouds.write_text(yaml.safe_dump({"clouds": {"only": standin.cloud()}}), encoding="utf-8")
-        assert len(Cloud(Config()).inventory().instances) == 4
-
-    def test_os_variables(self, standin: FaultyCloud, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.delenv("OS_CLIENT_CONFIG_FILE")
-        for name, value in standin.cloud()["auth"].items():
-            monkeypatch.setenv(f"OS_{name.upper()}", value)
-        assert len(Cloud(Config()).inventory().instances) == 4
-
-    def test_an_application_credential(self, standin: FaultyCloud, clouds: Path) -> None:
-        auth = {"application_credential_id": "i", "application_credential_secret": "s"}
-        auth["auth_url"] = standin.cloud()["auth"]["auth_url"]
-        cloud = {"auth_type": "v3applicationcredential", "auth": auth}
-        clouds.write_text(yaml.safe_dump({"clouds": {"app": cloud}}), encoding="utf-8")
-        seen = []
-
-        def log_in(request: Request) -> Answer:
-            seen.append(msgspec.json.decode(request.body)["auth"]["identity"])
-            user = {"name": ADMIN.name, "password": ADMIN.password}
-            body = {"auth": {"identity": {"password": {"user": user}}}}
-            return Standin.answer(standin, request._replace(body=msgspec.json.encode(body)))
-
-        standin.fail(TOKENS, log_in)
-        assert len(Cloud(Config(cloud="app")).inventory().instances) == 4
-        assert seen == [
-            {"methods": ["application_credential"], "application_credential": {"id": "i", "secret": "s"}}
-        ]
-
-    def test_an_unknown_entry(self) -> None:
-        with pytest.raises(ConfigError) as caught:
-            Cloud(Config(cloud="pord"))
-        assert str(caught.value) == 'cloud: "pord" is not an entry of clouds.yaml; known are joes, prod'
-
-    def test_no_credentials_at_all(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.delenv("OS_CLIENT_CONFIG_FILE")
-        with pytest.raises(ConfigError) as caught:
-            Cloud(Config())
-        assert str(caught.value) == (
-            "no complete credentials for OpenStack, missing: auth_url; set `cloud` to an entry of "
-            "clouds.yaml, or the OS_* variables"
-        )
-
-    def test_an_entry_without_a_clouds_yaml(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.delenv("OS_CLIENT_CONFIG_FILE")
-        with pytest.raises(ConfigError) as caught:
-            Cloud(Config(cloud="prod"))
-        assert str(caught.value) == (
-            'cloud: "prod" is not an entry of clouds.yaml; known are none: no clouds.yaml was found'
-        )
-
-    def test_the_variable_names_an_entry_without_a_clouds_yaml(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.delenv("OS_CLIENT_CONFIG_FILE")
-        monkeypatch.setenv("OS_CLOUD", "prod")
-        with pytest.raises(ConfigError) as caught:
-            Cloud(Config())
-        assert str(caught.value) == (
-            'OS_CLOUD: "prod" is not an entry of clouds.yaml; known are none: no clouds.yaml was found'
-        )
-
-    @pytest.mark.parametrize("variable", ["OS_CLIENT_CONFIG_FILE", "OS_CLIENT_SECURE_FILE"])
-    def test_a_file_is_named_that_is_not_there(
-        self, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv(variable, str(tmp_path / "none.yaml"))
-        with pytest.raises(ConfigError) as caught:
-            Cloud(Config(cloud="prod"))
-        assert str(caught.value) == (
-            f"{variable}: {tmp_path}/none.yaml cannot be read: No such file or directory"
-        )
-
-    def test_a_directory_as_docker_makes_where_a_file_to_mount_is_missing(self, clouds: Path) -> None:
-        clouds.unlink()
-        clouds.mkdir()
-        with pytest.raises(ConfigError) as caught:
-            Cloud(Config())
-        assert str(caught.value) == f"OS_CLIENT_CONFIG_FILE: {clouds} cannot be read: Is a directory"
-
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "clouds:\n  prod:\n    auth: {password: hunter2, username: [}",
-            "clouds: [hunter2]",
-            "hunter2",
-            "clouds: {prod: hunter2}",
-            "clouds: {prod: {auth: hunter2}}",
-            "clouds: {prod: {auth: {password: hunter2, auth_url: 7}, auth_type: magic}}",
-            "clouds: {prod: {auth: {password: hunter2}, region_name: a, regions: [b]}}",
-        ],
-    )
-    def test_a_bad_clouds_yaml_is_one_line_without_its_secrets(self, clouds: Path, text: str) -> None:
-        clouds.write_text(text, encoding="utf-8")
-        with pytest.raises(ConfigError) as caught:
-            Cloud(Config(cloud="prod"))
-        assert "\n" not in str(caught.value)
-        assert "hunter2" not in str(caught.value)
-
-    def test_a_region_that_clouds_yaml_does_not_know(self) -> None:
-        with pytest.raises(ConfigError, match="Region Mars is not a valid region name for cloud prod"):
-            Cloud(Config(cloud="prod", region="Mars"))
-
-    def test_a_region_that_keystone_does_not_know(self, standin: FaultyCloud, clouds: Path) -> None:
-        cloud = {"auth": standin.cloud()["auth"]}
-        clouds.write_text(yaml.safe_dump({"clouds": {"prod": cloud}}), encoding="utf-8")
-        with pytest.raises(CloudError) as caught:
-            Cloud(Config(cloud="prod", region="Mars")).inventory()
-        assert str(caught.value) == "public endpoint for compute service in Mars region not found"
+    with pytest.raises(type(error)) as caught:
+        Cloud(Config(), region=standin.region(ADMIN), observe=observe).inventory()
+    assert caught.value is error
 
 
-class TestUnreadable:
-    """A file of which openstacksdk takes no notice, as this user may not read it."""
+@pytest.mark.parametrize("body", [b'{"token": {}}', b'{"token": 5}', b"7"])
+def test_a_new_token_that_cannot_be_read_is_an_error_of_the_clouds(standin: FaultyCloud, body: bytes) -> None:
+    cloud = connect(standin).cloud
+    cloud.inventory()
+    standin.forget_tokens()
+    standin.fail(TOKENS, *[Answer(201, body, {"X-Subject-Token": "t"})] * 9)
+    with pytest.raises(CloudError):
+        cloud.inventory()
 
-    RIGHT = (
-        f"cannot be read: Permission denied; make it readable for uid {os.geteuid()} or gid {os.getegid()}, "
-        "which the exporter runs as"
-    )
 
-    @staticmethod
-    def start(directory: Path, **environment: str) -> str:
-        """Return what is told by a start in `directory`, without root's power to read everything."""
-        program = (
-            "import logging\n"
-            "from fping_exporter.cloud import Cloud\n"
-            "from fping_exporter.config import Config\n"
-            "logging.basicConfig(format='%(message)s')\n"
-            "try: Cloud(Config()); print('started')\n"
-            "except Exception as error: print(f'{type(error).__name__}: {error}')"
-        )
-        drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
-        done = subprocess.run(
-            [*drop, sys.executable, "-c", program],
-            cwd=directory,
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=True,
-        )
-        return done.stdout.rstrip("\n")
+def test_an_endpoint_of_the_configuration_goes_before_the_catalogs(standin: FaultyCloud) -> None:
+    settings = OpenStackConfig(load_yaml_config=False, load_envvars=False)
+    override = f"{standin.url}/compute/v2.1"
+    region = settings.get_one(**standin.cloud(), compute_endpoint_override=override)
+    standin.rewrite(TOKENS, _without_compute)
+    assert len(Cloud(Config(), region=region).inventory().instances) == 4
 
-    @pytest.fixture
-    def clouds(self, standin: FaultyCloud, tmp_path: Path) -> Path:
-        path = tmp_path / "clouds.yaml"
-        path.write_text(yaml.safe_dump({"clouds": {"prod": standin.cloud()}}), encoding="utf-8")
-        return path
 
-    @pytest.mark.parametrize("variable", ["OS_CLIENT_CONFIG_FILE", "OS_CLIENT_SECURE_FILE"])
-    def test_that_a_variable_names(self, clouds: Path, variable: str) -> None:
-        named = clouds.rename(clouds.with_name("named.yaml"))
-        named.chmod(0)
-        told = self.start(clouds.parent, **{variable: str(named)})
-        assert told == f"ConfigError: {variable}: {named} {self.RIGHT}"
+def _without_compute(body: Any) -> Any:
+    body["token"]["catalog"] = [each for each in body["token"]["catalog"] if each["type"] != "compute"]
+    return body
 
-    def test_that_is_to_have_an_entry(self, clouds: Path) -> None:
-        clouds.chmod(0)
-        assert self.start(clouds.parent, OS_CLOUD="prod") == (
-            'ConfigError: OS_CLOUD: "prod" is not an entry of clouds.yaml; known are none; '
-            f"{clouds} {self.RIGHT}"
-        )
 
-    def test_that_is_to_have_the_only_entry(self, clouds: Path) -> None:
-        clouds.chmod(0)
-        assert self.start(clouds.parent) == (
-            "ConfigError: no complete credentials for OpenStack, missing: auth_url; set `cloud` to an entry "
-            f"of clouds.yaml, or the OS_* variables; {clouds} {self.RIGHT}"
-        )
-
-    def test_beside_one_that_is_named(self, clouds: Path) -> None:
-        named = clouds.rename(clouds.with_name("named.yaml"))
-        clouds.touch(0)
-        assert self.start(clouds.parent, OS_CLIENT_CONFIG_FILE=str(named)) == "started"
-
-    def test_with_the_secrets(self, clouds: Path) -> None:
-        secure = clouds.with_name("secure.yaml")
-        secure.touch(0)
-        assert self.start(clouds.parent) == f"{secure} {self.RIGHT}\nstarted"
+def test_a_catalog_without_nova_is_one_clear_error(standin: FaultyCloud) -> None:
+    standin.rewrite(TOKENS, _without_compute)
+    with pytest.raises(CloudError, match="public endpoint for compute service in RegionOne region not found"):
+        connect(standin).cloud.inventory()

@@ -1,0 +1,201 @@
+"""One listing of a cloud: the instances, and what else the credentials may see."""
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from fping_exporter.cloud.contacts import Contacts, by_project, list_contacts
+from fping_exporter.cloud.hypervisors import find_host, list_compute_nodes, name_hypervisors
+from fping_exporter.cloud.memory import Memory
+from fping_exporter.cloud.neutron import list_floating, list_security, list_topology
+from fping_exporter.cloud.projects import find_project, list_projects
+from fping_exporter.cloud.servers import (
+    MICROVERSIONS,
+    keep_servers_of_down_cells,
+    list_servers,
+)
+from fping_exporter.cloud.session import DEMO_SERVICE, Session
+from fping_exporter.config import Config
+from fping_exporter.errors import CloudError, ConfigError, ForbiddenError
+from fping_exporter.hosts import own_host
+from fping_exporter.model import Hypervisor, Instance, Inventory, Project
+
+__all__ = ["CloudListing"]
+
+logger = logging.getLogger(__name__)
+
+
+class CloudListing:
+    """Lists a cloud once, and leaves in its memory what the next listing needs."""
+
+    def __init__(self, config: Config, *, session: Session, memory: Memory) -> None:
+        """Prepare; nothing is sent yet."""
+        self._config = config
+        self._session = session
+        self._memory = memory
+        self._compute = session.client("compute")
+        self._identity = session.client("identity")
+        self._network = session.client("network")
+
+    def run(self) -> Inventory:
+        """List the cloud; see :meth:`fping_exporter.cloud.Cloud.inventory`."""
+        listed_at, began = time.time(), time.monotonic()
+        memory = self._memory
+        microversion = self._compute.microversion(MICROVERSIONS)
+        host = self._nova_host(microversion)
+        projects = self._projects_to_list()
+        instances: dict[str, Instance] = {}
+        for filters in _filters(projects, all_projects=self._config.all_projects):
+            instances |= self._servers(filters | ({"host": host} if host else {}), microversion)
+        self._ask_keystone(projects)
+        memory.hypervisors.refresh(
+            lambda: list_compute_nodes(self._compute, microversion=microversion, host=host)
+        )
+        compute = memory.hypervisors.value
+        memory.instances = keep_servers_of_down_cells(
+            instances, known=memory.instances, hosts=compute.hosts_in_down_cells
+        )
+        self._ask_neutron(host)
+        security = memory.security_groups.value
+        return Inventory(
+            instances=name_hypervisors(memory.instances.values(), compute.nodes),
+            projects=memory.projects.value,
+            contacts=self._contacts(),
+            hypervisors=tuple(Hypervisor(node.name, node.up) for node in compute.nodes),
+            parts=memory.parts(),
+            topology=msgspec.structs.replace(
+                memory.ports.value.topology,
+                rules=security.rules,
+                members=security.members,
+                address_groups=security.address_groups,
+                floating=memory.floating_ips.value,
+                loopback=self._has_loopback_guests(),
+            ),
+            listed_at=listed_at,
+            duration=time.monotonic() - began,
+        )
+
+    def _nova_host(self, microversion: str | None) -> str | None:
+        """Return Nova's name for the host that the configuration asks for; None: all hosts."""
+        if self._config.instances.host and not self._memory.nova_host:
+            name = own_host(self._config.instances.host)
+            try:
+                self._memory.nova_host = find_host(self._compute, name, microversion=microversion)
+            except ForbiddenError as error:
+                raise ForbiddenError(f"instances.host needs the right to list services ({error})") from error
+        return self._memory.nova_host
+
+    def _projects_to_list(self) -> Mapping[str, Project] | None:
+        """Return the projects to list, by id; None: all of them."""
+        given = self._config.projects
+        if self._config.all_projects and not given:
+            return None
+        own = self._session.own_project()
+        if self._config.all_projects:
+            found = {project: self._find_project(project, own) for project in given}
+            self._memory.configured_projects = found
+            return {project.id: project for project in found.values()}
+        if own is None:
+            raise ConfigError("all_projects: false needs credentials of a project, and these have none")
+        for project in given:
+            if project not in (own.id, own.name):
+                raise ConfigError(
+                    f'projects: "{project}" is not "{own.name}", which the credentials belong to, '
+                    "and all_projects is false"
+                )
+        return {own.id: own}
+
+    def _find_project(self, given: str, own: Project | None) -> Project:
+        """Return a project of the configuration, as it was if Keystone no longer has one of that name."""
+        try:
+            return find_project(self._identity, given, own=own)
+        except ConfigError as error:
+            before = self._memory.configured_projects.get(given)
+            if before is None:
+                raise
+            logger.warning("%s; Nova is asked for %s, which it was", error, before.id)
+            return before
+
+    def _servers(self, filters: Mapping[str, str], microversion: str | None) -> dict[str, Instance]:
+        def get(params: Mapping[str, str]) -> bytes:
+            return self._compute.get("/servers/detail", params=params, microversion=microversion)
+
+        try:
+            return list_servers(get, filters)
+        except ForbiddenError as error:
+            if "all_tenants" not in filters:
+                raise
+            raise ForbiddenError(
+                "all_projects: true needs the right os_compute_api:servers:detail:get_all_tenants, which "
+                f"Nova grants to admins; without it, set all_projects: false ({error})"
+            ) from error
+
+    def _ask_keystone(self, looked_up: Mapping[str, Project] | None) -> None:
+        """Refresh the projects, unless they were `looked_up`, and their users if these are wanted."""
+        memory = self._memory
+        if looked_up is None:
+            memory.projects.refresh(lambda: list_projects(self._identity))
+        else:
+            memory.projects.set(looked_up)
+        if not memory.projects.value and (own := self._session.own_project()):
+            memory.projects.value = {own.id: own}
+        if self._config.contacts_from_keystone:
+            memory.users.refresh(lambda: list_contacts(self._identity))
+        else:
+            memory.users.skip()
+
+    def _contacts(self) -> dict[str, str]:
+        """Return the mail addresses of each project: those of the configuration, else those of its users."""
+        memory = self._memory
+        configured = by_project(self._config.contacts, memory.projects.value)
+        users = memory.users.value if self._config.contacts_from_keystone else Contacts({})
+        faults = configured.faults + users.faults
+        for fault in faults:
+            if fault not in memory.logged_contact_faults:
+                logger.warning("contacts: %s", fault)
+        memory.logged_contact_faults = frozenset(faults)
+        return users.emails | configured.emails
+
+    def _ask_neutron(self, host: str | None) -> None:
+        """Refresh who has which address, and what security groups let in, if the cloud has a Neutron."""
+        memory, probe = self._memory, self._config.probe
+        optional = (memory.floating_ips, memory.security_groups)
+        try:
+            if not self._network.in_catalog():
+                for each in (memory.ports, *optional):
+                    each.skip()
+                return
+        except CloudError:  # asked again below, and logged there
+            pass
+        if not memory.ports.refresh(
+            lambda: list_topology(
+                self._network,
+                host=host,
+                kinds=probe.kinds,
+                networks="local" in probe.kinds and not probe.all_from_local,
+                addresses={each.ip for instance in memory.instances.values() for each in instance.addresses},
+            )
+        ):
+            for each in optional:
+                each.fail()
+            return
+        memory.floating_ips.refresh(lambda: list_floating(self._network, memory.ports.value))
+        memory.security_groups.refresh(lambda: list_security(self._network, memory.ports.value))
+
+    def _has_loopback_guests(self) -> bool:
+        """Whether this is the demo's cloud, which says so in its catalog: no tenant can write there."""
+        try:
+            return self._session.in_catalog(DEMO_SERVICE)
+        except CloudError:
+            return False
+
+
+def _filters(projects: Iterable[str] | None, *, all_projects: bool) -> list[dict[str, str]]:
+    """Return the filters of each list that Nova is to be asked for."""
+    if not all_projects:
+        return [{}]
+    if projects is None:
+        return [{"all_tenants": "1"}]
+    return [{"all_tenants": "1", "project_id": project} for project in projects]

@@ -1,0 +1,51 @@
+"""What earlier listings of a cloud found out, for the listings after them."""
+
+import copy
+from collections.abc import Mapping
+from typing import Self
+
+from fping_exporter.cloud.contacts import Contacts
+from fping_exporter.cloud.hypervisors import ComputeNodes
+from fping_exporter.cloud.last_known import LastKnown
+from fping_exporter.cloud.neutron import Listed
+from fping_exporter.model import Instance, Project, Topology
+
+__all__ = ["Memory"]
+
+
+class Memory:
+    """What earlier listings found out. Each listing works on a copy of its own.
+
+    So a listing that was given up and still runs changes nothing of what later ones know.
+    """
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self.instances: Mapping[str, Instance] = {}
+        """Those of the last complete list, by id: servers of a cell that is down stay as they were."""
+        self.projects: LastKnown[Mapping[str, Project]] = LastKnown("projects", {})
+        self.users = LastKnown("contacts", Contacts({}))
+        self.hypervisors = LastKnown("hypervisors", ComputeNodes((), frozenset()), outlives_failure=False)
+        self.ports: LastKnown[Listed] = LastKnown("ports", Listed(Topology(), (), complete=False))
+        self.floating_ips: LastKnown[Mapping[str, tuple[str, ...]]] = LastKnown("floating_ips", {})
+        self.security_groups = LastKnown("security_groups", Topology())
+        self.configured_projects: Mapping[str, Project] = {}
+        """The projects of the configuration, by the name or id that it gives."""
+        self.nova_host: str | None = None
+        """Nova's name for the host that the configuration asks for; None until it was looked up."""
+        self.logged_contact_faults: frozenset[str] = frozenset()
+
+    def copy(self) -> Self:
+        """Return another one that begins with the same content."""
+        other = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, LastKnown):
+                setattr(other, name, value.copy())
+        return other
+
+    def parts(self) -> dict[str, bool]:
+        """Return whether the last try of each optional list that was asked for succeeded, by its name."""
+        lists: tuple[LastKnown[object], ...] = tuple(
+            value for value in vars(self).values() if isinstance(value, LastKnown)
+        )
+        return {each.name: each.succeeded for each in lists if each.succeeded is not None}

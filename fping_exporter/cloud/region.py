@@ -1,0 +1,74 @@
+"""The configured cloud and its credentials, from clouds.yaml and the OS_* variables."""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import openstack.config
+import yaml
+from keystoneauth1 import exceptions as ka
+from openstack.config import loader
+from openstack.config.cloud_region import CloudRegion
+from openstack.exceptions import SDKException
+
+from fping_exporter import __version__
+from fping_exporter.cloud.faults import UNREADABLE, describe
+from fping_exporter.config import Config
+from fping_exporter.errors import ConfigError
+
+__all__ = ["read_region"]
+
+logger = logging.getLogger(__name__)
+
+
+def read_region(config: Config) -> CloudRegion:
+    """Read clouds.yaml and the OS_* variables as openstacksdk does; raise ConfigError if they are wrong."""
+    clouds_unread = _why_unreadable("OS_CLIENT_CONFIG_FILE", loader.CONFIG_FILES)
+    hint = f"; {clouds_unread}" if clouds_unread else ""
+    if secure_unread := _why_unreadable("OS_CLIENT_SECURE_FILE", loader.SECURE_FILES):
+        logger.warning("%s", secure_unread)
+    try:
+        settings = openstack.config.OpenStackConfig(app_name="fping-exporter", app_version=__version__)
+        names = [name for name in settings.get_cloud_names() if name != "defaults"]
+        cloud = config.cloud or os.environ.get("OS_CLOUD") or None
+        if cloud and cloud not in names:
+            known = ", ".join(sorted(names)) or ("none" if hint else "none: no clouds.yaml was found")
+            where = "cloud" if config.cloud else "OS_CLOUD"
+            raise ConfigError(f'{where}: "{cloud}" is not an entry of clouds.yaml; known are {known}{hint}')
+        return settings.get_one(cloud=cloud, region_name=config.region or "")
+    except ka.MissingRequiredOptions as error:
+        missing = ", ".join(sorted(option.dest for option in error.options))
+        raise ConfigError(
+            f"no complete credentials for OpenStack, missing: {missing}; set `cloud` to an entry of "
+            f"clouds.yaml, or the OS_* variables{hint}"
+        ) from error
+    except yaml.MarkedYAMLError as error:  # its text may quote a line that has a password
+        mark = error.problem_mark or error.context_mark
+        place = f" line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"clouds.yaml{place}: {error.problem or error.context}") from None
+    except (SDKException, ka.ClientException, OSError, *UNREADABLE) as error:
+        raise ConfigError(f"the configuration of OpenStack: {describe(error)}") from error
+
+
+def _why_unreadable(variable: str, places: Sequence[str]) -> str | None:
+    """Return why openstacksdk would skip a file that is there, of which it says nothing; None: it would not.
+
+    The file is the first of `places`, or the one that `variable` names: then ConfigError is raised.
+    """
+    named = os.environ.get(variable)
+    path = named or next(filter(os.path.exists, places), None)
+    if not path:
+        return None
+    try:
+        with Path(path).open("rb"):
+            return None
+    except OSError as error:
+        why = f"{path} cannot be read: {error.strerror}"
+        if isinstance(error, PermissionError):
+            why += (
+                f"; make it readable for uid {os.geteuid()} or gid {os.getegid()}, which the exporter runs as"
+            )
+    if named:
+        raise ConfigError(f"{variable}: {why}")
+    return why
