@@ -11,7 +11,14 @@ from fping_exporter.errors import ConfigError, NotFoundError
 from fping_exporter.hosts import Hosts
 from fping_exporter.model import Instance
 
-__all__ = ["ComputeNode", "ComputeNodes", "find_host", "list_compute_nodes", "name_hypervisors"]
+__all__ = [
+    "ComputeNode",
+    "ComputeNodes",
+    "choose_among_namesakes",
+    "find_host",
+    "list_compute_nodes",
+    "name_hypervisors",
+]
 
 
 class ComputeNode(msgspec.Struct, frozen=True):
@@ -23,9 +30,10 @@ class ComputeNode(msgspec.Struct, frozen=True):
 
 
 class ComputeNodes(NamedTuple):
-    """The hypervisors, one for each name."""
+    """The hypervisors as Nova lists them."""
 
     nodes: tuple[ComputeNode, ...]
+    """Several may have the same name: an Ironic node that moved from one nova-compute to another."""
     hosts_in_down_cells: frozenset[str]
     """Hosts of nova-compute in a cell that is down, of which Nova tells nothing else."""
 
@@ -41,13 +49,16 @@ def list_compute_nodes(compute: Client, *, microversion: str | None, host: str |
     def get(params: Mapping[str, str]) -> bytes:
         return compute.get("/os-hypervisors/detail", params=params, microversion=microversion)
 
-    nodes: dict[str, ComputeNode] = {}
-    for page in [_on_host(get, host)] if host else pages(get, {}, _read):
-        for entry in page:
-            up = state_of.find(entry.service.host, default=entry.state == "up")
-            nodes[entry.name] = ComputeNode(entry.name, entry.service.host, up)
     return ComputeNodes(
-        nodes=tuple(nodes.values()),
+        nodes=tuple(
+            ComputeNode(
+                entry.name,
+                entry.service.host,
+                up=state_of.find(entry.service.host, default=entry.state == "up"),
+            )
+            for page in ([_on_host(get, host)] if host else pages(get, {}, _read))
+            for entry in page
+        ),
         hosts_in_down_cells=frozenset(service.host for service in services if service.status == "UNKNOWN"),
     )
 
@@ -80,6 +91,25 @@ def _on_host(get: Get, host: str) -> Sequence["_Entry"]:
     except NotFoundError:
         return ()
     return [entry for entry in entries if entry.service.host == host]
+
+
+def choose_among_namesakes(
+    nodes: Iterable[ComputeNode], instances: Iterable[Instance]
+) -> tuple[ComputeNode, ...]:
+    """Return one node for each name: the one whose host carries the instance that is on it.
+
+    Nova keeps the record of an Ironic node under its former nova-compute for a while, or for ever if that
+    is gone. Without an instance, one that is up goes before one that is down, and a later one before an
+    earlier one.
+    """
+    by_name: dict[str, list[ComputeNode]] = {}
+    for node in nodes:
+        by_name.setdefault(node.name, []).append(node)
+    if any(len(namesakes) > 1 for namesakes in by_name.values()):
+        carrying = {(instance.hypervisor, instance.host) for instance in instances}
+        for namesakes in by_name.values():
+            namesakes.sort(key=lambda node: ((node.name, node.host) in carrying, node.up))
+    return tuple(namesakes[-1] for namesakes in by_name.values())
 
 
 def name_hypervisors(instances: Iterable[Instance], nodes: Collection[ComputeNode]) -> tuple[Instance, ...]:

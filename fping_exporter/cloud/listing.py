@@ -7,7 +7,12 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from fping_exporter.cloud.contacts import Contacts, by_project, list_contacts
-from fping_exporter.cloud.hypervisors import find_host, list_compute_nodes, name_hypervisors
+from fping_exporter.cloud.hypervisors import (
+    choose_among_namesakes,
+    find_host,
+    list_compute_nodes,
+    name_hypervisors,
+)
 from fping_exporter.cloud.memory import Memory
 from fping_exporter.cloud.neutron import list_floating, list_security, list_topology
 from fping_exporter.cloud.projects import find_project, list_projects
@@ -43,6 +48,7 @@ class CloudListing:
         """List the cloud; see :meth:`fping_exporter.cloud.Cloud.inventory`."""
         listed_at, began = time.time(), time.monotonic()
         memory = self._memory
+        self._compute.check_region()
         microversion = self._compute.microversion(MICROVERSIONS)
         host = self._nova_host(microversion)
         projects = self._projects_to_list()
@@ -54,16 +60,17 @@ class CloudListing:
             lambda: list_compute_nodes(self._compute, microversion=microversion, host=host)
         )
         compute = memory.hypervisors.value
+        nodes = choose_among_namesakes(compute.nodes, instances.values())
         memory.instances = keep_servers_of_down_cells(
             instances, known=memory.instances, hosts=compute.hosts_in_down_cells
         )
         self._ask_neutron(host)
         security = memory.security_groups.value
         return Inventory(
-            instances=name_hypervisors(memory.instances.values(), compute.nodes),
+            instances=name_hypervisors(memory.instances.values(), nodes),
             projects=memory.projects.value,
             contacts=self._contacts(),
-            hypervisors=tuple(Hypervisor(node.name, node.up) for node in compute.nodes),
+            hypervisors=tuple(Hypervisor(node.name, node.up) for node in nodes),
             parts=memory.parts(),
             topology=msgspec.structs.replace(
                 memory.ports.value.topology,

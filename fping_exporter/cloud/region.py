@@ -29,14 +29,15 @@ def read_region(config: Config) -> CloudRegion:
     if secure_unread := _why_unreadable("OS_CLIENT_SECURE_FILE", loader.SECURE_FILES):
         logger.warning("%s", secure_unread)
     try:
-        settings = openstack.config.OpenStackConfig(app_name="fping-exporter", app_version=__version__)
+        settings = _Settings(app_name="fping-exporter", app_version=__version__)
         names = [name for name in settings.get_cloud_names() if name != "defaults"]
         cloud = config.cloud or os.environ.get("OS_CLOUD") or None
         if cloud and cloud not in names:
             known = ", ".join(sorted(names)) or ("none" if hint else "none: no clouds.yaml was found")
             where = "cloud" if config.cloud else "OS_CLOUD"
             raise ConfigError(f'{where}: "{cloud}" is not an entry of clouds.yaml; known are {known}{hint}')
-        return settings.get_one(cloud=cloud, region_name=config.region or "")
+        cloud = cloud or settings.default_cloud or ""
+        return settings.get_one(cloud=cloud, region_name=_choose_region(config, settings, cloud))
     except ka.MissingRequiredOptions as error:
         missing = ", ".join(sorted(option.dest for option in error.options))
         raise ConfigError(
@@ -49,6 +50,39 @@ def read_region(config: Config) -> CloudRegion:
         raise ConfigError(f"clouds.yaml{place}: {error.problem or error.context}") from None
     except (SDKException, ka.ClientException, OSError, *UNREADABLE) as error:
         raise ConfigError(f"the configuration of OpenStack: {describe(error)}") from error
+
+
+class _Settings(openstack.config.OpenStackConfig):
+    """What openstacksdk reads, with the regions that an entry of clouds.yaml has."""
+
+    def regions(self, cloud: str) -> list[str]:
+        """Return the names of the regions; where none is configured, one that is empty."""
+        return [region["name"] for region in self._get_regions(cloud)]
+
+
+def _choose_region(config: Config, settings: _Settings, cloud: str) -> str:
+    """Return the configured region of `cloud`; empty where none is configured."""
+    regions = settings.regions(cloud)
+    if chosen := config.region:
+        source = "the configuration"
+    elif chosen := os.environ.get("OS_REGION_NAME", ""):
+        source = "OS_REGION_NAME"
+    elif len(regions) > 1:
+        raise ConfigError(
+            f'region: "{cloud}" in clouds.yaml has several, set one here or in OS_REGION_NAME: '
+            f"{', '.join(regions)}"
+        )
+    else:
+        [chosen] = regions
+        source = "clouds.yaml"
+    if any(regions) and chosen not in regions:
+        raise ConfigError(
+            f'region: "{chosen}", from {source}, is none of "{cloud}" in clouds.yaml, which has '
+            f"{', '.join(regions)}"
+        )
+    if chosen:
+        logger.info("region chosen", extra={"cloud": cloud, "region": chosen, "source": source})
+    return chosen
 
 
 def _why_unreadable(variable: str, places: Sequence[str]) -> str | None:

@@ -227,9 +227,10 @@ class Client:
         the seconds that the service may be silent. The first of `microversions` that is offered is used.
         """
         try:
+            self.check_region()
             data = self._session.ask(self._endpoint_data, retry=False)
             url = self._session.ask(lambda: self._url(path), retry=False)
-        except CloudError as error:  # of the exporter's own token or a version document: not about `identity`
+        except (CloudError, ConfigError) as error:  # of the exporter's own token or a version document: not about `identity`
             raise CloudError(str(error)) from error
         microversion = _first_offered(microversions, data)
 
@@ -259,6 +260,28 @@ class Client:
     def microversion(self, wanted: Sequence[str]) -> str | None:
         """Return the first of `wanted` that the service offers; None if it tells of no microversions."""
         return _first_offered(wanted, self._session.ask(self._endpoint_data))
+
+    def check_region(self) -> None:
+        """Raise ConfigError if the catalog has the service in several regions and none is configured."""
+        adapter, auth = self._adapter, self._adapter.session.auth
+        if adapter.region_name or adapter.endpoint_override or not isinstance(auth, BaseIdentityPlugin):
+            return
+
+        def ask() -> set[str]:
+            with foreign_answers():
+                found = auth.get_access(adapter.session).service_catalog.get_endpoints_data(
+                    service_type=adapter.service_type,
+                    interface=adapter.interface or "public",
+                    service_name=adapter.service_name,
+                )
+                return {each.region_name or "" for endpoints in found.values() for each in endpoints}
+
+        regions = self._session.ask(ask)
+        if len(regions) > 1:
+            raise ConfigError(
+                f"region: set it, or OS_REGION_NAME; the catalog has the {adapter.service_type} service in "
+                f"several: {', '.join(sorted(regions))}"
+            )
 
     def _endpoint_data(self) -> EndpointData | None:
         with foreign_answers():

@@ -1,6 +1,6 @@
 import pytest
 
-from fping_exporter.cloud.hypervisors import ComputeNode, name_hypervisors
+from fping_exporter.cloud.hypervisors import ComputeNode, choose_among_namesakes, name_hypervisors
 from fping_exporter.demo import standin as demo
 from fping_exporter.demo.http import Answer
 from fping_exporter.model import Hypervisor
@@ -134,3 +134,37 @@ def test_an_instance_is_on_the_hypervisor_of_its_host(host: str, hypervisor: str
     ]
     (found,) = name_hypervisors([instance(host=host, hypervisor=hypervisor)], nodes)
     assert found.hypervisor == name
+
+
+def ironic(host: str, *, up: bool) -> ComputeNode:
+    return ComputeNode("node-a", host, up=up)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("carrier", ["ironic-1", "ironic-2"])
+def test_of_a_node_that_is_listed_twice_the_one_that_carries_the_instance_counts(
+    order: int, carrier: str
+) -> None:
+    nodes = [ironic("ironic-1", up=True), ironic("ironic-2", up=False), ComputeNode("b", "c", up=True)][
+        ::order
+    ]
+    (found,) = (
+        node
+        for node in choose_among_namesakes(nodes, [instance(host=carrier, hypervisor="node-a")])
+        if node.name == "node-a"
+    )
+    assert found.host == carrier
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_a_node_that_is_listed_twice_and_carries_nothing_the_one_that_is_up_counts(order: int) -> None:
+    nodes = [ironic("ironic-1", up=True), ironic("ironic-2", up=False)][::order]
+    assert choose_among_namesakes(nodes, []) == (ironic("ironic-1", up=True),)
+
+
+def test_a_node_that_is_listed_twice_is_shown_once(standin: FaultyCloud) -> None:
+    services = [{"host": "kvm-1", "state": "up"}, {"host": "gone", "state": "down"}]
+    standin.fail(SERVICES, Answer(200, {"services": services}))
+    listed = [entry("kvm-1.example", "kvm-1"), entry("kvm-1.example", "gone")]
+    standin.fail(HYPERVISORS, Answer(200, {"hypervisors": listed}))
+    assert hypervisors(standin) == {"kvm-1.example": True}

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -136,8 +137,11 @@ class TestConfiguration:
         assert "hunter2" not in str(caught.value)
 
     def test_a_region_that_clouds_yaml_does_not_know(self) -> None:
-        with pytest.raises(ConfigError, match="Region Mars is not a valid region name for cloud prod"):
+        with pytest.raises(ConfigError) as caught:
             Cloud(Config(cloud="prod", region="Mars"))
+        assert str(caught.value) == (
+            'region: "Mars", from the configuration, is none of "prod" in clouds.yaml, which has RegionOne'
+        )
 
     def test_a_region_that_keystone_does_not_know(self, standin: FaultyCloud, clouds: Path) -> None:
         cloud = {"auth": standin.cloud()["auth"]}
@@ -145,6 +149,82 @@ class TestConfiguration:
         with pytest.raises(CloudError) as caught:
             Cloud(Config(cloud="prod", region="Mars")).inventory()
         assert str(caught.value) == "public endpoint for compute service in Mars region not found"
+
+
+class TestRegions:
+    """A cloud of several regions: which one counts, and that it is said."""
+
+    @pytest.fixture(autouse=True)
+    def clouds(self, standin: FaultyCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        path = tmp_path / "clouds.yaml"
+        entry = standin.cloud()
+        del entry["region_name"]
+        clouds = {"prod": entry | {"regions": ["North", "RegionOne"]}, "free": entry}
+        path.write_text(yaml.safe_dump({"clouds": clouds}), encoding="utf-8")
+        monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(path))
+        return path
+
+    @staticmethod
+    def in_two_regions(body: Any) -> Any:
+        for service in body["token"]["catalog"]:
+            there = {"url": "http://127.0.0.1:1/", "region": "North", "region_id": "North"}
+            service["endpoints"] = [each | there for each in service["endpoints"]] + service["endpoints"]
+        return body
+
+    @pytest.mark.parametrize("cloud", ["prod", "free"])
+    @pytest.mark.parametrize("source", ["the configuration", "OS_REGION_NAME"])
+    def test_the_chosen_one_is_listed_and_logged(
+        self,
+        standin: FaultyCloud,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        cloud: str,
+        source: str,
+    ) -> None:
+        caplog.set_level("INFO", "fping_exporter")
+        standin.rewrite(TOKENS, self.in_two_regions)
+        config = Config(cloud=cloud)
+        if source == "OS_REGION_NAME":
+            monkeypatch.setenv("OS_REGION_NAME", "RegionOne")
+        else:
+            config = Config(cloud=cloud, region="RegionOne")
+            monkeypatch.setenv("OS_REGION_NAME", "North")
+        assert len(Cloud(config).inventory().instances) == 4
+        [record] = [record for record in caplog.records if record.message == "region chosen"]
+        assert {"cloud": cloud, "region": "RegionOne", "source": source}.items() <= vars(record).items()
+
+    def test_none_is_chosen_of_several_in_clouds_yaml(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            Cloud(Config(cloud="prod"))
+        assert str(caught.value) == (
+            'region: "prod" in clouds.yaml has several, set one here or in OS_REGION_NAME: North, RegionOne'
+        )
+
+    def test_none_is_chosen_of_several_in_the_catalog(self, standin: FaultyCloud) -> None:
+        standin.rewrite(TOKENS, self.in_two_regions)
+        cloud = Cloud(Config(cloud="free"))
+        told = (
+            "region: set it, or OS_REGION_NAME; the catalog has the compute service in several: "
+            "North, RegionOne"
+        )
+        with pytest.raises(ConfigError) as caught:
+            cloud.inventory()
+        assert str(caught.value) == told
+        with pytest.raises(CloudError) as for_a_caller:
+            cloud.session.client("compute").get_as({}, "/servers/detail", params={}, timeout=5)
+        assert str(for_a_caller.value) == told
+
+    def test_the_only_one_of_the_catalog_needs_no_choice(self) -> None:
+        assert len(Cloud(Config(cloud="free")).inventory().instances) == 4
+
+    def test_a_variable_that_names_none_of_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("OS_REGION_NAME", "Mars")
+        with pytest.raises(ConfigError) as caught:
+            Cloud(Config(cloud="prod"))
+        assert str(caught.value) == (
+            'region: "Mars", from OS_REGION_NAME, is none of "prod" in clouds.yaml, which has '
+            "North, RegionOne"
+        )
 
 
 class TestUnreadable:
