@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from fping_exporter.errors import ResourceError
 
-__all__ = ["SingleFlight"]
+__all__ = ["SingleFlight", "start_daemon_thread"]
 
 
 class SingleFlight:
@@ -27,15 +27,7 @@ class SingleFlight:
         with self._lock:
             if self._done.is_set():
                 done = threading.Event()
-                # A daemon: a cloud that hangs must not keep the process from ending.
-                thread = threading.Thread(target=self._run, args=(done,), name=self._name, daemon=True)
-                try:
-                    thread.start()
-                except RuntimeError as error:
-                    raise ResourceError(
-                        f"no thread could be started ({error}): raise the limit of processes (ulimit -u, "
-                        "TasksMax, pids.max)"
-                    ) from error
+                start_daemon_thread(lambda: self._run(done), name=self._name)
                 self._done = done
             return self._done
 
@@ -44,3 +36,19 @@ class SingleFlight:
             self._work()
         finally:
             done.set()
+
+
+def start_daemon_thread(work: Callable[[], None], *, name: str) -> threading.Thread:
+    """Start a thread that does not keep the process from ending, as a cloud that hangs must not.
+
+    Raises ResourceError where the process may have no further thread.
+    """
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise ResourceError(
+            f"no thread could be started ({error}): raise the limit of processes (ulimit -u, TasksMax, "
+            "pids.max)"
+        ) from error
+    return thread

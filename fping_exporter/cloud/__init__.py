@@ -8,6 +8,7 @@ from openstack.config.cloud_region import CloudRegion
 from fping_exporter.cloud.listing import CloudListing
 from fping_exporter.cloud.memory import Memory
 from fping_exporter.cloud.session import Observe, connect
+from fping_exporter.cloud.worker import GivenUpError, Worker
 from fping_exporter.config import Config
 from fping_exporter.model import Inventory
 
@@ -33,6 +34,7 @@ class Cloud:
         """
         self._config = config
         self.session = connect(config, observe=observe, region=region, sleep=sleep)
+        self._worker = Worker("listing the cloud")
         self.memory = Memory()
         """What listings so far found out."""
 
@@ -48,9 +50,22 @@ class Cloud:
         inventory is complete all the same; its `parts` say what is missing. The last known names of projects
         and answers of Neutron stay in use then, for they hardly change; the state of hypervisors does
         not. Servers in a cell that is down are as they were last listed.
+
+        The listing is given up after half of `cache.max_stale`, so that another one may succeed before the
+        last list is too old. After a failure, the next listing begins with a new session: a token, a
+        catalog or a connection that something is wrong with, or a lock that a thread hangs in, is not met
+        again.
         """
         memory = self.memory.copy()
+        listing = CloudListing(self._config, session=self.session, memory=memory)
         try:
-            return CloudListing(self._config, session=self.session, memory=memory).run()
-        finally:
+            inventory = self._worker.run(listing.run, seconds=self._config.cache.max_stale / 2)
+        except GivenUpError:  # what its thread does with the memory is nobody's any more
+            self.session.renew()
+            raise
+        except BaseException:
+            self.session.renew()
             self.memory = memory
+            raise
+        self.memory = memory
+        return inventory

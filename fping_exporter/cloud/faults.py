@@ -1,8 +1,6 @@
 """Errors of keystoneauth, requests and openstacksdk as errors of this package, each one line."""
 
-import contextlib
 import re
-from collections.abc import Iterator
 
 import msgspec
 from keystoneauth1 import exceptions as ka
@@ -12,7 +10,6 @@ from fping_exporter.errors import AuthError, CloudError, ForbiddenError, NotFoun
 __all__ = [
     "UNREADABLE",
     "describe",
-    "foreign_answers",
     "redact",
     "retry_delay",
     "root_failure",
@@ -26,26 +23,13 @@ _RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 _MAX_RETRY_AFTER_SECONDS = 30.0
 
 
-@contextlib.contextmanager
-def foreign_answers() -> Iterator[None]:
-    """Raise CloudError where keystoneauth fails to read an answer of the wrong shape.
-
-    Only calls into keystoneauth that read tokens, catalogs and version documents belong inside: the
-    same errors are bugs when they come from anywhere else.
-    """
-    try:
-        yield
-    except UNREADABLE as error:
-        raise CloudError(f"an answer of the cloud cannot be read: {describe(error)}") from error
-
-
 def root_failure(error: ka.ClientException) -> ka.ClientException:
     """Return what failed when keystoneauth looked for the versions of Keystone, or `error` itself."""
     inner: BaseException | None = error
     while inner:
         if isinstance(inner, ka.HttpError | ka.ConnectionError):
             return inner
-        inner = inner.__cause__ or inner.__context__
+        inner = inner.__cause__ or (None if inner.__suppress_context__ else inner.__context__)
     return error
 
 

@@ -13,6 +13,9 @@ __all__ = ["Get", "Page", "decode", "pages"]
 _LIMIT = 1000
 """Entries per page: what Nova and Neutron allow by default. A service that allows fewer returns fewer."""
 
+_MAX_PAGES = 10_000
+"""Ten million entries, or 200,000 where a service allows no more than 20 a page."""
+
 T = TypeVar("T")
 
 Get = Callable[[Mapping[str, str]], bytes]
@@ -30,11 +33,12 @@ class Page(NamedTuple, Generic[T]):
 def pages(get: Get, params: Mapping[str, str], read: Callable[[bytes], Page[T]]) -> Iterator[Sequence[T]]:
     """Yield the entries of each page of the list that `params` describe.
 
-    Raises ListingError if a page has the marker of an earlier page: that list would never end.
+    Raises ListingError if a page has the marker of an earlier page, for that list would never end, and
+    after 10,000 pages.
     """
     markers: set[str] = set()
     params = {**params, "limit": str(_LIMIT)}
-    while True:
+    for _ in range(_MAX_PAGES):
         entries, marker = read(get(params))
         yield entries
         if marker is None:
@@ -43,6 +47,7 @@ def pages(get: Get, params: Mapping[str, str], read: Callable[[bytes], Page[T]])
             raise ListingError(f"the list does not end: a second page ends with {marker!r:.100}")
         markers.add(marker)
         params["marker"] = marker
+    raise ListingError(f"the list does not end: it has more than {_MAX_PAGES} pages")
 
 
 def decode(body: bytes, kind: type[T]) -> T:

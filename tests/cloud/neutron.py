@@ -26,9 +26,10 @@ class NeutronCloud(FaultyCloud):
         }
         self.page = 1000
         self.endpoint = f"{self.url}/network"
-        self.rewrite(TOKENS, self._with_network)
+        self.rewrite(TOKENS, self.with_network)
 
-    def _with_network(self, body: Any) -> Any:
+    def with_network(self, body: Any) -> Any:
+        """Add Neutron to the catalog of a token."""
         entry = {"interface": "public", "region": "RegionOne", "region_id": "RegionOne", "id": "n"}
         endpoint = entry | {"url": self.endpoint}
         body["token"]["catalog"].append({"type": "network", "name": "neutron", "endpoints": [endpoint]})

@@ -1,0 +1,168 @@
+"""HTTP whose responses end: within a time in all, and within a size.
+
+The timeouts of requests and urllib3 hold for each read. A server that sends a byte a second never
+exceeds them, be it in the head or in the body. Here the socket's timeout before each read is what is left
+of the whole response's time, which works for plain HTTP, TLS and proxies alike, and needs no thread.
+"""
+
+import http.client
+import io
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import requests
+from keystoneauth1.session import TCPKeepAliveAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from fping_exporter.cloud.faults import redact
+from fping_exporter.cloud.time_limit import time_left
+from fping_exporter.errors import CloudError
+
+__all__ = ["MAX_BODY_BYTES", "RESPONSE_SECONDS", "BoundedAdapter"]
+
+CONNECT_SECONDS = 10.0
+RESPONSE_SECONDS = 120.0
+"""How long a response may take from the request to its last byte."""
+MAX_BODY_BYTES = 64 << 20
+"""How large a body may be once it is decompressed. A page of 1,000 servers has 2 to 5 MB, and the role
+assignments of 100,000 users some 40 MB."""
+
+_READ_BYTES = 64 << 10
+
+
+class BoundedAdapter(TCPKeepAliveAdapter):
+    """Sends the requests of a requests.Session.
+
+    A response that takes too long or is too large raises CloudError.
+    """
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401, as the library has it
+        """Use connections whose responses have a deadline."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:  # noqa: ANN401, as the library has it
+        """Use such connections through a proxy, too."""
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401, likewise
+        """Send a request and return the response, whose body is still to be read."""
+        url, began = redact(request.url or ""), time.monotonic()
+        left = time_left()
+        if left <= 0:
+            raise CloudError(f"{url}: not asked, there is no time left")
+        timeout = kwargs.get("timeout")
+        connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
+        most = min(left, RESPONSE_SECONDS)
+        kwargs["timeout"] = (min(connect or most, most, CONNECT_SECONDS), min(read or most, most))
+        try:
+            response = super().send(request, *args, **kwargs)
+        except _TooLateError:
+            raise _too_late(url, began) from None
+        response.raw = _BoundedBody(response.raw, url=url, began=began)
+        return response
+
+
+class _TooLateError(Exception):
+    """The time of a response is over."""
+
+
+def _too_late(url: str, began: float) -> CloudError:
+    return CloudError(f"{url}: no complete response within {time.monotonic() - began:.0f} s")
+
+
+class _BoundedBody:
+    """The body of a response as urllib3 has it, up to a size."""
+
+    def __init__(self, raw: Any, *, url: str, began: float) -> None:  # noqa: ANN401, urllib3's or a test's
+        self._raw = raw
+        self._url = url
+        self._began = began
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401, whatever it has
+        return getattr(self._raw, name)
+
+    def stream(self, amt: int, *, decode_content: bool) -> Iterator[bytes]:
+        """Yield the body in pieces; requests reads it so, and calls nothing else."""
+        size = 0
+        try:
+            for piece in self._raw.stream(amt, decode_content=decode_content):
+                size += len(piece)
+                if size > MAX_BODY_BYTES:
+                    self._raw.close()
+                    break
+                yield piece
+        except _TooLateError:
+            raise _too_late(self._url, self._began) from None
+        if size > MAX_BODY_BYTES:
+            raise CloudError(f"{self._url}: the body is larger than {MAX_BODY_BYTES >> 20} MiB")
+
+
+class _DeadlineReader(io.RawIOBase):
+    """Reads a socket until a deadline by the monotonic clock, and never waits longer than its own timeout."""
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock = sock
+        self._file = sock.makefile("rb", buffering=0)  # keeps the socket open as long as http.client expects
+        self._deadline = deadline
+        self._timeout = sock.gettimeout()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401, collections.abc.Buffer is new in Python 3.12
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise _TooLateError
+        self._sock.settimeout(left if self._timeout is None else min(left, self._timeout))
+        try:
+            return self._file.readinto(buffer)
+        except TimeoutError:
+            if time.monotonic() >= self._deadline:
+                raise _TooLateError from None
+            raise
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _DeadlineSocket:
+    """Gives http.client the file that it reads a response from."""
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock = sock
+        self._deadline = deadline
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_DeadlineReader(self._sock, self._deadline), _READ_BYTES)
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401, as the library has it
+        deadline = time.monotonic() + min(time_left(), RESPONSE_SECONDS)
+        super().__init__(_DeadlineSocket(sock, deadline), *args, **kwargs)  # type: ignore[arg-type]
+
+
+class _HTTPConnection(HTTPConnection):
+    response_class = _Response
+
+
+class _HTTPSConnection(HTTPSConnection):
+    response_class = _Response
+
+
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+_POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
