@@ -1,5 +1,6 @@
 """The exporter as an operator starts it, and what a scrape of it says."""
 
+import signal
 import sys
 import urllib.request
 from collections.abc import Mapping
@@ -9,9 +10,11 @@ from typing import Self
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.integration.process import Process
+from tests.integration.process import Process, eventually
 
 __all__ = ["Exporter", "Scrape", "write_config"]
+
+_READ_AGAIN = "the configuration was read again"
 
 
 def write_config(directory: Path, **settings: object) -> Path:
@@ -70,6 +73,15 @@ class Exporter(Process):
         super().__enter__()
         self.address = self.wait_for(r"msg=listening\b.* address=(\S+)")[1]
         return self
+
+    def reload(self) -> None:
+        """Let it read its configuration again with SIGHUP; returns when it has."""
+        read = self.log.count(_READ_AGAIN)
+        self.send_signal(signal.SIGHUP)
+        eventually(lambda: self._assert_read(read + 1), timeout=10)
+
+    def _assert_read(self, times: int) -> None:
+        assert self.log.count(_READ_AGAIN) >= times, self.log
 
     def scrape(self, *, timeout: float = 10) -> Scrape:
         """Scrape it as Prometheus would with this scrape timeout, in seconds, and as strict on it."""

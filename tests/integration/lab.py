@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -126,6 +127,10 @@ class Lab:
         answer: dict[str, Any] = response.json() if response.content else {}
         return answer
 
+    def token(self, cloud: str) -> str:
+        """Return a token of a user of clouds.yaml."""
+        return str(_session(cloud).get_token())
+
     def project_id(self, cloud: str) -> str:
         """Return the project that a user of clouds.yaml belongs to."""
         return str(_session(cloud).get_project_id())
@@ -135,6 +140,18 @@ class Lab:
         query = "?all_tenants=1" if cloud == "admin" else ""
         listed = self.call("compute", "GET", f"/servers/detail{query}", cloud=cloud)["servers"]
         return {entry["id"]: _server(entry) for entry in listed}
+
+    def launched_at(self) -> dict[str, float]:
+        """Return when Nova launched each server, in Unix time; those that it never launched are left out."""
+        listed = self.call("compute", "GET", "/servers/detail?all_tenants=1")["servers"]
+        times = {}
+        for entry in listed:
+            created, launched = entry["created"], entry["OS-SRV-USG:launched_at"]
+            if launched:
+                at = datetime.fromisoformat(launched).replace(tzinfo=UTC)
+                assert 0 <= (at - datetime.fromisoformat(created)).total_seconds() < 3600, "not in UTC"
+                times[entry["id"]] = at.timestamp()
+        return times
 
     def server(self, name: str) -> Server:
         """Return the server of that name."""
@@ -165,6 +182,19 @@ class Lab:
         """Return the names of Keystone's projects by id."""
         listed = self.call("identity", "GET", "/projects")["projects"]
         return {project["id"]: project["name"] for project in listed}
+
+    def endpoints(self) -> dict[str, str]:
+        """Return the URLs of the services that the exporter asks, by their types in the catalog."""
+        types = ("compute", "identity", "network")
+        return {type_: str(_session("admin").get_endpoint(service_type=type_)) for type_ in types}
+
+    def write_clouds(self, directory: Path, **admin: object) -> Path:
+        """Write a clouds.yaml in which the entry `admin` has these values as well."""
+        content = yaml.safe_load(self.clouds.read_text(encoding="utf-8"))
+        content["clouds"]["admin"] |= admin
+        path = directory / "clouds.yaml"
+        path.write_text(yaml.safe_dump(content), encoding="utf-8")
+        return path
 
     # ----------------------------------------------------------- the truth
     def addrs(self) -> list[Addr]:

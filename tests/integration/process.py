@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import time
@@ -40,6 +41,10 @@ class Process:
     def log(self) -> str:
         """All that it has printed so far."""
         return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
 
     def stop(self, *, timeout: float = 20) -> int:
         """Ask it to end with SIGTERM and return its exit code."""

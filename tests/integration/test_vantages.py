@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.integration.conftest import Start
 from tests.integration.exporter import Exporter, Scrape, write_config
@@ -279,13 +278,10 @@ def _assert_listed(scrape: Scrape, *, success: bool) -> None:
 
 
 def test_without_neutron_nothing_is_guessed(lab: Lab, tmp_path: Path) -> None:
-    clouds = yaml.safe_load(lab.clouds.read_text(encoding="utf-8"))
-    clouds["clouds"]["admin"]["network_endpoint_override"] = f"http://127.0.0.1:{free_port()}"
-    path = tmp_path / "clouds.yaml"
-    path.write_text(yaml.safe_dump(clouds), encoding="utf-8")
+    clouds = lab.write_clouds(tmp_path, network_endpoint_override=f"http://127.0.0.1:{free_port()}")
     config = write_config(tmp_path, cloud="admin", probe=PATIENT | {"vantages": ["local", "qdhcp"]})
 
-    with Exporter(config, clouds=path, log=tmp_path / "exporter.log") as exporter:
+    with Exporter(config, clouds=clouds, log=tmp_path / "exporter.log") as exporter:
         scrape = exporter.scrape(timeout=60)
 
     def by_floating(addr: Addr) -> str | None:
