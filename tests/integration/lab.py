@@ -210,22 +210,26 @@ class Lab:
                 found.append(Addr(ip, Fate(fate), server, network, kinds[network], host))
         return found
 
+    def ambiguous(self, *, seen: Collection[str] | None = None) -> set[str]:
+        """Return the addresses of more than one server, of those with the ids `seen` (None: of all)."""
+        owners = defaultdict(set)
+        for addr in self.addrs():
+            if seen is None or addr.server_id in seen:
+                owners[addr.ip].add(addr.server_id)
+        return {ip for ip, having in owners.items() if len(having) > 1}
+
     def truth(
         self, servers: Mapping[str, Server], *, seen: Collection[str] | None = None
     ) -> dict[str, Truth]:
         """Return what an exporter in the root namespace is to say of each server, by id.
 
-        `seen` are the ids of the servers whose ports its credentials may see; None: of all. What two of these
-        have is asked of neither.
+        `seen` are the ids of the servers whose ports its credentials may see; None: of all.
         """
-        there = [addr for addr in self.addrs() if seen is None or addr.server_id in seen]
-        owners: dict[str, set[str]] = defaultdict(set)
-        for addr in there:
-            owners[addr.ip].add(addr.server_id)
+        several = self.ambiguous(seen=seen)
         fates: dict[str, set[Fate]] = defaultdict(set)
         ambiguous = set()
-        for addr in there:
-            if len(owners[addr.ip]) > 1:
+        for addr in self.addrs():
+            if addr.ip in several:
                 ambiguous.add(addr.server_id)
             elif fate := addr.from_root:
                 fates[addr.server_id].add(fate)

@@ -219,28 +219,3 @@ def test_a_member_reads_its_own_groups(start: Start, guest: Server, groups: Grou
     soon(exporter, "no_reply")
     groups.change(port, security_groups=[groups.create(project=guest.project_id)])
     soon(exporter, "icmp_blocked")
-
-
-def test_an_address_of_two_tenants_is_asked_of_neither_from_here(lab: Lab, start: Start) -> None:
-    one, other = lab.server("alpha-twin"), lab.server("beta-twin")
-    twins = {"include": [{"id": one.id}, {"id": other.id}]}
-    scrape = start(cloud="admin", instances=twins).scrape(timeout=30)
-    assert scrape.by("instance_alive", "id", "project_id") == {}
-    assert set(scrape.by("instance_silent", "id", "project_id", "reason")) == {
-        (server.id, server.project_id, "ambiguous_address") for server in (one, other)
-    }
-    assert scrape.value("fping_exporter_ambiguous_targets") == 1
-
-    network = next(addr.network_id for addr in lab.addrs() if addr.server_id == other.id)
-    said = start(cloud="admin", instances=twins, probe={"local_networks": [network]}).scrape(timeout=30)
-    reasons = {reason for _, _, reason in said.by("instance_silent", "id", "project_id", "reason")}
-    assert reasons == {"no_vantage"}, "whose it is is known now, but this machine has no route there"
-    assert said.value("fping_exporter_ambiguous_targets") == 0
-
-
-def test_one_twin_that_the_configuration_leaves_out_counts_as_well(lab: Lab, start: Start) -> None:
-    one = lab.server("alpha-twin")
-    scrape = start(cloud="admin", instances={"include": [{"id": one.id}]}).scrape(timeout=30)
-    assert set(scrape.by("instance_silent", "id", "project_id", "reason")) == {
-        (one.id, one.project_id, "ambiguous_address")
-    }

@@ -214,35 +214,50 @@ def test_a_namespace_that_vanishes_costs_its_own_instances(lab: Lab, start: Star
     eventually(lambda: _assert_alive(exporter.scrape(timeout=30), whole))
 
 
-def test_a_stale_file_does_not_hide_the_router(lab: Lab, start: Start) -> None:
-    twin = lab.server("beta-twin")
-    network = next(addr.network_id for addr in lab.addrs() if addr.server_id == twin.id)
-    lab.set_fate(Fate.ALIVE, twin.id)
-    exporter = start(
-        cloud="admin",
-        cache=SOON,
-        instances={"include": [{"id": twin.id}]},
-        probe=PATIENT | {"vantages": ["qdhcp", "qrouter"], "per_address": True},
-    )
-
-    def kind() -> set[str]:
-        labels = ("id", "project_id", "address", "network", "vantage")
-        said = exporter.scrape(timeout=30).by("instance_address_alive", *labels)
-        return {vantage.partition("-")[0] for (*_, vantage), up in said.items() if up}
-
-    def expect(wanted: str) -> None:
-        assert kind() == {wanted}
-
-    eventually(lambda: expect("qdhcp"))
-    name = f"qdhcp-{network}"
+@contextlib.contextmanager
+def stale(name: str) -> Iterator[None]:
+    """Leave only the file of a namespace's name, as after a reboot that does not empty /run."""
     with without_namespace(name):
-        stale = Path("/run/netns", name)
-        stale.touch()
+        path = Path("/run/netns", name)
+        path.touch()
         try:
-            eventually(lambda: expect("qrouter"))
+            yield
         finally:
-            stale.unlink()
-    eventually(lambda: expect("qdhcp"))
+            path.unlink()
+
+
+@contextlib.contextmanager
+def unplugged(name: str) -> Iterator[None]:
+    """Leave a namespace without an interface, as when the agent has taken the network away."""
+    with without_namespace(name):
+        subprocess.run(["ip", "netns", "add", name], check=True)
+        try:
+            yield
+        finally:
+            subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+@pytest.mark.parametrize("broken", [stale, unplugged])
+def test_a_namespace_that_is_no_way_hides_none_that_is_one(
+    lab: Lab, start: Start, broken: Callable[[str], contextlib.AbstractContextManager[None]]
+) -> None:
+    """The guests of the shared network are reached from here, those of one project by its router."""
+    networks = {addr.network_kind: addr.network_id for addr in lab.addrs()}
+    shared, tenant = networks["shared"], networks["tenant"]
+    interfaces = lab.call("network", "GET", f"/v2.0/ports?network_id={tenant}")["ports"]
+    (router,) = {p["device_id"] for p in interfaces if p["device_owner"] == "network:router_interface"}
+    ways = {shared: "local", tenant: f"qrouter-{router}"}
+    probe = PATIENT | {"vantages": "auto", "local_networks": [shared], "per_address": True}
+
+    with broken(f"qdhcp-{shared}"), broken(f"qdhcp-{tenant}"):
+        scrape = start(cloud="admin", probe=probe).scrape(timeout=30)
+
+    assert alive(scrape) == expected(lab, set(lab.servers()), by_dhcp)
+    addresses = scrape.by("instance_address_alive", "id", "project_id", "address", "network", "vantage")
+    assert {(id_, ip, vantage): bool(up) for (id_, _, ip, _, vantage), up in addresses.items()} == {
+        (addr.server_id, addr.ip, ways.get(addr.network_id) or by_dhcp(addr)): addr.fate is Fate.ALIVE
+        for addr in lab.addrs()
+    }
 
 
 def _assert_alive(scrape: Scrape, truth: dict[str, bool]) -> None:
