@@ -59,11 +59,12 @@ class Ping(msgspec.Struct, gc=False):
 
 
 class Channel:
-    """A socket and the addresses that are pinged through it."""
+    """A socket in a vantage's namespace, and the addresses that are pinged through it."""
 
-    def __init__(self, sock: IcmpSocket) -> None:
+    def __init__(self, sock: IcmpSocket, vantage: str) -> None:
         """Begin without addresses."""
         self.sock = sock
+        self.vantage = vantage
         self.pings: dict[SocketAddress, Ping] = {}
 
     def ping(self, address: SocketAddress, cookie: bytes) -> Ping:
@@ -88,7 +89,7 @@ class Exchange:
         self._patience = _PATIENCE
         self._selector = selectors.DefaultSelector()
         self._sockets = contextlib.ExitStack()
-        self._channels: list[Channel] = []
+        self.channels: list[Channel] = []
         self._room = sys.maxsize
         self._unread = 0
         """Packets sent since the sockets were last read: so many replies may wait in a buffer."""
@@ -107,15 +108,15 @@ class Exchange:
 
     def open(self, opener: Opener, vantage: str, family: Family) -> Channel:
         """Open a socket for a vantage and a family. Raises ProbeError."""
-        channel = Channel(self._sockets.enter_context(opener(vantage, family)))
-        self._channels.append(channel)
+        channel = Channel(self._sockets.enter_context(opener(vantage, family)), vantage)
+        self.channels.append(channel)
         self._selector.register(channel.sock, selectors.EVENT_READ, channel)
         self._room = min(self._room, channel.sock.room)
         return channel
 
     def pings(self) -> list[Ping]:
         """Return the state of every address, each once."""
-        return [ping for channel in self._channels for ping in channel.pings.values()]
+        return [ping for channel in self.channels for ping in channel.pings.values()]
 
     def send(self, pings: Sequence[Ping], *, patience: float) -> None:
         """Send a packet to each address, as fast as the pacer allows.
@@ -182,6 +183,12 @@ class Exchange:
             ping.sent_at.append(sent_at)
             pending.append((ping, sequence))
         return len(pending) - before
+
+    def disregard(self, ping: Ping, number: int) -> None:
+        """Take the packets to an address that is silent as refused with this errno: they never left."""
+        self.refused[errno_name(number)] += len(ping.sent_at)
+        ping.sent_at.clear()
+        ping.send_error, ping.unreachable = number, False
 
     def wait(self) -> None:
         """Read replies until every packet was answered or has had its time."""

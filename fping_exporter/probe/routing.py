@@ -9,22 +9,25 @@ from collections.abc import Iterator
 
 import msgspec
 
-__all__ = ["IPNetwork", "RoutingTable", "open_netlink", "read_routing_table"]
+from fping_exporter.probe.netlink import (
+    HEADER,
+    NLM_F_REQUEST,
+    NLMSG_ERROR,
+    ROUTE,
+    RTM_GETROUTE,
+    aligned,
+    attributes,
+)
+
+__all__ = ["IPNetwork", "RoutingTable", "read_routing_table"]
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # From Linux's linux/netlink.h, linux/rtnetlink.h and linux/if_link.h; the socket module lacks them.
-_NETLINK_ROUTE = 0
-_SOL_NETLINK = 270
-_NETLINK_GET_STRICT_CHK = 12
 _RTM_GETLINK = 18
-_RTM_GETROUTE = 26
-_NLM_F_REQUEST, _NLM_F_DUMP = 0x1, 0x300
-_NLMSG_ERROR, _NLMSG_DONE = 2, 3
-_HEADER = struct.Struct("=IHHII")
+_NLM_F_DUMP = 0x300
+_NLMSG_DONE = 3
 _LINK = struct.Struct("=BxHiII")
-_ROUTE = struct.Struct("=BBBBBBBBI")
-_ATTRIBUTE = struct.Struct("=HH")
 _IFLA_ADDRESS = 1
 _RTA_DST, _RTA_TABLE = 1, 15
 _TABLE_MAIN, _TABLE_LOCAL = 254, 255
@@ -33,7 +36,6 @@ _OWN_TYPES = frozenset({_RTN_LOCAL, _RTN_BROADCAST, _RTN_ANYCAST})
 
 _LOOPBACK = 127
 """The first byte of 127.0.0.0/8."""
-_TIMEOUT = 5.0
 _BUFFER_BYTES = 1 << 16
 """More than the kernel puts into one message of a dump."""
 
@@ -69,18 +71,6 @@ class RoutingTable(msgspec.Struct, frozen=True):
         return next((sends for network, sends in self.routes if address in network), False)
 
 
-def open_netlink() -> socket.socket:
-    """Open a socket that tells of the network namespace which this thread is in; raises OSError."""
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE)
-    try:
-        sock.settimeout(_TIMEOUT)
-        sock.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)  # or the kernel ignores the table asked for
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
 def read_routing_table(sock: socket.socket, *, routes: bool, macs: bool) -> RoutingTable:
     """Read what the namespace of `sock` has; raises OSError.
 
@@ -114,53 +104,39 @@ def _network(address: bytes, length: int) -> IPNetwork:
 
 def _dump_routes(sock: socket.socket, family: int, table: int) -> Iterator[tuple[int, int, bytes]]:
     """Yield the type, the prefix length and the destination of each route of a table."""
-    request = _ROUTE.pack(family, 0, 0, 0, table, 0, 0, 0, 0)
-    for message in _dump(sock, _RTM_GETROUTE, request):
-        answered, length, _, _, in_table, _, _, kind, _ = _ROUTE.unpack_from(message)
-        attributes = dict(_attributes(message[_ROUTE.size :]))
-        if _RTA_TABLE in attributes:
-            in_table = int.from_bytes(attributes[_RTA_TABLE], sys.byteorder)
+    request = ROUTE.pack(family, 0, 0, 0, table, 0, 0, 0, 0)
+    for message in _dump(sock, RTM_GETROUTE, request):
+        answered, length, _, _, in_table, _, _, kind, _ = ROUTE.unpack_from(message)
+        details = dict(attributes(message[ROUTE.size :]))
+        if _RTA_TABLE in details:
+            in_table = int.from_bytes(details[_RTA_TABLE], sys.byteorder)
         if (answered, in_table) == (family, table):  # a kernel without IPv6 answers with what else it has
             size = 4 if family == socket.AF_INET else 16
-            yield kind, length, attributes.get(_RTA_DST, bytes(size))
+            yield kind, length, details.get(_RTA_DST, bytes(size))
 
 
 def _dump_macs(sock: socket.socket) -> Iterator[str]:
     for message in _dump(sock, _RTM_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
-        for kind, value in _attributes(message[_LINK.size :]):
+        for kind, value in attributes(message[_LINK.size :]):
             if kind == _IFLA_ADDRESS and any(value):
                 yield value.hex(":")
 
 
 def _dump(sock: socket.socket, kind: int, request: bytes) -> Iterator[bytes]:
     """Ask for all objects of a kind; yield the body of each message."""
-    size = _HEADER.size + len(request)
-    sock.send(_HEADER.pack(size, kind, _NLM_F_REQUEST | _NLM_F_DUMP, 0, 0) + request)
+    size = HEADER.size + len(request)
+    sock.send(HEADER.pack(size, kind, NLM_F_REQUEST | _NLM_F_DUMP, 0, 0) + request)
     while True:
         data = sock.recv(_BUFFER_BYTES)
         while data:
-            length, answered, _, _, _ = _HEADER.unpack_from(data)
-            body = data[_HEADER.size : length]
+            length, answered, _, _, _ = HEADER.unpack_from(data)
+            body = data[HEADER.size : length]
             if answered == _NLMSG_DONE:
                 return
-            if answered == _NLMSG_ERROR:
+            if answered == NLMSG_ERROR:
                 number = -int(struct.unpack_from("=i", body)[0])
                 if number == errno.ENOENT:  # a table comes with its first route
                     return
                 raise OSError(number, "rtnetlink refuses to list")
             yield body
-            data = data[_aligned(length) :]
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(data) >= _ATTRIBUTE.size:
-        length, kind = _ATTRIBUTE.unpack_from(data)
-        if length < _ATTRIBUTE.size:
-            return
-        yield kind, data[_ATTRIBUTE.size : length]
-        data = data[_aligned(length) :]
-
-
-def _aligned(length: int) -> int:
-    """Round up to the 4 bytes at which the next part begins."""
-    return (length + 3) & ~3
+            data = data[aligned(length) :]

@@ -4,6 +4,9 @@ A refused packet never left this machine, so no errno says anything about a gues
 not asked. What a router or a neighbour lookup says of a packet that was sent comes as an ICMP
 error instead, which :mod:`fping_exporter.probe.sockets` tells apart.
 
+One refusal is not seen: where an ICMPv6 datagram socket sends, Linux does not report that a packet filter
+or a full queue of this machine drops the packet (``ping_v6_sendmsg``). Raw sockets are told.
+
 The causes were seen on Linux 6.18 (tests/probe/test_refusals.py) or are those of ip(7), raw(7) and
 the kernel's sources (net/ipv4/icmp.c and net/ipv6/icmp.c for what ICMP errors are converted to).
 """
@@ -49,7 +52,9 @@ _NO_ROUTE = SendError(
     "probe.families, probe.addresses, probe.local_networks or instances.exclude",
 )
 _NO_LINK = SendError(
-    Fault.ROUTE, "the network interface is down or gone", "see `ip link` and `ip route get ADDRESS`"
+    Fault.ROUTE,
+    "the network interface is gone, down or without carrier",
+    "see `ip link` and `ip route get ADDRESS`",
 )
 _NO_DESCRIPTOR = SendError(
     Fault.MACHINE,
@@ -88,8 +93,8 @@ SEND_ERRORS: Mapping[int, SendError] = {
     errno.ENETUNREACH: _NO_ROUTE,
     errno.EHOSTUNREACH: SendError(
         Fault.ROUTE,
-        "a route of type unreachable covers the address",
-        "see `ip route get ADDRESS`, or leave the address out (instances.exclude)",
+        "the gateway does not answer ARP or NDP, or a route of type unreachable covers the address",
+        "see `ip route get ADDRESS` and `ip neigh`, or leave the address out (instances.exclude)",
     ),
     errno.EACCES: SendError(
         Fault.ROUTE,

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from fping_exporter.errors import ProbeError
 from fping_exporter.model import LOCAL, NOT_ASKED, Family, Sweep, Target
 from fping_exporter.probe.exchange import COOKIE_BYTES, Channel, Exchange, Ping
+from fping_exporter.probe.first_hop import broken_first_hops
 from fping_exporter.probe.log_limit import LogLimit
 from fping_exporter.probe.pacing import Pacer, Progress
 from fping_exporter.probe.send_errors import errno_name, explain
@@ -38,6 +39,8 @@ class SweepProber:
       would be waited for, so that a refusal makes no sweep longer than silence does; a target to
       which nothing was sent in the end was not asked. If the kernel takes some of what it refused,
       the sweep goes on with the rest, for five seconds more at most.
+    - A target that is silent and whose first hop is not there (a link without carrier, a gateway that does
+      not answer ARP or NDP) was not asked: the kernel dropped its packets.
     - A text that is not an address, or one with a scope (``fe80::1%eth0``), which means nothing beyond
       one host, is not asked either.
     - A vantage or family for which no socket can be opened costs only its own targets; nothing is
@@ -76,6 +79,7 @@ class SweepProber:
             pings = self._prepare(targets, exchange)
             distinct = exchange.pings()
             self._run_rounds(distinct, exchange)
+            _disregard_the_lost(exchange)
         self._log_refusals(pings)
         return Sweep(
             outcomes={target: ping.outcome() if ping else NOT_ASKED for target, ping in pings.items()},
@@ -153,3 +157,15 @@ class SweepProber:
                     targets[0].vantage,
                     explain(number),
                 )
+
+
+def _disregard_the_lost(exchange: Exchange) -> None:
+    """Take back what was sent to silent targets whose first hop is not there."""
+    for channel in exchange.channels:
+        silent = {
+            ping.address[0]: ping for ping in channel.pings.values() if ping.sent_at and not ping.answered
+        }
+        if silent:
+            broken = broken_first_hops(channel.vantage, channel.sock.family, silent)
+            for ip, number in broken.items():
+                exchange.disregard(silent[ip], number)

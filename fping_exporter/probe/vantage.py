@@ -15,10 +15,11 @@ from typing import TypeVar
 
 from fping_exporter.errors import ProbeError
 from fping_exporter.model import LOCAL, Family, Target
-from fping_exporter.probe.routing import RoutingTable, open_netlink, read_routing_table
+from fping_exporter.probe.netlink import open_netlink
+from fping_exporter.probe.routing import RoutingTable, read_routing_table
 from fping_exporter.probe.sockets import IcmpSocket, open_socket
 
-__all__ = ["find_namespaces", "open_from", "source_addresses", "survey"]
+__all__ = ["find_namespaces", "open_from", "run_in_namespace", "source_addresses", "survey"]
 
 T = TypeVar("T")
 
@@ -55,7 +56,7 @@ def survey(kinds: Collection[str]) -> dict[str, RoutingTable | None]:
 
 def _routing_table(vantage: str) -> RoutingTable | None:
     try:
-        with _run_in_namespace(vantage, open_netlink) as sock:
+        with run_in_namespace(vantage, open_netlink) as sock:
             return read_routing_table(sock, routes=vantage != LOCAL, macs=vantage.startswith("ovnmeta-"))
     except ProbeError as error:
         _log_once(f"passed over as a vantage: {error}")
@@ -75,7 +76,7 @@ def _log_once(warning: str) -> None:
 
 def open_from(vantage: str, family: Family) -> IcmpSocket:
     """Open a socket in the vantage's namespace; any thread may use it. Raises ProbeError."""
-    return _run_in_namespace(vantage, lambda: open_socket(family))
+    return run_in_namespace(vantage, lambda: open_socket(family))
 
 
 def source_addresses(targets: Iterable[Target]) -> dict[Target, str]:
@@ -89,7 +90,7 @@ def source_addresses(targets: Iterable[Target]) -> dict[Target, str]:
     found: dict[Target, str] = {}
     for (vantage, family), group in groups.items():
         try:
-            sock = _run_in_namespace(vantage, partial(socket.socket, _FAMILY[family], socket.SOCK_DGRAM))
+            sock = run_in_namespace(vantage, partial(socket.socket, _FAMILY[family], socket.SOCK_DGRAM))
         except (ProbeError, OSError):
             continue
         with sock:
@@ -105,7 +106,7 @@ def source_addresses(targets: Iterable[Target]) -> dict[Target, str]:
 _FAMILY: dict[Family, socket.AddressFamily] = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
-def _run_in_namespace(vantage: str, call: Callable[[], T]) -> T:
+def run_in_namespace(vantage: str, call: Callable[[], T]) -> T:
     """Run `call` in the network namespace of the vantage, and return its result. Raises ProbeError.
 
     A network namespace belongs to a thread: a new thread enters it, and ends there.

@@ -97,6 +97,73 @@ def restore(network: Network) -> None:
     )
 
 
+def test_a_link_without_carrier_makes_nobody_dead(engine: Engine, network: Network) -> None:
+    """The kernel takes the packets, and drops them: a cable that is pulled out says nothing of a guest."""
+    everybody = [*ALIVE, *ALIVE6]
+    assert engine.probe(everybody).received == len(everybody)
+    network.far.ip("link set veth0 down")
+    try:
+        sweep = engine.probe(everybody, retries=1)
+    finally:
+        bring_back(network)
+    assert set(sweep.outcomes.values()) == {NOT_ASKED}
+    assert (sweep.sent, sweep.refused) == (0, {"ENETDOWN": 2 * len(everybody)})
+
+
+def bring_back(network: Network) -> None:
+    """Bring the far end back, with the addresses and routes that Linux dropped."""
+    network.far.ip(
+        "link set veth0 up",
+        "addr replace fd63::2/64 dev veth0 nodad",
+        "addr replace 10.63.0.2/24 dev veth0",
+    )
+    network.near.run("ip", "neigh", "flush", "dev", "veth0")
+
+
+@pytest.mark.parametrize(
+    ("gateway", "behind"), [("10.63.0.2/24", ALIVE), ("fd63::2/64", ALIVE6)], ids=["IPv4", "IPv6"]
+)
+def test_a_gateway_that_does_not_answer_makes_nobody_behind_it_dead(
+    engine: Engine, network: Network, gateway: str, behind: list[str]
+) -> None:
+    on_link = "fd63::77" if ":" in gateway else "10.63.0.77"
+    network.near.run("ip", "neigh", "flush", "dev", "veth0")
+    network.far.ip(f"addr del {gateway} dev veth0")
+    try:
+        sweep = engine.probe([*behind, on_link])
+    finally:
+        bring_back(network)
+    assert unasked(sweep) == set(behind)
+    assert sweep.refused == {"EHOSTUNREACH": len(behind)}
+    # Whom nobody answers for on the link itself was asked: it is absent.
+    assert sweep.outcomes[Target(LOCAL, on_link)].asked
+
+
+def test_silence_behind_a_gateway_that_answers_is_silence(engine: Engine, network: Network) -> None:
+    silent = ["10.64.77.1", "fd64::7701"]
+    network.silence(silent)
+    sweep = engine.probe([*silent, ALIVE[0]])
+    assert unasked(sweep) == set()
+    assert [sweep.outcomes[Target(LOCAL, ip)].alive for ip in silent] == [False, False]
+    assert sweep.refused == {}
+
+
+def test_a_route_that_is_lost_while_a_reply_is_awaited_makes_nobody_dead(
+    engine: Engine, network: Network
+) -> None:
+    silent = "10.64.77.1"
+    network.silence([silent])
+    timer = threading.Timer(0.2, network.near.ip, ["route del 10.64.0.0/16"])
+    timer.start()
+    try:
+        sweep = engine.probe([silent], timeout=0.5)
+    finally:
+        timer.join()
+        network.near.ip("route replace 10.64.0.0/16 via 10.63.0.2")
+    assert sweep.outcomes == {Target(LOCAL, silent): NOT_ASKED}
+    assert sweep.refused == {"ENETUNREACH": 1}
+
+
 def test_a_route_that_comes_back_in_time_costs_nobody(engine: Engine, network: Network) -> None:
     network.near.ip("route del 10.64.0.0/16")
     timer = threading.Timer(0.2, network.near.ip, ["route replace 10.64.0.0/16 via 10.63.0.2"])

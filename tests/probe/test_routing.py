@@ -3,7 +3,8 @@
 import ipaddress
 import socket
 
-from fping_exporter.probe.routing import RoutingTable, open_netlink, read_routing_table
+from fping_exporter.probe.netlink import open_netlink
+from fping_exporter.probe.routing import RoutingTable, read_routing_table
 
 
 def test_this_hosts_own_addresses() -> None:
