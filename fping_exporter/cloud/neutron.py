@@ -1,4 +1,4 @@
-"""Neutron's word on who has which address, on networks, and on what security groups let in."""
+"""Neutron: owners of addresses, networks and routers, and the echo requests that security groups admit."""
 
 import ipaddress
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ _FLOATING_IP = "network:floatingip"
 _METADATA_PORTS = ("network:dhcp", "network:distributed")
 """OVN's metadata ports. Before Neutron 16 (Ussuri) they had the owner that DHCP agents' ports have."""
 _VALUES_AT_ONCE = 50
-"""Of a filter in one request: an URL of common length holds as many."""
+"""Maximum number of values of a filter in one request, so that the URL stays short enough."""
 _PORT_FIELDS = (
     "id",
     "device_id",
@@ -202,7 +202,7 @@ class _Port(_Entry):
         )
 
     def addresses(self) -> Iterable[str]:
-        """Return what counts as its own when it is a member of a group."""
+        """Yield the addresses that rules count as this port's if they name one of its security groups."""
         yield from (_canonical(fixed.ip_address) for fixed in self.fixed_ips)
         yield from (pair.ip_address for pair in self.allowed_address_pairs if _is_network(pair.ip_address))
 
@@ -239,19 +239,19 @@ class _AddressGroup(_Entry):
 
 _ANY = frozenset({"", "any", "0"})
 _ICMP = frozenset({"icmp", "1", "icmpv6", "ipv6-icmp", "58"})
-"""Neutron takes IPv4's names for IPv6 too, and each family has but one ICMP."""
+"""Neutron accepts IPv4's names for IPv6 rules too; each family has only one ICMP."""
 _ECHO_TYPE: Mapping[Family, int] = {4: 8, 6: 128}
 
 
 def _rules(group: _Group) -> Iterable[SecurityRule]:
-    """Return those of the group's rules that let an echo request in from somewhere."""
+    """Yield the rules of the group that admit echo requests from at least one sender."""
     for rule in group.security_group_rules:
         if rule.direction != "ingress":
             continue
         family: Family = 6 if rule.ethertype.lower() == "ipv6" else 4
         protocol = str(rule.protocol if rule.protocol is not None else "").lower()
         if protocol in _ICMP:
-            # Of ICMP, these are not a range: the type, and the code.
+            # In ICMP rules the two ports are not a range, but the type and the code.
             if rule.port_range_min not in {None, _ECHO_TYPE[family]} or rule.port_range_max not in {None, 0}:
                 continue
         elif protocol not in _ANY:
@@ -277,7 +277,7 @@ def _list(
     *,
     ids: Sequence[str] | None = None,
 ) -> list[T]:
-    """Return all of one kind, or those of these ids, with no other fields than these."""
+    """List all entries of one kind, or those with these ids; only `fields` are requested."""
     if ids is not None:
         return [
             entry for batch in _batches(ids) for entry in _pages(network, path, kind, fields, {"id": batch})
@@ -286,7 +286,7 @@ def _list(
 
 
 def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Cut `values` into parts that fit into an URL."""
+    """Split `values` into batches that fit into a URL."""
     return (values[start : start + _VALUES_AT_ONCE] for start in range(0, len(values), _VALUES_AT_ONCE))
 
 
@@ -314,7 +314,7 @@ def _pages(
 
 
 def _canonical(ip: str) -> str:
-    """Return the address as instances have it; Neutron's IPv4 already is, and there is much of it."""
+    """Return the address in canonical form; Neutron's IPv4 addresses have it already, and skip the parser."""
     try:
         return str(ipaddress.ip_address(ip)) if ":" in ip else ip
     except ValueError:  # then no instance has it
