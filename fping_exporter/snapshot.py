@@ -81,5 +81,5 @@ def _count_ambiguous(targets: Plan) -> int:
 def plan_from_here(
     instances: Collection[Instance], topology: Topology, *, probe: config.Probe, host: str | None
 ) -> Plan:
-    """Plan with the vantages that this host has now; `host` is the setting `instances.host`."""
+    """Plan from the vantages that this host has now; `host` is the setting `instances.host`."""
     return plan(instances, topology, probe, vantages=survey(probe.kinds), host=own_host(host))

@@ -3,16 +3,17 @@
 import math
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from typing import NamedTuple
 
 from fping_exporter.config import Config
 from fping_exporter.errors import NoResultsError
-from fping_exporter.model import Instance, Outcome, Reason, Snapshot, Target, Verdict
+from fping_exporter.model import Instance, Outcome, Probed, Snapshot, Target, Verdict
 from fping_exporter.probe import Prober, check_permission
 from fping_exporter.snapshot import plan_from_here
 from fping_exporter.verdict.judge import judge_instance
+from fping_exporter.verdict.plan import Plan
 
 __all__ = ["OnDemand", "why_unasked"]
 
@@ -21,9 +22,10 @@ class OnDemand:
     """Judges the servers that a caller asks for. Threads share it.
 
     A verdict of the snapshot that ``/metrics`` shows counts, so that os-fping and ``instance_alive`` never
-    contradict each other. What the snapshot has no verdict on (servers that are newer than the list,
-    that the selection leaves out, or that the sweep could not ask) is planned, pinged and judged by the
-    same functions as in a sweep. All callers who want such a target within `cache.sweep` share one ping.
+    contradict each other. A server that its sweep could not ask is pinged again, as it was planned then. A
+    server that the snapshot lacks, because it is newer than the list or the selection leaves it out, is
+    planned, pinged and judged by the same functions as in a sweep. All callers who want a target within
+    `cache.sweep` share one ping.
     """
 
     def __init__(
@@ -63,29 +65,33 @@ class OnDemand:
         if snapshot is None:
             raise NoResultsError("there is no recent sweep of a recent list of instances")
         wanted = {instance.id for instance in instances}
-        verdicts = {
-            verdict.instance.id: verdict
-            for verdict in snapshot.verdicts
-            if verdict.alive is not None and verdict.instance.id in wanted
-        }
-        rest = [instance for instance in instances if instance.id not in verdicts]
-        return {**verdicts, **self._ping(rest, snapshot)} if rest else verdicts
+        verdicts = {each.instance.id: each for each in snapshot.verdicts if each.instance.id in wanted}
+        open_ones = [
+            (verdict.instance, verdict.probed) for verdict in verdicts.values() if verdict.alive is None
+        ]
+        if unlisted := [instance for instance in instances if instance.id not in verdicts]:
+            plan = self._plan(unlisted, snapshot)
+            open_ones += [(instance, plan[instance.id]) for instance in unlisted]
+        return verdicts | self._ping(open_ones)
 
-    def _ping(self, instances: Collection[Instance], snapshot: Snapshot) -> Mapping[str, Verdict]:
-        """Plan, ping and judge instances that the snapshot has no verdict on."""
-        planned = plan_from_here(
-            [*instances, *_sharing_an_address(instances, snapshot.inventory.instances)],
+    def _plan(self, unlisted: Collection[Instance], snapshot: Snapshot) -> Plan:
+        """Plan instances that the snapshot lacks, beside those that have one of their addresses."""
+        ips = {address.ip for instance in unlisted for address in instance.addresses}
+        listed = snapshot.inventory.instances
+        return plan_from_here(
+            [*unlisted, *(each for each in listed if any(address.ip in ips for address in each.addresses))],
             snapshot.inventory.topology,
             probe=self._settings.probe,
             host=self._settings.instances.host,
         )
+
+    def _ping(self, planned: Collection[tuple[Instance, tuple[Probed, ...]]]) -> dict[str, Verdict]:
+        """Ping the targets that are planned for each instance, and judge it."""
         asked_at = time.time()
-        outcomes = self._probe(
-            {each.target for instance in instances for each in planned[instance.id] if each.target}
-        )
+        outcomes = self._probe({each.target for _, probed in planned for each in probed if each.target})
         return {
-            instance.id: judge_instance(instance, planned[instance.id], outcomes, asked_at=asked_at)
-            for instance in instances
+            instance.id: judge_instance(instance, probed, outcomes, asked_at=asked_at)
+            for instance, probed in planned
         }
 
     def _probe(self, targets: Collection[Target]) -> Mapping[Target, Outcome]:
@@ -131,19 +137,8 @@ def why_unasked(instance: Instance, verdict: Verdict) -> str | None:
         if not instance.addresses and not verdict.instance.addresses:
             return None
         return "it has no address that this exporter asks (probe.addresses, probe.families)"
-    if verdict.reason is Reason.AMBIGUOUS_ADDRESS:
-        return "other instances have its address as well"
+    if any(each.ambiguous for each in verdict.probed):
+        return "its address may be somebody else's as well"
     if any(each.target for each in verdict.probed):
         return "no request could be sent to it"
     return "this exporter has no vantage that reaches it"
-
-
-def _sharing_an_address(instances: Collection[Instance], others: Iterable[Instance]) -> Collection[Instance]:
-    """Return those of `others` that have an address of `instances`, which makes it ambiguous."""
-    ids = {instance.id for instance in instances}
-    ips = {address.ip for instance in instances for address in instance.addresses}
-    return [
-        other
-        for other in others
-        if other.id not in ids and any(address.ip in ips for address in other.addresses)
-    ]

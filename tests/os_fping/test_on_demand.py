@@ -116,7 +116,7 @@ def test_all_addresses_are_asked_at_once() -> None:
         instance("z", "10.0.0.9", status="ERROR"),
     )
     assert alive(on_demand(guests), *servers) == {"many": True, "a": False, "none": False, "z": True}
-    assert asked(guests) == [{"10.0.0.4", "2001:db8::1", "10.0.0.1", "10.0.0.9"}]
+    assert asked(guests) == [{"10.0.0.1", "10.0.0.4", "2001:db8::1", "10.0.0.9"}]
 
 
 def test_outcomes_are_given_again_while_they_are_young() -> None:
@@ -211,14 +211,14 @@ def test_each_address_is_asked_from_where_it_is_reached() -> None:
 
 
 def test_addresses_that_the_configuration_leaves_out_are_not_asked() -> None:
-    guests = Guests("10.0.0.1", "203.0.113.2")
-    both = instance("b", "10.0.0.2", address("203.0.113.2", kind="floating"))
+    guests = Guests("10.0.0.1", "198.51.100.2")
+    both = instance("b", "10.0.0.2", address("198.51.100.2", kind="floating"))
     probe = Probe(addresses="floating", families=(4,))
     asker = on_demand(guests, swept(A, probe=probe), probe=probe)
     left_out = "it has no address that this exporter asks (probe.addresses, probe.families)"
     servers = (A, both, instance("v6", "2001:db8::1"), instance("none"))
     assert reasons(asker, *servers) == {"a": left_out, "b": None, "v6": left_out, "none": None}
-    assert asked(guests) == [{"203.0.113.2"}]
+    assert asked(guests) == [{"198.51.100.2"}]
 
 
 def test_a_server_that_had_no_address_at_the_sweep_was_not_asked() -> None:
@@ -235,6 +235,22 @@ def test_a_server_to_which_nothing_could_be_sent() -> None:
             return sweep(dict.fromkeys(targets, NOT_ASKED))
 
     assert reasons(on_demand(NoRoom()), A) == {"a": "no request could be sent to it"}
+
+
+@pytest.mark.parametrize("status", ["ACTIVE", "SHUTOFF"])
+def test_an_address_that_a_listed_instance_has_as_well(status: str) -> None:
+    guests = Guests("10.0.0.1")
+    newer = instance("newer", "10.0.0.1", status=status)
+    asker = on_demand(guests, swept(A, alive=["10.0.0.1"]))
+    assert reasons(asker, newer) == {"newer": "its address may be somebody else's as well"}
+    assert guests.asked == []
+    assert alive(asker, A) == {"a": True}
+
+
+def test_two_servers_of_a_caller_with_one_address() -> None:
+    asker = on_demand(Guests("10.0.0.1"))
+    twin = instance("twin", "10.0.0.1")
+    assert alive(asker, A, twin) == {"a": None, "twin": None}
 
 
 def test_when_to_ask_again() -> None:
