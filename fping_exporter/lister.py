@@ -96,13 +96,12 @@ class Lister:
         source, began = self._source, time.monotonic()
         try:
             listed = source.inventory()
+            self._accept(listed, began=began, outdated=lambda: source is not self._source)
         except FpingExporterError as error:
             self._fail(error)
         except Exception as error:
             logger.exception("listing the instances failed, which is a bug")
             self._fail(error, logged=True)
-        else:
-            self._accept(listed, began=began, outdated=lambda: source is not self._source)
 
     def _accept(self, listed: Inventory, *, began: float, outdated: Callable[[], bool]) -> None:
         with self._lock:

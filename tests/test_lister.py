@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fping_exporter.errors import CloudError
 from fping_exporter.lister import Lister, Listing, merge
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory
-from tests.build import instance, inventory
+from tests.build import Source, instance, inventory
 
 SOON = 5.0
 IDS = st.frozensets(st.integers(0, 40), max_size=40)
@@ -80,3 +81,56 @@ def test_it_is_told(caplog: pytest.LogCaptureFixture) -> None:
     [message] = caplog.messages
     assert "lacks 30 of 30 instances" in message
     assert sizes() == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(CloudError("Nova is away"), "Nova is away"), (TypeError(), "a bug, see the log")]
+)
+def test_a_failure_leaves_the_list_as_it_was(
+    error: Exception, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    there: list[Inventory] = [of(range(3))]
+
+    def listed() -> Inventory:
+        if not there:
+            raise error
+        return there.pop()
+
+    telemetry = Telemetry()
+    lister = Lister(Source(listed), select=lambda all_: all_, telemetry=telemetry)
+    assert lister.refresh().wait(SOON)
+    newest = lister.newest
+    assert lister.refresh().wait(SOON)
+    assert lister.newest is newest
+    assert newest is not None
+    assert telemetry.inventory.error == told
+    assert len(caplog.records) == 1
+
+
+def test_a_retired_lister_reports_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    there: list[Inventory] = [of(range(3))]
+
+    def listed() -> Inventory:
+        if not there:
+            raise CloudError("away")
+        return there.pop()
+
+    telemetry = Telemetry()
+    lister = Lister(Source(listed), select=lambda all_: all_, telemetry=telemetry)
+    lister.retire()
+    for _ in range(2):
+        assert lister.refresh().wait(SOON)
+    assert telemetry.registry.get_sample_value("fping_exporter_inventory_instances") == 0
+    assert telemetry.inventory.error is None
+    assert caplog.records == []
+
+
+def test_a_bug_in_the_selection_is_a_failure_as_well() -> None:
+    def select(_all: Inventory) -> Inventory:
+        raise TypeError
+
+    telemetry = Telemetry()
+    lister = Lister(Source(lambda: of(range(3))), select=select, telemetry=telemetry)
+    assert lister.refresh().wait(SOON)
+    assert lister.newest is None
+    assert telemetry.inventory.error == "a bug, see the log"
