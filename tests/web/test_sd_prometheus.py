@@ -11,7 +11,7 @@ import yaml
 
 from fping_exporter.httpd.listen import TcpAddress
 from fping_exporter.httpd.server import HttpServer
-from fping_exporter.model import Inventory
+from fping_exporter.model import Inventory, Topology
 from tests.build import SILENT, address, instance, inventory
 from tests.integration.process import Process, eventually, free_port
 from tests.web.pages import Exporter, Pinger
@@ -26,6 +26,7 @@ def cloud() -> Inventory:
         instance("a", "127.0.0.1", floating, name="web-1", project_id="p1", metadata={"role": "web"}),
         instance("b", "127.0.0.2", name="lab-1", project_id="p2"),
         instance("c", "127.0.0.3", name="dead", project_id="p1"),
+        topology=Topology(loopback=True),
     )
 
 
