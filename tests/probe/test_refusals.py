@@ -103,11 +103,20 @@ def test_a_link_without_carrier_makes_nobody_dead(engine: Engine, network: Netwo
     assert engine.probe(everybody).received == len(everybody)
     network.far.ip("link set veth0 down")
     try:
+        wait_for_loss_of_carrier(network)
         sweep = engine.probe(everybody, retries=1)
     finally:
         bring_back(network)
     assert set(sweep.outcomes.values()) == {NOT_ASKED}
     assert (sweep.sent, sweep.refused) == (0, {"ENETDOWN": 2 * len(everybody)})
+
+
+def wait_for_loss_of_carrier(network: Network) -> None:
+    """Wait until Linux has seen it, which it does within a second; until then it answers ENOBUFS."""
+    end = time.monotonic() + 5
+    while " state UP " in network.near.run("ip", "link", "show", "veth0").stdout:
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def bring_back(network: Network) -> None:
