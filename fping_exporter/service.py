@@ -69,6 +69,11 @@ class Service:
         return self.runtime.monitor
 
     @property
+    def cloud(self) -> Cloud:
+        """The cloud of the configuration in use."""
+        return self.runtime.cloud
+
+    @property
     def api(self) -> OsFpingApi:
         """The os-fping API of the configuration in use."""
         return self.runtime.api

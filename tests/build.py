@@ -17,6 +17,7 @@ from fping_exporter.model import (
     Target,
     Topology,
 )
+from fping_exporter.web.origin import Origin
 
 NOW = 1_795_392_000.25
 """Some time in 2026."""
@@ -56,6 +57,7 @@ def inventory(
     )
 
 
+ORIGIN = Origin(cloud="prod", region="RegionOne", host="mon-1")
 ALIVE = Outcome(sent=1, received=1, rtt=0.000_25)
 SILENT = Outcome(sent=1, received=0, rtt=None)
 UNREACHABLE = Outcome(sent=1, received=0, rtt=None, unreachable=True)

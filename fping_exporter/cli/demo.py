@@ -14,8 +14,8 @@ _GREETING = """\
 fping-exporter shows a cloud of its own. Nova calls its instances ACTIVE, but selenium-0, text-0 and
 perhaps more do not answer; selenium-1 does.
 
-  http://{address}/         the instances, silent ones first
-  http://{address}/metrics  what Prometheus reads
+  {url}/         the instances, silent ones first
+  {url}/metrics  what Prometheus reads
 
 In the metrics, compare instance_hypervisor_active, Nova's word, with instance_alive, the
 ping's; instance_silent has the reason. End this with Ctrl-C.

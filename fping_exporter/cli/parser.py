@@ -1,12 +1,13 @@
 """The flags of the commands, in argparse: ``serve`` (the default), ``list``, ``demo`` and ``print``."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
 from fping_exporter import __version__, config, log
 from fping_exporter.cli import commands
+from fping_exporter.httpd.prefix import parse_external_url, parse_prefix
 from fping_exporter.os_fping.paths import FIRST_SEGMENTS as OS_FPING_SEGMENTS
 
 __all__ = ["COMMANDS", "parse_arguments"]
@@ -224,6 +225,22 @@ def _add_web_flags(flags: argparse._ArgumentGroup, *, listen: str) -> None:
         help="Path of the metrics. [/metrics]",
     )
     flags.add_argument(
+        "--web.external-url",
+        dest="external_url",
+        type=_checked(parse_external_url),
+        metavar="URL",
+        help="URL at which people reach the exporter, such as by a reverse proxy. Its path precedes every "
+        "path that is served, health checks and os-fping included. [none]",
+    )
+    flags.add_argument(
+        "--web.route-prefix",
+        dest="route_prefix",
+        type=_checked(parse_prefix),
+        metavar="PATH",
+        help="Prefix of the paths that are served: / if the proxy removes that of --web.external-url. "
+        "[path of --web.external-url]",
+    )
+    flags.add_argument(
         "--web.enable-lifecycle",
         dest="enable_lifecycle",
         action="store_true",
@@ -247,6 +264,18 @@ def _add_log_flags(flags: argparse._ArgumentGroup) -> None:
         default="logfmt",
         help="Format of log lines. [logfmt]",
     )
+
+
+def _checked(parse: Callable[[str], str]) -> Callable[[str], str]:
+    """Return a function as `parse` whose ValueError argparse shows as it is."""
+
+    def checked(text: str) -> str:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return checked
 
 
 def _count(text: str) -> int:

@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ from fping_exporter.config import Config
 from fping_exporter.errors import FpingExporterError
 from fping_exporter.httpd.listen import ListenAddress, parse_listen_address
 from fping_exporter.httpd.middleware import WebConfigMiddleware
+from fping_exporter.httpd.prefix import PathPrefix
 from fping_exporter.httpd.server import HttpServer
 from fping_exporter.httpd.web_config import WebConfig
 from fping_exporter.metrics.telemetry import Telemetry
@@ -27,6 +29,7 @@ from fping_exporter.service import Service, check_exposure
 from fping_exporter.systemd import notify, watchdog_interval
 from fping_exporter.web import create_app
 from fping_exporter.web.lifecycle import Controls
+from fping_exporter.web.origin import Origin
 
 __all__ = ["block_signals", "check", "run_server", "serve"]
 
@@ -75,7 +78,7 @@ def run_server(
     """Serve until SIGTERM or SIGINT.
 
     SIGHUP reloads the configuration with `read`, or ends the server if not `reload_on_hangup`. `greeting`
-    is printed when the server listens; it may contain ``{address}``.
+    is printed when the server listens; it may contain ``{url}``, which has no slash at its end.
     """
     _return_memory_to_os()
     _reduce_gil_latency()
@@ -94,12 +97,20 @@ def run_server(
         lambda: service.monitor,
         telemetry=telemetry,
         telemetry_path=args.telemetry_path,
+        origin=lambda: Origin(service.cloud.name, service.cloud.region, socket.gethostname()),
         others=[os_fping_blueprint(lambda: service.api, telemetry=telemetry)],
         controls=controls if args.enable_lifecycle else None,
     )
+    prefixed = PathPrefix(app, external_url=args.external_url, route_prefix=args.route_prefix)
     web = WebConfig(args.web_config_file) if args.web_config_file else None
     server = HttpServer(
-        WebConfigMiddleware(app, settings=web.settings, is_public=_is_public) if web else app,
+        WebConfigMiddleware(
+            prefixed,
+            settings=web.settings,
+            is_public=lambda path: _is_public(prefixed.inner_path(path)),
+        )
+        if web
+        else prefixed,
         listen=listen,
         tls=web.tls if web else None,
     )
@@ -108,7 +119,8 @@ def run_server(
     for address in server.addresses:
         logger.info("listening", extra={"address": str(address)})
     if greeting:
-        print(greeting.format(address=server.addresses[0]), flush=True)
+        url = args.external_url or f"http://{server.addresses[0]}{prefixed.route_prefix}"
+        print(greeting.format(url=url), flush=True)
     notify("READY=1")
     while _wait_for_signal(server) is signal.SIGHUP and reload_on_hangup:
         logger.info("reloading")
@@ -140,9 +152,12 @@ def _wait_for_signal(server: HttpServer) -> signal.Signals:
     return signal.Signals(received.si_signo)
 
 
-def _is_public(path: str) -> bool:
-    """Return whether a path needs no password: health checks have none, and os-fping checks tokens itself."""
-    return path == "/-/healthy" or is_os_fping(path)
+def _is_public(path: str | None) -> bool:
+    """Return whether `path`, without the prefix, needs no password.
+
+    Health checks have none, and os-fping checks tokens itself.
+    """
+    return path is not None and (path == "/-/healthy" or is_os_fping(path))
 
 
 def _return_memory_to_os() -> None:

@@ -38,6 +38,16 @@ class Cloud:
         self.memory = Memory()
         """What listings so far found out."""
 
+    @property
+    def name(self) -> str:
+        """The entry of clouds.yaml; Keystone's host name where there is none."""
+        return self.session.cloud_name
+
+    @property
+    def region(self) -> str:
+        """The region's name; empty where none is configured."""
+        return self.session.region_name
+
     def take_over(self, before: "Cloud") -> None:
         """Begin with what `before` knows, which lists the same instances; call it before listing."""
         self.memory = before.memory.copy()

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import requests
 from keystoneauth1 import exceptions as ka
@@ -42,6 +43,9 @@ Observe = Callable[[str, int], object]
 _T = TypeVar("_T")
 
 _BACKOFF_SECONDS = (0.5, 1.0, 2.0)
+
+_NAMES_OF_NO_ENTRY = frozenset({"", "defaults", "envvars"})
+"""How openstacksdk names a cloud that is in no clouds.yaml."""
 
 DEMO_SERVICE = "fping-exporter-demo"
 """The type of a service in the catalog of the demo's cloud, which marks its guests as being on loopback."""
@@ -142,6 +146,19 @@ class Session:
                 return Project(access.project_id, access.project_name or "", access.project_domain_id or "")
 
         return self.ask(ask)
+
+    @property
+    def cloud_name(self) -> str:
+        """The entry of clouds.yaml; Keystone's host name where the OS_* variables are the only source."""
+        name = self._region.name
+        if name in _NAMES_OF_NO_ENTRY:
+            return urlsplit(self.keystone_url).hostname or ""
+        return str(name)
+
+    @property
+    def region_name(self) -> str:
+        """The region; empty where none is configured, so that the catalog's only one is used."""
+        return self._region.region_name or ""
 
     @property
     def keystone_url(self) -> str:

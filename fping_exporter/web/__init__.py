@@ -7,6 +7,7 @@ from flask import Blueprint, Flask, Response
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.monitor import Monitor
 from fping_exporter.web import lifecycle, metrics, sd, status
+from fping_exporter.web.origin import Origin
 
 __all__ = ["create_app"]
 
@@ -16,13 +17,15 @@ def create_app(
     *,
     telemetry: Telemetry,
     telemetry_path: str,
+    origin: Callable[[], Origin],
     controls: lifecycle.Controls | None = None,
     others: Iterable[Blueprint] = (),
 ) -> Flask:
     """Build the application.
 
     `monitor` returns the monitor of the configuration in use.
-    `telemetry_path` is the path of the metrics, ``/metrics`` by default. `controls` are the functions behind
+    `telemetry_path` is the path of the metrics, ``/metrics`` by default. `origin` returns which cloud the
+    configuration in use is about. `controls` are the functions behind
     ``/-/reload`` and ``/-/quit``; None disables both. `others` are blueprints of other features, such as
     os-fping.
     """
@@ -30,7 +33,7 @@ def create_app(
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.url_map.merge_slashes = False  # `//metrics` is 404, not a redirect
     app.register_blueprint(metrics.blueprint(monitor, telemetry=telemetry, path=telemetry_path))
-    app.register_blueprint(status.blueprint(monitor, telemetry=telemetry, telemetry_path=telemetry_path))
+    app.register_blueprint(status.blueprint(monitor, telemetry=telemetry, origin=origin))
     app.register_blueprint(lifecycle.blueprint(monitor, controls=controls))
     app.register_blueprint(sd.blueprint(monitor))
     for blueprint in others:

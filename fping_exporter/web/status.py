@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
-from urllib.parse import quote
 
 from flask import Blueprint, render_template, request
 
@@ -16,6 +15,7 @@ from fping_exporter.model import Address, Outcome, Probed, Reason, Snapshot, Tar
 from fping_exporter.monitor import Monitor
 from fping_exporter.nova_status import contradicts
 from fping_exporter.text import printable
+from fping_exporter.web.origin import Origin
 from fping_exporter.web.table import (
     COLUMNS,
     PingState,
@@ -30,10 +30,13 @@ from fping_exporter.web.table import (
 __all__ = ["blueprint"]
 
 
-def blueprint(monitor: Callable[[], Monitor], *, telemetry: Telemetry, telemetry_path: str) -> Blueprint:
+def blueprint(
+    monitor: Callable[[], Monitor], *, telemetry: Telemetry, origin: Callable[[], Origin]
+) -> Blueprint:
     """Render the pages from the newest snapshot; a page view never triggers a sweep.
 
-    The pages work without JavaScript: the query string holds filters, sort order and page.
+    `origin` returns which cloud they are about. The pages work without JavaScript: the query string holds
+    filters, sort order and page.
     """
     bp = Blueprint("status", __name__, static_folder="static", static_url_path="/static")
     bp.add_app_template_filter(printable)
@@ -46,7 +49,7 @@ def blueprint(monitor: Callable[[], Monitor], *, telemetry: Telemetry, telemetry
 
     @bp.context_processor
     def common_variables() -> dict[str, object]:
-        return {"version": __version__, "telemetry_path": quote(telemetry_path), "now": time.time()}
+        return {"version": __version__, "origin": origin(), "now": time.time()}
 
     @bp.get("/")
     def index() -> str:

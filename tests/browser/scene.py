@@ -15,7 +15,7 @@ from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Hypervisor, Inventory, Outcome, Project, Sweep, Target, Topology
 from fping_exporter.monitor import Monitor, Setup
 from fping_exporter.web import create_app
-from tests.build import address, instance
+from tests.build import ORIGIN, address, instance
 from tests.os_fping.anonymous import anonymous_os_fping
 
 __all__ = ["HOSTILE", "Cloud", "serving", "watch"]
@@ -134,6 +134,7 @@ def watch(cloud: Cloud) -> Flask:
         lambda: monitor,
         telemetry=telemetry,
         telemetry_path="/metrics",
+        origin=lambda: ORIGIN,
         others=[anonymous_os_fping(monitor, prober=cloud, telemetry=telemetry)],
     )
 

@@ -144,6 +144,11 @@ def test_help_fits_a_terminal(command: str, capsys: pytest.CaptureFixture[str]) 
         (["--web.telemetry-path", "/%6Fs-fping"], "got '/%6Fs-fping', which is taken"),
         (["--web.telemetry-path", "/%3Cid%3E"], "expected a path such as /metrics"),
         (["--web.telemetry-path", "/%ff"], "expected a path such as /metrics"),
+        (
+            ["--web.external-url", "/fping"],
+            "expected a URL such as https://ops",
+        ),
+        (["--web.route-prefix", "/a//b"], "expected a path such as /fping, got '/a//b'"),
         (["--config.check", "--web.listen-address", "10605"], "listen address '10605': expected [host]:port"),
         (["--config.check", "--config.file", "open.yml"], "os_fping.auth: none"),
         (["demo", "--instances", "3"], "expected a whole number from 4 to"),

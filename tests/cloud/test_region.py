@@ -32,6 +32,10 @@ class TestConfiguration:
     def test_an_entry_of_clouds_yaml(self) -> None:
         assert len(Cloud(Config(cloud="prod")).inventory().instances) == 4
 
+    def test_the_name_and_the_region_that_pages_show(self) -> None:
+        cloud = Cloud(Config(cloud="prod"))
+        assert (cloud.name, cloud.region) == ("prod", "RegionOne")
+
     def test_os_cloud(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("OS_CLOUD", "joes")
         assert len(Cloud(Config(all_projects=False)).inventory().instances) == 2
@@ -41,13 +45,17 @@ class TestConfiguration:
     ) -> None:
         monkeypatch.setenv("OS_CLOUD", "")
         clouds.write_text(yaml.safe_dump({"clouds": {"only": standin.cloud()}}), encoding="utf-8")
-        assert len(Cloud(Config()).inventory().instances) == 4
+        cloud = Cloud(Config())
+        assert len(cloud.inventory().instances) == 4
+        assert cloud.name == "only"
 
     def test_os_variables(self, standin: FaultyCloud, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("OS_CLIENT_CONFIG_FILE")
         for name, value in standin.cloud()["auth"].items():
             monkeypatch.setenv(f"OS_{name.upper()}", value)
-        assert len(Cloud(Config()).inventory().instances) == 4
+        cloud = Cloud(Config())
+        assert len(cloud.inventory().instances) == 4
+        assert (cloud.name, cloud.region) == ("127.0.0.1", "")
 
     def test_an_application_credential(self, standin: FaultyCloud, clouds: Path) -> None:
         auth = {"application_credential_id": "i", "application_credential_secret": "s"}

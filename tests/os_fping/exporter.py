@@ -23,6 +23,7 @@ from fping_exporter.os_fping.rate_limit import RateLimits
 from fping_exporter.os_fping.views import blueprint
 from fping_exporter.probe import Prober
 from fping_exporter.web import create_app
+from tests.build import ORIGIN
 
 __all__ = ["Api", "Reply", "serving"]
 
@@ -119,6 +120,7 @@ def serving(
         lambda: monitor,
         telemetry=telemetry,
         telemetry_path="/metrics",
+        origin=lambda: ORIGIN,
         others=[blueprint(lambda: api, telemetry=telemetry)],
     )
     server = HttpServer(app, listen=[TcpAddress("127.0.0.1", 0)])

@@ -11,7 +11,7 @@ from fping_exporter.model import Inventory, Outcome, Sweep, Target
 from fping_exporter.monitor import Monitor, Setup
 from fping_exporter.web import create_app
 from fping_exporter.web.lifecycle import Controls
-from tests.build import ALIVE, Source
+from tests.build import ALIVE, ORIGIN, Source
 from tests.os_fping.anonymous import anonymous_os_fping
 
 __all__ = ["Exporter", "Pinger"]
@@ -56,6 +56,7 @@ class Exporter:
             lambda: self.monitor,
             telemetry=telemetry,
             telemetry_path="/metrics",
+            origin=lambda: ORIGIN,
             others=[anonymous_os_fping(self.monitor, prober=pinger, telemetry=telemetry)],
             controls=controls,
         )

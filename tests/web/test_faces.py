@@ -17,7 +17,7 @@ from fping_exporter.model import Inventory, Outcome, Sweep, Target
 from fping_exporter.monitor import Monitor, Setup
 from fping_exporter.web import create_app
 from fping_exporter.web.metrics import scrape_timeout
-from tests.build import ALIVE, Source, instance, inventory
+from tests.build import ALIVE, ORIGIN, Source, instance, inventory
 from tests.os_fping.anonymous import anonymous_os_fping
 
 
@@ -51,6 +51,7 @@ def client_of(*guests: str, pinger: Pinger | None = None, path: str = "/metrics"
         lambda: monitor,
         telemetry=telemetry,
         telemetry_path=path,
+        origin=lambda: ORIGIN,
         others=[anonymous_os_fping(monitor, prober=prober, telemetry=telemetry)],
     )
     return app.test_client()

@@ -68,7 +68,14 @@ def test_the_counts_and_the_matrix() -> None:
     assert "Reason Instances no reply 1" in text
     assert "Hypervisor Silent h2 down 1" in text
     assert "Project Silent shop 1" in text
-    assert "<title>1 silent · fping-exporter</title>" in page()
+    assert "<title>1 silent · prod · RegionOne · mon-1 · fping-exporter</title>" in page()
+
+
+@pytest.mark.parametrize(("path", "status"), [("/", 200), ("/instance/a", 200), ("/instance/none", 404)])
+def test_every_page_and_its_title_name_cloud_region_and_host(path: str, status: int) -> None:
+    html = page(path, status=status)
+    assert " · prod · RegionOne · mon-1 · fping-exporter</title>" in html
+    assert "Cloud prod Region RegionOne Pinged from mon-1" in words(html)
 
 
 def test_stopped_answering_and_never_answered_are_counted_apart() -> None:

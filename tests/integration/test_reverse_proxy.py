@@ -1,0 +1,81 @@
+"""The exporter below a path of a reverse proxy, a real nginx, which passes that path on or removes it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urljoin
+
+import pytest
+import requests
+
+from tests.integration.process import Process, eventually, free_port
+
+pytestmark = pytest.mark.e2e
+
+NGINX = """
+daemon off; master_process off; pid {home}/pid; error_log stderr;
+events {{}}
+http {{
+    access_log off; client_body_temp_path {home}/body; proxy_temp_path {home}/proxy;
+    fastcgi_temp_path {home}/fastcgi; uwsgi_temp_path {home}/uwsgi; scgi_temp_path {home}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        location /ops/fping/ {{ proxy_pass http://127.0.0.1:{exporter}{uri}; }}
+    }}
+}}
+"""
+
+
+@pytest.fixture(params=["passed on", "removed"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address at which people see the demo; the proxy passes the path on, or removes it."""
+    removed = request.param == "removed"
+    exporter, port = free_port(), free_port()
+    url = f"http://127.0.0.1:{port}/ops/fping/"
+    config = tmp_path / "nginx.conf"
+    config.write_text(NGINX.format(home=tmp_path, port=port, exporter=exporter, uri="/" if removed else ""))
+    demo = [".venv/bin/fping-exporter", "demo", f"--web.listen-address=127.0.0.1:{exporter}"]
+    demo += [f"--web.external-url={url}"] + ["--web.route-prefix=/"] * removed
+    with (
+        Process(demo, log=tmp_path / "demo.log") as running,
+        Process(["/usr/sbin/nginx", "-e", "stderr", "-c", config], log=tmp_path / "nginx.log"),
+    ):
+        running.wait_for(re.escape(f"{url}metrics"))  # the greeting
+        eventually(lambda: expect_ready(url))
+        yield url
+
+
+def get(url: str, *, status: int = 200) -> str:
+    response = requests.get(url, timeout=10)
+    assert response.status_code == status, url
+    return response.text
+
+
+def expect_ready(url: str) -> None:
+    try:
+        get(f"{url}-/ready")
+    except requests.ConnectionError as error:
+        raise AssertionError(url) from error
+
+
+def test_every_link_of_every_page_leads_somewhere(url: str) -> None:
+    seen, unseen = set[str](), {url}
+    while unseen:
+        page = unseen.pop()
+        seen.add(page)
+        text = get(page)
+        if not text.startswith("<!doctype html>"):
+            continue
+        found = re.findall(r'(?:href|src|action)="([^"#]+)', text)
+        links = {urljoin(page, link.replace("&amp;", "&")) for link in found}
+        assert all(link.startswith(url) for link in links), links
+        unseen |= {link for link in links if "?" not in link} - seen
+    paths = {page.removeprefix(url) for page in seen}
+    assert {"", "metrics", "config", "-/ready", "static/style.css"} <= paths
+    assert len([path for path in paths if path.startswith("instance/")]) == 4
+
+
+def test_every_kind_of_path_has_the_prefix(url: str) -> None:
+    for path in ("-/healthy", "sd", "metrics"):
+        assert get(f"{url}{path}")
+    get(f"{url}v2.1/os-fping", status=401)  # it asks for a token
