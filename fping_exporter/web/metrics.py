@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Blueprint, Response, request
-from prometheus_client.exposition import choose_encoder
 
 from fping_exporter.metrics.exposition import Exposition
+from fping_exporter.metrics.formats import choose_format
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.monitor import Monitor
 
@@ -22,7 +22,7 @@ _MAX_TIMEOUT = 120.0
 
 
 def blueprint(monitor: Callable[[], Monitor], *, telemetry: Telemetry, path: str) -> Blueprint:
-    """Serve the metrics at `path`, in text format 0.0.4 or OpenMetrics, gzipped on request.
+    """Serve the metrics at `path`, in the text format or as OpenMetrics, gzipped on request.
 
     ``name[]`` restricts the answer to samples of these names, as in every client library.
     """
@@ -37,12 +37,12 @@ def blueprint(monitor: Callable[[], Monitor], *, telemetry: Telemetry, path: str
         )
         names = request.args.getlist("name[]") or None
         own = telemetry.scrape(up=snapshot is not None, names=names)
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        answer = choose_format(request.headers.get("Accept", ""))
         compressed = request.accept_encodings.quality("gzip") > 0
         # Last, as OpenMetrics ends in a line that says so.
-        end = encode(own)
+        end = answer.encode(own)
         assemble = exposition.compress if compressed else exposition.render
-        response = Response(assemble(snapshot, names=names, end=end), content_type=content_type)
+        response = Response(assemble(snapshot, names=names, end=end), content_type=answer.content_type)
         response.headers["Vary"] = "Accept, Accept-Encoding"
         if compressed:
             response.headers["Content-Encoding"] = "gzip"

@@ -6,6 +6,8 @@ from collections.abc import Collection
 
 import pytest
 from flask.testing import FlaskClient
+from hypothesis import example, given
+from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
@@ -57,6 +59,9 @@ def client_of(*guests: str, pinger: Pinger | None = None, path: str = "/metrics"
     return app.test_client()
 
 
+CLIENT = client_of("a")
+
+
 def test_a_scrape_brings_the_instances_and_the_exporter() -> None:
     answer = client_of("a", "b").get("/metrics")
     assert answer.status_code == 200
@@ -80,6 +85,16 @@ def test_openmetrics_on_request() -> None:
     assert answer.text.endswith("# EOF\n")
     names = {family.name for family in parse_openmetrics(answer.text)}  # type: ignore[no-untyped-call]
     assert {"instance_alive", "fping_exporter_packets_sent"} <= names
+
+
+@given(st.text(st.characters(codec="latin-1", exclude_categories=["Cc"])))
+@example('application/openmetrics-text;version="1.0.0"')
+@example("application/openmetrics-text;version=1.0.0-rc.0")
+@example("text/plain;version=1.x")
+def test_no_accept_header_is_an_error(accept: str) -> None:
+    answer = CLIENT.get("/metrics?name[]=fping_exporter_up", headers={"Accept": accept})
+    assert answer.status_code == 200
+    assert answer.text.endswith("# EOF\n") == ("openmetrics" in answer.content_type)
 
 
 @pytest.mark.parametrize("accept", ["", "application/openmetrics-text;version=1.0.0"])
