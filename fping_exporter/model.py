@@ -83,6 +83,12 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     metadata: Mapping[str, str] = {}
     launched_at: float | None = None
     """When it was first launched (``OS-SRV-USG:launched_at``); None until then."""
+    flavor: str = ""
+    """The flavor's name at the time of creation; its id from a Nova before 2.47."""
+    image: str = ""
+    """The image's id; empty where the instance boots from a volume."""
+    user_id: str = ""
+    """The user that created it."""
 
     @property
     def active(self) -> bool:
@@ -150,6 +156,8 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     overlap. Floating addresses are not here."""
     floating: Mapping[str, tuple[str, ...]] = {}
     """By floating address, the id of the instance that Neutron maps it to; empty where it is none's."""
+    public: Mapping[str, Mapping[str, str]] = {}
+    """By the id of an instance: the floating address that Neutron maps to each of its fixed ones."""
     claims: Mapping[str, frozenset[str]] = {}
     """The ids of the instances that Nova lists with an address, for addresses of more than one."""
     metadata_ports: Mapping[str, tuple[Port, ...]] = {}

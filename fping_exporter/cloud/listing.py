@@ -65,7 +65,7 @@ class CloudListing:
             instances, known=memory.instances, hosts=compute.hosts_in_down_cells
         )
         self._ask_neutron(host)
-        security = memory.security_groups.value
+        security, floating = memory.security_groups.value, memory.floating_ips.value
         return Inventory(
             instances=name_hypervisors(memory.instances.values(), nodes),
             projects=memory.projects.value,
@@ -77,7 +77,8 @@ class CloudListing:
                 rules=security.rules,
                 members=security.members,
                 address_groups=security.address_groups,
-                floating=memory.floating_ips.value,
+                floating=floating.instances,
+                public=floating.public,
                 loopback=self._has_loopback_guests(),
             ),
             listed_at=listed_at,

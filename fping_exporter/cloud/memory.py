@@ -7,7 +7,7 @@ from typing import Self
 from fping_exporter.cloud.contacts import Contacts
 from fping_exporter.cloud.hypervisors import ComputeNodes
 from fping_exporter.cloud.last_known import LastKnown
-from fping_exporter.cloud.neutron import Listed
+from fping_exporter.cloud.neutron import FloatingAddresses, Listed
 from fping_exporter.model import Instance, Project, Topology
 
 __all__ = ["Memory"]
@@ -27,7 +27,7 @@ class Memory:
         self.users = LastKnown("contacts", Contacts({}))
         self.hypervisors = LastKnown("hypervisors", ComputeNodes((), frozenset()), outlives_failure=False)
         self.ports: LastKnown[Listed] = LastKnown("ports", Listed(Topology(), (), complete=False))
-        self.floating_ips: LastKnown[Mapping[str, tuple[str, ...]]] = LastKnown("floating_ips", {})
+        self.floating_ips = LastKnown("floating_ips", FloatingAddresses())
         self.security_groups = LastKnown("security_groups", Topology())
         self.configured_projects: Mapping[str, Project] = {}
         """The projects of the configuration, by the name or id that it gives."""

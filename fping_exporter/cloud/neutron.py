@@ -12,7 +12,7 @@ from fping_exporter.cloud.pages import Page, decode, pages
 from fping_exporter.cloud.session import Client
 from fping_exporter.model import Family, Network, Port, SecurityRule, Topology
 
-__all__ = ["Listed", "list_floating", "list_security", "list_topology"]
+__all__ = ["FloatingAddresses", "Listed", "list_floating", "list_security", "list_topology"]
 
 
 _ROUTER_INTERFACES = (
@@ -44,6 +44,13 @@ class Listed(msgspec.Struct):
     topology: Topology
     ports: Sequence["_Port"]
     complete: bool
+
+
+class FloatingAddresses(msgspec.Struct, frozen=True):
+    """What Neutron maps its floating addresses to; the fields are those of Topology."""
+
+    instances: Mapping[str, tuple[str, ...]] = {}
+    public: Mapping[str, Mapping[str, str]] = {}
 
 
 def list_topology(
@@ -119,17 +126,20 @@ def _metadata_ports(ports: Iterable[Port]) -> dict[str, tuple[Port, ...]]:
     return of_network
 
 
-def list_floating(network: Client, listed: Listed) -> Mapping[str, tuple[str, ...]]:
+def list_floating(network: Client, listed: Listed) -> FloatingAddresses:
     """Return to which instance each floating address is mapped; empty text: to none that `listed` has.
 
     Two external networks may have the same address.
     """
     devices = {port.id: port.device_id for port in listed.ports if port.of_instance}
     instances: dict[str, tuple[str, ...]] = {}
-    for each in _list(network, "floatingips", _FloatingIp, ("id", "floating_ip_address", "port_id")):
-        ip = _canonical(each.floating_ip_address)
-        instances[ip] = (*instances.get(ip, ()), devices.get(each.port_id or "", ""))
-    return instances
+    public: dict[str, dict[str, str]] = {}
+    for each in _list(network, "floatingips", _FloatingIp, _FloatingIp.__struct_fields__):
+        ip, device = _canonical(each.floating_ip_address), devices.get(each.port_id or "", "")
+        instances[ip] = (*instances.get(ip, ()), device)
+        if device and each.fixed_ip_address:
+            public.setdefault(device, {})[_canonical(each.fixed_ip_address)] = ip
+    return FloatingAddresses(instances, public)
 
 
 def list_security(network: Client, listed: Listed) -> Topology:
@@ -209,6 +219,7 @@ class _Port(_Entry):
 
 class _FloatingIp(_Entry):
     floating_ip_address: str
+    fixed_ip_address: str | None = None
     port_id: str | None = None
 
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
+from sys import intern
 from typing import Any
 
 import msgspec
@@ -112,6 +113,16 @@ class _Address(msgspec.Struct, gc=False):
     mac: str = msgspec.field(default="", name="OS-EXT-IPS-MAC:mac_addr")
 
 
+class _Flavor(msgspec.Struct, gc=False):
+    id: str = ""
+    """Before 2.47."""
+    original_name: str = ""
+
+
+class _Image(msgspec.Struct, gc=False):
+    id: str = ""
+
+
 class _Server(msgspec.Struct):
     """The fields of a server that are read. Nova omits many without the right, or if the cell is down."""
 
@@ -128,6 +139,10 @@ class _Server(msgspec.Struct):
     hypervisor: str | None = msgspec.field(default=None, name="OS-EXT-SRV-ATTR:hypervisor_hostname")
     availability_zone: str | None = msgspec.field(default=None, name="OS-EXT-AZ:availability_zone")
     launched_at: str | None = msgspec.field(default=None, name="OS-SRV-USG:launched_at")
+    flavor: _Flavor | None = None
+    image: _Image | str | None = None
+    """An empty text where the server boots from a volume."""
+    user_id: str | None = None
 
 
 class _Servers(msgspec.Struct):
@@ -214,6 +229,10 @@ def _instance(server: _Server, odd: list[str]) -> Instance:
         tags=server.tags,
         metadata=server.metadata,
         launched_at=launched_at,
+        # Few values, in thousands of servers.
+        flavor=intern(server.flavor.original_name or server.flavor.id) if server.flavor else "",
+        image=intern(server.image.id) if isinstance(server.image, _Image) else "",
+        user_id=intern(server.user_id or ""),
     )
 
 

@@ -11,14 +11,14 @@ from fping_exporter.metrics.formats import choose_format
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.monitor import Monitor
 
-__all__ = ["blueprint", "scrape_timeout", "stop_waiting"]
+__all__ = ["blueprint", "stop_waiting", "time_to_wait"]
 
 _OFFSET = 0.5
 """Seconds before Prometheus gives up by which the answer is on its way, as blackbox_exporter has it."""
 _DEFAULT_TIMEOUT = 10.0
 """Seconds that Prometheus waits for a scrape unless told otherwise."""
 _MAX_TIMEOUT = 120.0
-"""Seconds that no scrape waits longer than, whatever its header says."""
+"""Seconds that no request waits longer than, whatever its header says."""
 
 
 def blueprint(monitor: Callable[[], Monitor], *, telemetry: Telemetry, path: str) -> Blueprint:
@@ -32,7 +32,7 @@ def blueprint(monitor: Callable[[], Monitor], *, telemetry: Telemetry, path: str
     @bp.get(path)
     def metrics() -> Response:
         snapshot = monitor().snapshot(
-            timeout=scrape_timeout(request.headers.get("X-Prometheus-Scrape-Timeout-Seconds")),
+            timeout=time_to_wait(request.headers.get("X-Prometheus-Scrape-Timeout-Seconds")),
             stop_waiting=stop_waiting(request.environ),
         )
         names = request.args.getlist("name[]") or None
@@ -61,8 +61,8 @@ def stop_waiting(environ: Mapping[str, Any]) -> Callable[[], bool]:
     return found
 
 
-def scrape_timeout(header: str | None) -> float:
-    """Return how many seconds a scrape may wait, from ``X-Prometheus-Scrape-Timeout-Seconds``.
+def time_to_wait(header: str | None) -> float:
+    """Return how many seconds a request may wait, from the seconds that Prometheus waits by its `header`.
 
     A header that is absent or is not a finite number above zero counts as 10 s, one above two minutes
     as two minutes.

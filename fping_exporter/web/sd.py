@@ -13,12 +13,10 @@ from werkzeug.datastructures import MultiDict
 
 from fping_exporter.model import Address, AddressKind, Instance, Snapshot
 from fping_exporter.monitor import Monitor
-from fping_exporter.web.metrics import stop_waiting
+from fping_exporter.web.metrics import stop_waiting, time_to_wait
 
 __all__ = ["Selection", "blueprint", "parse", "target_groups"]
 
-_SWEEP_TIMEOUT = 10.0
-"""Seconds to wait for a sweep. Prometheus waits for its refresh interval, 60 s by default."""
 _PREFIX = "__meta_openstack_"
 
 
@@ -35,7 +33,11 @@ def blueprint(monitor: Callable[[], Monitor]) -> Blueprint:
             selection = parse(request.args)
         except ValueError as error:
             abort(_error(str(error), status=400))
-        snapshot = monitor().snapshot(timeout=_SWEEP_TIMEOUT, stop_waiting=stop_waiting(request.environ))
+        snapshot = monitor().snapshot(
+            # Prometheus gives up a request after its refresh interval.
+            timeout=time_to_wait(request.headers.get("X-Prometheus-Refresh-Interval-Seconds")),
+            stop_waiting=stop_waiting(request.environ),
+        )
         if snapshot is None:
             abort(_error("no results are fresh enough", status=503))
         body = msgspec.json.encode(list(target_groups(snapshot, selection)))
@@ -91,9 +93,10 @@ _LAST_PORT = 65_535
 def target_groups(snapshot: Snapshot, selection: Selection) -> Iterator[dict[str, object]]:
     """Yield a target group for each fixed address, as openstack_sd does.
 
-    A floating address becomes the label ``public_ip`` of its fixed address, if Nova's answer tells which one
-    that is. Labels of flavor, image and user are absent: the exporter does not request them.
+    A floating address becomes the label ``public_ip`` of its fixed address. Neutron tells which one that is;
+    without its word, Nova's list does where only one is possible.
     """
+    topology = snapshot.inventory.topology
     for verdict in snapshot.verdicts:
         instance = verdict.instance
         if selection.alive not in {None, verdict.alive}:
@@ -109,7 +112,11 @@ def target_groups(snapshot: Snapshot, selection: Selection) -> Iterator[dict[str
                     f"{_PREFIX}address_pool": address.network,
                     f"{_PREFIX}private_ip": address.ip,
                 }
-                if public := _floating_ip(instance, address):
+                if topology.floating:
+                    public = topology.public.get(instance.id, {}).get(address.ip)
+                else:
+                    public = _floating_ip(instance, address)
+                if public:
                     labels[f"{_PREFIX}public_ip"] = public
                 yield {"targets": [f"{host}:{selection.port}"], "labels": labels}
 
@@ -118,14 +125,17 @@ _IPV6 = 6
 
 
 def _labels(instance: Instance) -> dict[str, str]:
-    return {
-        f"{_PREFIX}instance_id": instance.id,
-        f"{_PREFIX}instance_name": instance.name,
-        f"{_PREFIX}instance_status": instance.status,
-        f"{_PREFIX}project_id": instance.project_id,
-    } | {
-        f"{_PREFIX}tag_{re.sub('[^a-zA-Z0-9_]', '_', key)}": value for key, value in instance.metadata.items()
-    }
+    """Return the labels that all targets of an instance have; to Prometheus an empty label is none."""
+    labels = {
+        "instance_flavor": instance.flavor,
+        "instance_id": instance.id,
+        "instance_image": instance.image,
+        "instance_name": instance.name,
+        "instance_status": instance.status,
+        "project_id": instance.project_id,
+        "user_id": instance.user_id,
+    } | {f"tag_{re.sub('[^a-zA-Z0-9_]', '_', key)}": value for key, value in instance.metadata.items()}
+    return {_PREFIX + name: value for name, value in labels.items() if value}
 
 
 def _floating_ip(instance: Instance, fixed: Address) -> str | None:

@@ -151,14 +151,16 @@ def test_who_has_an_address(standin: NeutronCloud) -> None:
 
 def test_where_floating_addresses_are_mapped(standin: NeutronCloud) -> None:
     standin.network["floatingips"] = [
-        {"id": "f1", "floating_ip_address": "192.0.2.1", "port_id": "1"},
-        {"id": "f2", "floating_ip_address": "192.0.2.2", "port_id": None},
+        {"id": "f1", "floating_ip_address": "192.0.2.1", "port_id": "1", "fixed_ip_address": "10.0.0.5"},
+        {"id": "f2", "floating_ip_address": "192.0.2.2", "port_id": None, "fixed_ip_address": None},
         {"id": "f3", "floating_ip_address": "192.0.2.3", "port_id": "3"},
         {"id": "f4", "floating_ip_address": "192.0.2.4", "port_id": "not listed"},
         {"id": "f5", "floating_ip_address": "192.0.2.1", "port_id": "2"},
     ]
     standin.page = 2
-    assert topology(standin).floating == {
+    found = topology(standin)
+    assert found.public == {"vm": {"10.0.0.5": "192.0.2.1"}}
+    assert found.floating == {
         "192.0.2.1": ("vm", "vm"),
         "192.0.2.2": ("",),
         "192.0.2.3": ("",),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fping_exporter.cloud.servers import list_servers
+from fping_exporter.cloud.servers import list_servers, read_server
 from fping_exporter.demo.http import Answer, Request
 from fping_exporter.demo.standin import NovaServer
 from fping_exporter.errors import CloudError, ListingError
@@ -107,6 +107,25 @@ def test_a_marker_that_was_deleted_meanwhile_breaks_the_list_off(standin: Faulty
 
 
 @pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (
+            {"flavor": {"original_name": "m1", "ram": 1}, "image": {"id": "i", "links": []}, "user_id": "u"},
+            ("m1", "i", "u"),
+        ),
+        ({"flavor": {"id": "42", "links": []}, "image": "", "user_id": None}, ("42", "", "")),
+        ({"flavor": None, "image": None}, ("", "", "")),
+        ({}, ("", "", "")),
+    ],
+    ids=["2.47", "2.1, from a volume", "nulls", "a cell that is down"],
+)
+def test_what_a_server_was_made_of(fields: dict[str, object], expected: tuple[str, ...]) -> None:
+    server = {"id": "x", "tenant_id": "p", "status": "ACTIVE"} | fields
+    found = read_server(msgspec.json.encode({"server": server}))
+    assert (found.flavor, found.image, found.user_id) == expected
+
+
+@pytest.mark.parametrize(
     ("text", "timestamp"),
     [
         ("2026-01-02T03:04:05.000000", 1_767_323_045.0),  # as Nova writes it
@@ -189,6 +208,9 @@ def test_an_admin_sees_all_of_a_server(standin: FaultyCloud) -> None:
         ),
         metadata={"role": "web"},
         launched_at=1_767_225_600.0,
+        flavor="m1.tiny",
+        image="0f5a2a4e-6d0f-4c8e-9f57-5d5f0a0d8a11",
+        user_id="3f0c5f4d6d3b4f6f8a5a4a7d9b1e2c3d",
     )
 
 

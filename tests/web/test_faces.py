@@ -18,7 +18,7 @@ from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory, Outcome, Sweep, Target
 from fping_exporter.monitor import Monitor, Setup
 from fping_exporter.web import create_app
-from fping_exporter.web.metrics import scrape_timeout
+from fping_exporter.web.metrics import time_to_wait
 from tests.build import ALIVE, ORIGIN, Source, instance, inventory
 from tests.os_fping.anonymous import anonymous_os_fping
 
@@ -168,8 +168,8 @@ def test_a_scrape_returns_before_prometheus_gives_up() -> None:
         ("1e10", 119.5),
     ],
 )
-def test_the_time_a_scrape_may_take(header: str | None, seconds: float) -> None:
-    assert scrape_timeout(header) == seconds
+def test_the_time_a_request_may_wait(header: str | None, seconds: float) -> None:
+    assert time_to_wait(header) == seconds
 
 
 def test_another_path_for_the_metrics() -> None:

@@ -1,6 +1,7 @@
 """``/sd`` on Flask's test client: labels like those of openstack_sd_config, and invalid requests."""
 
 import string
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
 
 from fping_exporter.errors import CloudError
-from fping_exporter.model import Address, AddressKind, Inventory, Project
+from fping_exporter.model import Address, AddressKind, Inventory, Project, Topology
 from fping_exporter.web.sd import parse
 from tests.build import SILENT, address, instance, inventory
 from tests.web.pages import Exporter, Pinger
@@ -26,6 +27,9 @@ def cloud() -> Inventory:
             name="web-1",
             project_id="p1",
             metadata={"role": "web", "Grüße-an": "alle"},
+            flavor="m1.tiny",
+            image="0f5a",
+            user_id="3f0c",
         ),
         instance("b", "10.0.0.2", project_id="p2", status="SHUTOFF"),
         instance("c", project_id="p2"),
@@ -43,10 +47,13 @@ def asked(query: str = "", *, cloud: Callable[[], Inventory] = cloud) -> list[di
 
 def test_the_labels_of_openstack_sd() -> None:
     common = {
+        "__meta_openstack_instance_flavor": "m1.tiny",
         "__meta_openstack_instance_id": "a",
+        "__meta_openstack_instance_image": "0f5a",
         "__meta_openstack_instance_name": "web-1",
         "__meta_openstack_instance_status": "ACTIVE",
         "__meta_openstack_project_id": "p1",
+        "__meta_openstack_user_id": "3f0c",
         "__meta_openstack_tag_role": "web",
         "__meta_openstack_tag_Gr__e_an": "alle",
         "__meta_openstack_address_pool": "private",
@@ -99,6 +106,24 @@ def test_a_floating_address_that_may_lead_to_either_of_two() -> None:
     assert not any("__meta_openstack_public_ip" in group["labels"] for group in groups)
 
 
+def test_neutron_tells_which_floating_address_leads_where() -> None:
+    def two() -> Inventory:
+        floating = [address(ip, kind="floating") for ip in ("198.51.100.1", "198.51.100.2")]
+        return inventory(
+            instance("a", "10.0.0.1", "10.0.0.2", *floating),
+            instance("b", "10.0.0.3", address("198.51.100.3", kind="floating")),  # which has moved away
+            topology=Topology(
+                floating={"198.51.100.1": ("a",), "198.51.100.2": ("a",), "198.51.100.3": ("",)},
+                public={"a": {"10.0.0.1": "198.51.100.2", "10.0.0.2": "198.51.100.1"}},
+            ),
+        )
+
+    labels = [group["labels"] for group in asked(cloud=two)]
+    assert {
+        each["__meta_openstack_private_ip"]: each.get("__meta_openstack_public_ip") for each in labels
+    } == {"10.0.0.1": "198.51.100.2", "10.0.0.2": "198.51.100.1", "10.0.0.3": None}
+
+
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
@@ -147,6 +172,20 @@ def test_any_query_is_read_or_refused(pairs: list[tuple[str, str]]) -> None:
     else:
         assert 1 <= selection.port <= 65535
         assert {name for name, _ in pairs} <= {"port", "alive", "project"}
+
+
+@pytest.mark.parametrize(("interval", "status"), [("0.5", 503), ("60", 200)])
+def test_the_answer_comes_before_prometheus_gives_up(interval: str, status: int) -> None:
+    swept = threading.Event()
+
+    def slow() -> Inventory:
+        swept.wait(0.3)
+        return cloud()
+
+    header = {"X-Prometheus-Refresh-Interval-Seconds": interval}
+    answer = Exporter(slow, Pinger({})).client.get("/sd", headers=header)
+    swept.set()
+    assert answer.status_code == status
 
 
 def test_without_results_prometheus_is_to_keep_what_it_has() -> None:
