@@ -11,10 +11,12 @@ import email
 import email.policy
 import json
 import re
+import threading
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
 from email.message import EmailMessage
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,10 +26,24 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from tests.integration.process import Process, eventually, free_port
 
-__all__ = ["SPEED", "Mail", "Sink", "alerting", "alertmanager", "prometheus", "query", "quicken", "tell"]
+__all__ = [
+    "ALERTMANAGER_URL",
+    "SPEED",
+    "Mail",
+    "Sink",
+    "alerting",
+    "alertmanager",
+    "post",
+    "prometheus",
+    "query",
+    "quicken",
+    "tell",
+]
 
 ROOT = Path(__file__).parents[2]
 SPEED = 60
+ALERTMANAGER_URL = "https://alertmanager.example.org"
+"""The external URL, which mails link to."""
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -60,11 +76,13 @@ class Mail(NamedTuple):
 
 
 class Sink:
-    """An SMTP server that keeps the mails that it receives."""
+    """An SMTP server and a pager's webhook that keep what they receive."""
 
     def __init__(self) -> None:
-        """Start without mails."""
+        """Start with nothing."""
         self.mails: list[Mail] = []
+        self.pages: list[dict[str, Any]] = []
+        """What the pager has received, each as Alertmanager's webhook has it."""
 
     def __str__(self) -> str:
         """Return all mails in full, for the message of a failed assertion."""
@@ -80,6 +98,29 @@ class Sink:
         message = email.message_from_bytes(content, policy=email.policy.default)
         self.mails.append(Mail(tuple(envelope.rcpt_tos), message))
         return "250 OK"
+
+
+class Pager(ThreadingHTTPServer):
+    """The pager's webhook, which adds each message to `pages`."""
+
+    def __init__(self, pages: list[dict[str, Any]]) -> None:
+        """Listen on a free port of loopback."""
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                pages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Log nothing."""
+
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    @property
+    def url(self) -> str:
+        """The webhook's URL."""
+        return f"http://127.0.0.1:{self.server_port}/"
 
 
 @contextlib.contextmanager
@@ -103,16 +144,28 @@ def alertmanager(directory: Path, *, address: str) -> Iterator[Sink]:
     sink = Sink()
     mail = Controller(sink, hostname="127.0.0.1", port=free_port())
     mail.start()
+    pager = Pager(sink.pages)
+    thread = threading.Thread(target=pager.serve_forever)
+    thread.start()
     try:
-        with _alertmanager(directory, address=address, smarthost=f"127.0.0.1:{mail.port}"):
+        smarthost = f"127.0.0.1:{mail.port}"
+        with _alertmanager(directory, address=address, smarthost=smarthost, pager=pager.url):
             yield sink
     finally:
         mail.stop()
+        pager.shutdown()
+        pager.server_close()
+        thread.join()
 
 
 def tell(address: str, *alerts: Mapping[str, str]) -> None:
     """Post firing alerts, given by their labels, to the Alertmanager at `address`."""
-    body = json.dumps([{"labels": labels} for labels in alerts]).encode()
+    post(address, *({"labels": labels} for labels in alerts))
+
+
+def post(address: str, *alerts: Mapping[str, object]) -> None:
+    """Post alerts as Alertmanager's API has them: ``labels``, ``annotations``, ``startsAt``, ``endsAt``."""
+    body = json.dumps(alerts).encode()
     request = urllib.request.Request(f"http://{address}/api/v2/alerts", body)
     request.add_header("Content-Type", "application/json")
     with urllib.request.urlopen(request, timeout=10):  # noqa: S310, loopback
@@ -120,11 +173,14 @@ def tell(address: str, *alerts: Mapping[str, str]) -> None:
 
 
 @contextlib.contextmanager
-def _alertmanager(directory: Path, *, address: str, smarthost: str) -> Iterator[None]:
+def _alertmanager(directory: Path, *, address: str, smarthost: str, pager: str) -> Iterator[None]:
     shipped = ROOT / "deploy" / "alertmanager"
     directory.mkdir()
     config = yaml.safe_load(quicken((shipped / "alertmanager.yml").read_text(encoding="utf-8")))
     config["global"]["smtp_smarthost"] = smarthost
+    for receiver in config["receivers"]:
+        for webhook in receiver.get("webhook_configs", ()):
+            webhook["url"] = pager
     config["templates"] = [str(shipped / pattern) for pattern in config["templates"]]
     (directory / "alertmanager.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     with Process(
@@ -133,6 +189,7 @@ def _alertmanager(directory: Path, *, address: str, smarthost: str) -> Iterator[
             f"--config.file={directory / 'alertmanager.yml'}",
             f"--storage.path={directory / 'data'}",
             f"--web.listen-address={address}",
+            f"--web.external-url={ALERTMANAGER_URL}",
             "--cluster.listen-address=",
         ],
         log=directory / "log",
@@ -152,8 +209,12 @@ def prometheus(directory: Path, *, target: str, alertmanager: str) -> Iterator[s
     config = yaml.safe_load((shipped / "prometheus.yml").read_text(encoding="utf-8"))
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["alerting"]["alertmanagers"][0]["static_configs"] = [{"targets": [alertmanager]}]
-    (job,) = config["scrape_configs"]
-    job |= {"scrape_interval": "1s", "scrape_timeout": "1s", "static_configs": [{"targets": [target]}]}
+    for job, address_of in zip(config["scrape_configs"], (target, alertmanager), strict=True):
+        job |= {
+            "scrape_interval": "1s",
+            "scrape_timeout": "1s",
+            "static_configs": [{"targets": [address_of]}],
+        }
     (directory / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     for name in config["rule_files"]:
         (directory / name).write_text(quicken((shipped / name).read_text(encoding="utf-8")), encoding="utf-8")
@@ -184,4 +245,4 @@ def query(address: str, expr: str) -> list[dict[str, Any]]:
 
 
 def _assert_calm(address: str) -> None:
-    assert query(address, 'up == 1 unless on () ALERTS{alertstate="firing"}')
+    assert query(address, 'up{job="fping-exporter"} == 1 unless on () ALERTS{alertstate="firing"}')

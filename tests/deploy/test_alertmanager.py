@@ -28,28 +28,32 @@ def test_it_holds_no_secret() -> None:
 
 @pytest.mark.e2e
 @pytest.mark.parametrize(
-    ("labels", "receivers"),
+    ("alert", "receivers"),
     [
-        ("alertname=InstanceSilent project_id=p email=ops@p.example", "project"),
-        ("alertname=InstanceSilent project_id=p", "operator"),
-        ("alertname=ProjectSilent project_id=p email=ops@p.example", "operator,project"),
-        ("alertname=ProjectSilent project_id=p", "operator"),
-        ("alertname=InstanceNeverAnswered project_id=p email=ops@p.example", "project"),
-        ("alertname=InstanceStuckBuilding project_id=p email=ops@p.example", "operator,project"),
-        ("alertname=InstanceStuckMoving project_id=p email=ops@p.example", "operator,project"),
-        ("alertname=InstanceStuckMoving project_id=p", "operator"),
-        ("alertname=ProjectHypervisorOutage project_id=p email=ops@p.example hypervisor=c1", "project"),
-        ("alertname=HypervisorManySilent hypervisor=c1", "operator"),
-        ("alertname=HypervisorDown hypervisor=c1", "operator"),
-        ("alertname=FpingExporterGone job=fping-exporter instance=x1", "operator"),
+        ("InstanceSilent severity=warning project_id=p email=a@p.example", "project"),
+        ("InstanceSilent severity=warning project_id=p", "operator"),
+        ("ProjectSilent severity=critical project_id=p email=a@p.example", "pager,operator,project"),
+        ("ProjectSilent severity=critical project_id=p", "pager,operator"),
+        ("InstanceNeverAnswered severity=warning project_id=p email=a@p.example", "project"),
+        ("InstanceStuckBuilding severity=warning project_id=p email=a@p.example", "operator,project"),
+        ("InstanceStuckMoving severity=warning project_id=p email=a@p.example", "operator,project"),
+        ("InstanceStuckMoving severity=warning project_id=p", "operator"),
+        ("ProjectHypervisorOutage severity=warning project_id=p email=a@p.example hypervisor=c1", "project"),
+        ("HypervisorManySilent severity=critical hypervisor=c1", "pager,operator"),
+        ("HypervisorDown severity=critical hypervisor=c1", "pager,operator"),
+        ("HypervisorDown severity=warning hypervisor=c1", "operator"),
+        ("FpingExporterGone severity=critical job=fping-exporter instance=x1", "pager,operator"),
+        ("FpingExporterReloadFailed severity=warning job=fping-exporter instance=x1", "operator"),
+        ("NotificationsFailed severity=critical instance=a1 integration=email", "pager,operator"),
+        ("AnAlertOfYourOwn", "operator"),
     ],
 )
-def test_an_alert_reaches(labels: str, receivers: str) -> None:
+def test_an_alert_reaches(alert: str, receivers: str) -> None:
     amtool(
         "config",
         "routes",
         "test",
         f"--config.file={CONFIG}",
         f"--verify.receivers={receivers}",
-        *labels.split(),
+        *f"alertname={alert}".split(),
     )

@@ -108,17 +108,17 @@ def test_a_guest_dies_and_its_contact_is_told_and_told_again_when_it_is_back(
     cloud.dead |= {"a1"}
     expect(sink, CONTACT, 1)
     died = sink.to(CONTACT)[0]
-    assert died.message["Subject"] == "[fping-exporter] InstanceSilent Alpha Shop: 1 now"
+    assert died.message["Subject"] == "[cloud] WARNING InstanceSilent Alpha Shop: 1 now"
     assert died.message["To"] == CONTACT
     for part in ("plain", "html"):
         assert "web-1 does not answer" in died.part(part)
         assert "web-2" not in died.part(part)
-        assert "runbook.md#instancesilent" in died.part(part)
+        assert "openstack console log show" in died.part(part)
 
     cloud.dead.clear()
     expect(sink, CONTACT, 2)
     back = sink.to(CONTACT)[1]
-    assert back.message["Subject"] == "[fping-exporter] InstanceSilent Alpha Shop: 1 over"
+    assert back.message["Subject"] == "[cloud] RESOLVED InstanceSilent Alpha Shop: 1 over"
     for part in ("plain", "html"):
         assert "web-1 answers again" in back.part(part)
         assert "(instance a1)" in back.part(part)
@@ -142,16 +142,17 @@ def test_one_mail_for_each_project_to_the_operator_where_there_is_no_contact(
     expect(sink, CONTACT, 1)
     expect(sink, OPERATOR, 1)
     (ours,) = sink.to(CONTACT)
-    assert ours.message["Subject"] == "[fping-exporter] InstanceSilent Alpha Shop: 2 now"
+    assert ours.message["Subject"] == "[cloud] WARNING InstanceSilent Alpha Shop: 2 now"
     assert "web-1 does not answer" in ours.part("plain")
     assert "web-2 does not answer" in ours.part("plain")
     assert "instance b1" not in ours.part("plain")
 
     # The name that a tenant gives to a guest is text everywhere, and never HTML.
     (theirs,) = sink.to(OPERATOR)
-    assert theirs.message["Subject"] == "[fping-exporter] InstanceSilent Beta: 1 now"
+    assert theirs.message["Subject"] == "[cloud] WARNING InstanceSilent Beta: 1 now"
     assert theirs.message["Bcc"] is None
     assert "instance b1" in theirs.part("plain")
+    assert "runbook.md#instancesilent" in theirs.part("plain")
     assert "&lt;script&gt;" in theirs.part("html")
     assert "<script>" not in theirs.part("html")
 
@@ -164,7 +165,7 @@ def test_a_project_that_is_silent_as_a_whole_is_told_as_one(cloud: Cloud, sink: 
     expect(sink, CONTACT, 2)
     expect(sink, OPERATOR, 2)
     silent, back = sink.to(CONTACT)
-    assert silent.message["Subject"] == "[fping-exporter] ProjectSilent Alpha Shop: 1 now"
+    assert silent.message["Subject"] == "[cloud] CRITICAL ProjectSilent Alpha Shop: 1 now"
     assert "No instance of project Alpha Shop answers" in silent.part("plain")
     assert "web-" not in silent.part("plain")
     # The mail also lists the guests that answer again, including those that were silenced or inhibited.

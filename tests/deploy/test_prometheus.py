@@ -119,7 +119,7 @@ def test_a_list_as_old_as_is_recommended_raises_no_alert() -> None:
     vantages = (ROOT / "deploy" / "vantages.md").read_text(encoding="utf-8")
     recommended = re.findall(r"`cache\.inventory: (\w+)`", vantages)
     assert recommended
-    (job,) = load(DEPLOY / "prometheus.yml")["scrape_configs"]
+    job = load(DEPLOY / "prometheus.yml")["scrape_configs"][0]
     oldest = max(map(Duration.parse, recommended)) + Duration.parse(job["scrape_interval"])
     assert oldest < Duration.parse(ALERTS["InstanceStuckBuilding"]["for"])
     stale = re.fullmatch(r"time\(\) - \w+ > (\d+)", ALERTS["FpingExporterInventoryStale"]["expr"])
@@ -130,7 +130,7 @@ def test_a_list_as_old_as_is_recommended_raises_no_alert() -> None:
 @pytest.mark.parametrize("name", ["prometheus.yml", "kubernetes.yml"])
 def test_every_rule_joins_the_job_that_is_scraped(name: str) -> None:
     jobs = {job["job_name"] for job in load(DEPLOY / name)["scrape_configs"]}
-    assert set(re.findall(r'job="([^"]+)"', RULES.read_text(encoding="utf-8"))) == jobs
+    assert set(re.findall(r'job="([^"]+)"', RULES.read_text(encoding="utf-8"))) <= jobs
 
 
 @pytest.mark.e2e

@@ -12,35 +12,50 @@ pytestmark = pytest.mark.e2e
 EXPORTER = {"job": "fping-exporter"}
 NASTY = "x\r\nBcc: everyone@example.com"
 GROUPS = {
-    "HypervisorManySilent compute-7: 1 now": [
+    "[cloud] ALERT HypervisorManySilent compute-7: 1 now": [
         {"alertname": "HypervisorManySilent", "hypervisor": "compute-7"},
     ],
-    "HypervisorUpNoneAnswering c1, c2: 2 now": [
+    "[cloud] ALERT HypervisorUpNoneAnswering c1, c2: 2 now": [
         {"alertname": "HypervisorUpNoneAnswering", "hypervisor": each} for each in ("c1", "c2")
     ],
-    "FpingExporterGone x1:10605: 1 now": [
+    "[fping-exporter] ALERT FpingExporterGone x1:10605: 1 now": [
         {"alertname": "FpingExporterGone", "instance": "x1:10605"} | EXPORTER,
     ],
-    "Watchdog: 1 now": [{"alertname": "Watchdog"}],
+    "[cloud] ALERT Watchdog: 1 now": [{"alertname": "Watchdog"}],
     # Two OpenStack services refuse requests of one exporter.
-    "FpingExporterOpenStackRefuses x1: 2 now": [
+    "[fping-exporter] ALERT FpingExporterOpenStackRefuses x1: 2 now": [
         {"alertname": "FpingExporterOpenStackRefuses", "instance": "x1", "code": code} | EXPORTER
         for code in ("500", "503")
     ],
+    "[cloud] CRITICAL HypervisorDown c8: 1 now": [
+        {"alertname": "HypervisorDown", "hypervisor": "c8", "severity": "critical"},
+    ],
+    # Warnings on the monitoring itself are one mail, and those on hypervisors another.
+    "[fping-exporter] WARNING FpingExporterReloadFailed, FpingExporterInventoryStale x1, x2: 2 now": [
+        {"alertname": "FpingExporterReloadFailed", "instance": "x1", "severity": "warning"} | EXPORTER,
+        {"alertname": "FpingExporterInventoryStale", "instance": "x2", "severity": "warning"} | EXPORTER,
+    ],
+    "[cloud] WARNING HypervisorDown, HypervisorDownGuestsAnswering c5, c6: 2 now": [
+        {"alertname": "HypervisorDown", "hypervisor": "c5", "severity": "warning"},
+        {"alertname": "HypervisorDownGuestsAnswering", "hypervisor": "c6", "severity": "warning"},
+    ],
     # A project without a contact; its id where its name is not known.
-    "InstanceFlapping, InstanceSilent Beta: 3 now": [
+    "[cloud] ALERT InstanceFlapping, InstanceSilent Beta: 3 now": [
         {"alertname": alert, "id": id_, "project_id": "b", "project": "Beta", "hypervisor": "c9"}
         for alert, id_ in (("InstanceSilent", "1"), ("InstanceFlapping", "1"), ("InstanceSilent", "2"))
     ],
-    "InstanceSilent 5fa0: 1 now": [{"alertname": "InstanceSilent", "project_id": "5fa0"}],
-    f"InstanceSilent {NASTY}: 1 now": [{"alertname": "InstanceSilent", "project_id": "n", "project": NASTY}],
+    "[cloud] ALERT InstanceSilent 5fa0: 1 now": [{"alertname": "InstanceSilent", "project_id": "5fa0"}],
+    f"[cloud] ALERT InstanceSilent {NASTY}: 1 now": [
+        {"alertname": "InstanceSilent", "project_id": "n", "project": NASTY}
+    ],
     # A whole rack.
-    "HypervisorDownGuestsAnswering node00.example.com, node01.example.com, node02.example.com, ...: 40 now": [
+    "[cloud] ALERT HypervisorDownGuestsAnswering "
+    "node00.example.com, node01.example.com, node02.example.com, ...: 40 now": [
         {"alertname": "HypervisorDownGuestsAnswering", "hypervisor": f"node{number:02}.example.com"}
         for number in range(40)
     ],
     # All alerts of a project whose name is as long as Keystone allows.
-    f"InstanceAnsweringThoughOff, InstanceFlapping, InstancePacket... {'p' * 60}...: 6 now": [
+    f"[cloud] ALERT InstanceAnsweringThoughOff, InstanceFlapping, InstancePacket... {'p' * 60}...: 6 now": [
         {"alertname": alert, "project_id": "long", "project": "p" * 64}
         for alert in (
             "InstanceAnsweringThoughOff",
@@ -61,7 +76,7 @@ def test_the_subject_says_which_alerts_and_where_in_a_line_that_ends(tmp_path: P
 
         def check() -> None:
             subjects = [mail.message["Subject"] for mail in sink.mails]
-            assert sorted(subjects) == sorted(f"[fping-exporter] {each}" for each in GROUPS)
+            assert sorted(subjects) == sorted(GROUPS)
 
         eventually(check)
         assert all(mail.message["Bcc"] is None for mail in sink.mails)

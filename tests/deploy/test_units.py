@@ -12,6 +12,11 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "systemd" / "fping-exporter.service"
 MOST_EXPOSURE = 2.0
+WITH_PLACEHOLDERS = (
+    "alertmanager/alertmanager.yml",
+    "alertmanager/templates/urls.tmpl",
+    "prometheus/fping-exporter.rules.yml",
+)
 
 
 def run(*command: str | Path) -> str:
@@ -102,17 +107,22 @@ def test_what_the_compose_file_mounts_is_there() -> None:
     assert [str(path) for path in paths if not path.exists()] == []
 
 
-@pytest.mark.parametrize("unset", ["alertmanager.yml", "fping-exporter.rules.yml", None])
+@pytest.mark.parametrize("unset", ["alertmanager.yml", "urls.tmpl", "fping-exporter.rules.yml", None])
 def test_compose_refuses_the_placeholders(unset: str | None, tmp_path: Path) -> None:
     """The command of the service `check` fails on the files as shipped, and passes with every value set."""
     services = yaml.safe_load((DEPLOY / "compose" / "compose.yml").read_text())["services"]
     waits_for = services["alertmanager"]["depends_on"]
     assert waits_for == {"check": {"condition": "service_completed_successfully"}}
     (script,) = services["check"]["command"]
-    for folder, name in (("alertmanager", "alertmanager.yml"), ("prometheus", "fping-exporter.rules.yml")):
-        text = (DEPLOY / folder / name).read_text()
-        (tmp_path / name).write_text(text if name == unset else set_values(text))
-        script = script.replace(f"/etc/{folder}/{name}", str(tmp_path / name))
+    for path in (
+        "alertmanager/alertmanager.yml",
+        "alertmanager/templates/urls.tmpl",
+        "prometheus/fping-exporter.rules.yml",
+    ):
+        text = (DEPLOY / path).read_text()
+        copy = tmp_path / Path(path).name
+        copy.write_text(text if copy.name == unset else set_values(text))
+        script = script.replace(f"/etc/{path}", str(copy))
     command = [*services["check"]["entrypoint"], script]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == (0 if unset is None else 1), done.stdout + done.stderr
