@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SLOW := netns or lab or e2e or browser or fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-netns test-e2e test-fuzz test-lab coverage newcomer lab-up lab-down bench pictures apt check \
+.PHONY: help demo test test-netns test-e2e test-fuzz test-lab coverage newcomer lab-up lab-down bench soak pictures apt check \
 	format dist lock
 
 help: ## List the commands
@@ -55,6 +55,9 @@ lab-down: ## Stop that OpenStack
 
 bench: $(VENV)/.dev ## Measure against fping, icmplib, openstacksdk and prometheus_client (root; make apt first)
 	@$(BIN)/python -m tests.benchmarks
+
+soak: $(VENV)/.dev ## Break things for a quarter of an hour and judge each answer (root; MINUTES=..., SEED=...)
+	@$(BIN)/python -m tests.soak $(or $(MINUTES),15) $(SEED)
 
 pictures: $(VENV)/.dev ## Take the README's pictures again (root; make apt first; needs npm)
 	$(BIN)/python -m tests.browser.screenshots docs

@@ -42,6 +42,11 @@ class Process:
         """All that it has printed so far."""
         return self._log.read_text(encoding="utf-8", errors="replace")
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self._process.send_signal(number)
