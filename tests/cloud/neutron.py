@@ -29,7 +29,9 @@ class NeutronCloud(FaultyCloud):
         self.rewrite(TOKENS, self.with_network)
 
     def with_network(self, body: Any) -> Any:
-        """Add Neutron to the catalog of a token."""
+        """Add Neutron to the catalog of a token; an error has none."""
+        if "token" not in body:
+            return body
         entry = {"interface": "public", "region": "RegionOne", "region_id": "RegionOne", "id": "n"}
         endpoint = entry | {"url": self.endpoint}
         body["token"]["catalog"].append({"type": "network", "name": "neutron", "endpoints": [endpoint]})
