@@ -70,7 +70,7 @@ apt: ## Install what the slower tests need from Debian (root)
 	@printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d
 	@DEBIAN_FRONTEND=noninteractive apt-get install -q=2 --no-install-recommends $(PACKAGES) >/dev/null; \
 		status=$$?; rm -f /usr/sbin/policy-rc.d; exit $$status
-PACKAGES := chromium chromium-driver debootstrap fping iproute2 nftables nginx-light prometheus prometheus-alertmanager \
+PACKAGES := $(if $(shell command -v kubectl),,kubernetes-client) chromium chromium-driver debootstrap fping iproute2 nftables nginx-light prometheus prometheus-alertmanager \
 	python3-venv systemd
 
 check: $(VENV)/.dev ## Lint, check the types and the formatting

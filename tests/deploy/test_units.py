@@ -1,12 +1,16 @@
 """The systemd unit, the container, compose and Kubernetes files, checked with their own tools."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+
+from fping_exporter import __version__
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -55,10 +59,83 @@ def test_the_unit_is_right(tmp_path: Path) -> None:
     assert run("systemd-analyze", "verify", unit) == ""
 
 
-def test_the_kubernetes_manifests_are_valid() -> None:
-    files = sorted((DEPLOY / "kubernetes").glob("*.yml"))
-    assert files
-    run(Path(sys.executable).with_name("kubernetes-validate"), "--strict", *files)
+def manifests() -> list[Any]:
+    """Return the Kubernetes objects of deploy/kubernetes, as they are written there."""
+    paths = sorted((DEPLOY / "kubernetes").glob("*.yml"))
+    documents = [each for path in paths for each in yaml.safe_load_all(path.read_text())]
+    return [each for each in documents if each["kind"] != "Kustomization"]
+
+
+def test_the_kubernetes_manifests_are_valid(tmp_path: Path) -> None:
+    """The PodMonitor is not of Kubernetes itself, and no maintained package has its schema."""
+    path = tmp_path / "manifests.yml"
+    path.write_text(yaml.safe_dump_all(each for each in manifests() if each["kind"] != "PodMonitor"))
+    run(Path(sys.executable).with_name("kubernetes-validate"), "--strict", path)
+
+
+@pytest.mark.e2e
+def test_kustomize_makes_of_them_what_the_api_server_takes(tmp_path: Path) -> None:
+    """The head of kustomization.yml, with every resource, and with a private CA."""
+    root = tmp_path / "kubernetes"
+    shutil.copytree(DEPLOY / "kubernetes", root)
+    shutil.copy(DEPLOY / "fping-exporter.yml", root)
+    (root / "clouds.yaml").write_text("clouds: {}\n")
+    (root / "ca.pem").write_text("a certificate\n")
+    kustomization = root / "kustomization.yml"
+    kustomization.write_text(re.sub(r"(?m)^(\s+)# - (\S+)", r"\1- \2", kustomization.read_text()))
+    built = list(yaml.safe_load_all(run("kubectl", "kustomize", root)))
+    kinds = sorted(each["kind"] for each in built)
+    assert kinds == ["ConfigMap", "DaemonSet", "Deployment", "Namespace", "PodMonitor", "Secret", "Service"]
+    by_kind = {each["kind"]: each for each in built}
+    assert set(by_kind["Secret"]["data"]) == {"clouds.yaml", "ca.pem"}
+    for kind in ("Deployment", "DaemonSet"):
+        spec = by_kind[kind]["spec"]["template"]["spec"]
+        assert spec["containers"][0]["image"] == f"registry.example.com/fping-exporter:{__version__}"
+        mounted = {name for each in spec["volumes"] for name in volume_names(each)}
+        assert {by_kind["ConfigMap"]["metadata"]["name"], by_kind["Secret"]["metadata"]["name"]} <= mounted
+    valid = tmp_path / "built.yml"
+    valid.write_text(yaml.safe_dump_all(each for each in built if each["kind"] != "PodMonitor"))
+    run(Path(sys.executable).with_name("kubernetes-validate"), "--strict", valid)
+
+
+def volume_names(volume: dict[str, Any]) -> set[str]:
+    """Return the name of the config map or the secret that a volume is."""
+    return {volume.get("configMap", {}).get("name"), volume.get("secret", {}).get("secretName")}
+
+
+def test_the_tag_stands_in_one_place_and_is_this_version() -> None:
+    (image,) = yaml.safe_load((DEPLOY / "kubernetes" / "kustomization.yml").read_text())["images"]
+    assert image["newTag"] == __version__
+    images = [
+        container["image"]
+        for each in manifests()
+        if "template" in each.get("spec", {})
+        for container in each["spec"]["template"]["spec"]["containers"]
+    ]
+    assert set(images) == {image["name"]}
+
+
+def test_the_pod_monitor_is_the_scrape_job_in_the_operators_words() -> None:
+    (job,) = yaml.safe_load((DEPLOY / "prometheus" / "kubernetes.yml").read_text())["scrape_configs"]
+    (monitor,) = [each["spec"] for each in manifests() if each["kind"] == "PodMonitor"]
+    (endpoint,) = monitor["podMetricsEndpoints"]
+    (chosen,) = monitor["selector"]["matchExpressions"]
+    assert (
+        f"{chosen['key']} in ({', '.join(chosen['values'])})"
+        == (job["kubernetes_sd_configs"][0]["selectors"][0]["label"])
+    )
+    assert (endpoint["interval"], endpoint["scrapeTimeout"]) == (
+        job["scrape_interval"],
+        job["scrape_timeout"],
+    )
+    by_port, *relabelings = job["relabel_configs"]
+    assert by_port["source_labels"] == ["__meta_kubernetes_pod_container_port_name"]
+    assert by_port["regex"] == endpoint["port"]
+    snake = [
+        {re.sub("L(?=abel)", "_l", key): value for key, value in each.items()}
+        for each in endpoint["relabelings"]
+    ]
+    assert snake == [{"target_label": "job", "replacement": job["job_name"]}, *relabelings]
 
 
 def test_prometheus_finds_the_pods() -> None:
@@ -69,9 +146,8 @@ def test_prometheus_finds_the_pods() -> None:
     assert chosen
     pods = {
         document["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"]: document
-        for path in (DEPLOY / "kubernetes").glob("*.yml")
-        for document in yaml.safe_load_all(path.read_text())
-        if "template" in document["spec"]
+        for document in manifests()
+        if "template" in document.get("spec", {})
     }
     assert sorted(pods) == chosen[1].split(", ")
     for document in pods.values():

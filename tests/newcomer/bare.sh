@@ -47,7 +47,7 @@ booted() { # FILE
 }
 
 step 'a bare Debian with what the README asks for, and systemd'
-debootstrap --variant=minbase --include=python3,git,make,ca-certificates,systemd-sysv,iproute2,curl \
+debootstrap --variant=minbase --include=python3,git,make,ca-certificates,systemd-sysv,dbus,iproute2,curl \
   bookworm "$root" >/dev/null
 cp /etc/resolv.conf /etc/hosts "$root/etc/"
 [ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$root/etc/"

@@ -22,11 +22,15 @@ drop_in() { # NAME, and the file on standard input
   mkdir -p "$drop_ins"; cat >"$drop_ins/$1.conf"
   systemctl daemon-reload; systemctl restart fping-exporter
 }
-open_namespace() {
-  ip netns add "$namespace"
-  ip -n "$namespace" link set lo up; ip -n "$namespace" address add 10.0.0.5/32 dev lo
+open_namespace() { # with the guest, in a namespace of its own, as its neighbour
+  ip netns add "$namespace"; ip netns add guest
+  ip -n "$namespace" link add tap type veth peer name eth0 address fa:16:3e:00:00:01 netns guest
+  ip -n "$namespace" address add 10.0.0.2/24 dev tap; ip -n "$namespace" link set tap up
+  ip -n guest address add 10.0.0.5/24 dev eth0; ip -n guest link set eth0 up
 }
+close_namespace() { ip netns delete "$namespace"; ip netns delete guest; }
 
+systemctl start dbus.socket # as on a machine that boots as usual
 echo '127.0.0.1 cloud.example' >>/etc/hosts
 mkdir -p ~/.config/openstack
 systemd-run --quiet --unit=cloud --service-type=notify --working-directory="$PWD" \
@@ -38,6 +42,20 @@ says /metrics '^instance_alive{id="near".* 1.0' # at once: the unit is active on
 says /metrics '^process_start_time_seconds'
 is CapabilityBoundingSet cap_net_raw
 systemd-analyze security --no-pager --threshold=20 fping-exporter.service | tail -1
+
+step "the runbook's commands, by the service's eyes"
+reads() { # EXIT-CODE PATTERN COMMAND...: of the output
+  local expected=$1 pattern=$2 code=0 output
+  output=$("${@:3}" 2>&1) || code=$?
+  [ "$code" = "$expected" ] && grep -e "$pattern" <<<"$output" >/dev/null || { echo "exit code $code: $output"; false; }
+}
+command -v fping-exporter | grep -Fx /usr/local/bin/fping-exporter
+reads 4 '^near .* ACTIVE  *yes' fping-exporter list
+reads 4 '^tenant .* ACTIVE  *- .*no_vantage' fping-exporter list --silent
+reads 4 '"alive":true' fping-exporter list --json
+reads 0 'fping-exporter.yml: the configuration is right' fping-exporter --config.check
+OS_CLOUD=another OS_AUTH_URL=http://127.0.0.1:1 reads 4 '^near .* ACTIVE  *yes' fping-exporter list
+reads 0 'fping-exporter 0' fping-exporter --version
 
 step 'a good configuration, and a bad one'
 sed -i 's/per_address: false/per_address: true/' $config
@@ -75,8 +93,9 @@ drop_in strict <<<$'[Service]\nSystemCallErrorNumber=kill'
 says /metrics '^instance_alive{id="tenant"' && false
 soon logs 'no vantage but local .* needs the capability CAP_SYS_ADMIN'
 drop_in namespaces <deploy/systemd/namespaces.conf
-says /metrics '^instance_alive{id="tenant".* 1.0'
-ip netns delete "$namespace"
+soon says /metrics '^instance_alive{id="tenant".* 1.0'
+reads 0 '^tenant .* ACTIVE  *yes' fping-exporter list
+close_namespace
 soon says /metrics '^fping_exporter_vantages{vantage="qdhcp"} 0.0'
 open_namespace
 soon says /metrics '^instance_alive{id="tenant".* 1.0'
