@@ -5,6 +5,7 @@
     ├── CloudError             the request to the cloud failed, or its response is unusable; exit code 3
     │   ├── AuthError          Keystone did not accept the credentials
     │   ├── ForbiddenError     the credentials lack a right; the message names it
+    │   ├── BadRequestError    the service does not accept a parameter of the request
     │   ├── NotFoundError      the resource does not exist, or these credentials may not see it
     │   └── ListingError       a list ended early: no part of it may be used
     ├── ProbeError             no packet at all could be sent or received; exit code 2
@@ -22,6 +23,7 @@ from typing import ClassVar
 
 __all__ = [
     "AuthError",
+    "BadRequestError",
     "CloudError",
     "ConfigError",
     "ForbiddenError",
@@ -59,6 +61,10 @@ class AuthError(CloudError):
 
 class ForbiddenError(CloudError):
     """The credentials lack a right; the message names it."""
+
+
+class BadRequestError(CloudError):
+    """The service does not accept a parameter of the request, such as the marker of a page."""
 
 
 class NotFoundError(CloudError):

@@ -100,8 +100,9 @@ class Project(msgspec.Struct, frozen=True, gc=False):
     """One project of Keystone."""
 
     id: str
-    name: str
-    domain_id: str
+    name: str = ""
+    """Empty if it is not known."""
+    domain_id: str = ""
 
 
 class Hypervisor(msgspec.Struct, frozen=True, gc=False):
@@ -116,11 +117,12 @@ class Port(msgspec.Struct, frozen=True, gc=False):
     """One port of Neutron."""
 
     network_id: str
+    """Empty if it is not known."""
     mac: str
     subnets: Mapping[str, str]
     """The subnet of each of its fixed addresses."""
     security_groups: tuple[str, ...] | None
-    """Ids; None if port security is off, so that no packet is filtered."""
+    """Ids; None if port security is off, so that no packet is filtered, or if it is not known."""
     device: str = ""
     """The id of the instance that has it; where no instance has it, a text that is no instance's id."""
 
@@ -173,6 +175,9 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     """The addresses of the ports in those security groups that rules name; what is not here is not known."""
     address_groups: Mapping[str, tuple[str, ...]] = {}
     """The CIDRs of those address groups that rules name; what is not here is not known."""
+    incomplete: frozenset[str] = frozenset()
+    """Which of ``ports``, ``floating_ips`` and ``networks`` have entries that could not be read: what is not
+    found there may be one of these. Addresses that could be read all the same do not count."""
     loopback: bool = False
     """Whether guests are at loopback addresses, which is so in the demo's cloud only."""
 
@@ -190,13 +195,16 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     parts: Mapping[str, bool] = {}
     """Optional parts of the listing (``hypervisors``, ``projects``, ``contacts``, ``ports``,
     ``floating_ips``, ``security_groups``): whether each was had."""
+    skipped: Mapping[str, int] = {}
+    """How many entries of each list (``servers``, or one of the optional parts) were left out, since they
+    could not be read; absent: none."""
     listed_at: float
     duration: float
 
     def project_name(self, project_id: str) -> str:
         """Return the project's name where it is known, else its id."""
         project = self.projects.get(project_id)
-        return project.name if project else project_id
+        return project.name if project and project.name else project_id
 
 
 class Target(NamedTuple):
@@ -285,6 +293,8 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     ``EPERM``."""
     ambiguous: int = 0
     """Addresses that were not asked, since nothing tells whose an answer would be."""
+    failed: int = 0
+    """Instances that could not be planned or judged, or not completely, because of a bug."""
     overflows: int = 0
     """How often the kernel's neighbour table was full meanwhile, whoever filled it."""
     started_at: float

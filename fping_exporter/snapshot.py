@@ -8,11 +8,12 @@ import msgspec
 from fping_exporter import config
 from fping_exporter.errors import ProbeError
 from fping_exporter.hosts import own_host
+from fping_exporter.log_limit import LogLimit
 from fping_exporter.model import Instance, Inventory, Snapshot, Topology
 from fping_exporter.probe import Prober
-from fping_exporter.probe.log_limit import LogLimit
 from fping_exporter.probe.neighbour_table import count_overflows, size_limit
 from fping_exporter.probe.vantage import source_addresses, survey
+from fping_exporter.verdict.instance_errors import InstanceErrors
 from fping_exporter.verdict.judge import judge
 from fping_exporter.verdict.plan import Plan, plan
 
@@ -35,7 +36,10 @@ def take_snapshot(
 
     `last_replies` are the Unix times at which instances last answered before, by id.
     """
-    targets = plan_from_here(inventory.instances, inventory.topology, probe=probe, host=instances.host)
+    errors = InstanceErrors()
+    targets = plan_from_here(
+        inventory.instances, inventory.topology, probe=probe, host=instances.host, errors=errors
+    )
     before = count_overflows()
     distinct = {each.target for asked in targets.values() for each in asked if each.target}
     try:
@@ -53,10 +57,16 @@ def take_snapshot(
         sweep = msgspec.structs.replace(sweep, overflows=overflows)
     sweep = msgspec.structs.replace(sweep, ambiguous=_count_ambiguous(targets))
     snapshot = judge(
-        inventory, targets=targets, sweep=sweep, last_replies=last_replies, sources=source_addresses
+        inventory,
+        targets=targets,
+        sweep=sweep,
+        last_replies=last_replies,
+        sources=source_addresses,
+        errors=errors,
     )
     return msgspec.structs.replace(
         snapshot,
+        sweep=msgspec.structs.replace(sweep, failed=len(errors.ids)),
         alone=instances.host is not None or probe.only_local,
         per_address=probe.per_address,
     )
@@ -79,7 +89,15 @@ def _count_ambiguous(targets: Plan) -> int:
 
 
 def plan_from_here(
-    instances: Collection[Instance], topology: Topology, *, probe: config.Probe, host: str | None
+    instances: Collection[Instance],
+    topology: Topology,
+    *,
+    probe: config.Probe,
+    host: str | None,
+    errors: InstanceErrors | None = None,
 ) -> Plan:
-    """Plan from the vantages that this host has now; `host` is the setting `instances.host`."""
-    return plan(instances, topology, probe, vantages=survey(probe.kinds), host=own_host(host))
+    """Plan from the vantages that this host has now; `host` is the setting `instances.host`.
+
+    `errors` gets the instances that cannot be planned because of a bug.
+    """
+    return plan(instances, topology, probe, vantages=survey(probe.kinds), host=own_host(host), errors=errors)

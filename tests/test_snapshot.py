@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+import msgspec
 import pytest
 
 from fping_exporter import config
@@ -36,6 +37,18 @@ def test_ambiguous_addresses_are_counted_and_not_asked_and_logged_once(
     (line,) = [record.message for record in caplog.records if "somebody else's" in record.message]
     for part in ("198.51.100.7", "instance b", "local_networks", "probe.vantages", "addresses: floating"):
         assert part in line
+
+
+def test_an_instance_that_meets_a_bug_does_not_end_the_sweep() -> None:
+    odd = instance("odd", "198.51.100.7")
+    broken = msgspec.structs.replace(odd.addresses[0], ip=None)
+    got = take_snapshot(
+        inventory(msgspec.structs.replace(odd, addresses=(broken,)), instance("b", "198.51.100.8")),
+        prober=Everybody(),
+        probe=config.Probe(),
+    )
+    assert [verdict.alive for verdict in got.verdicts] == [None, True]
+    assert got.sweep.failed == 1
 
 
 def test_this_hosts_own_addresses_are_never_asked() -> None:

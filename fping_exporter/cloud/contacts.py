@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from fping_exporter.cloud.pages import decode
+from fping_exporter.cloud.entries import EntryDecoder
 from fping_exporter.cloud.session import Client
+from fping_exporter.cloud.unreadable import Skip
 from fping_exporter.config.mail_address import are_mail_addresses
 from fping_exporter.model import Project
 
@@ -57,23 +58,24 @@ def _ambiguous(name: str, found: Iterable[Project]) -> str:
     return f'"{name}" is left out, as it is the name of several projects; give the id: {ids}'
 
 
-def list_contacts(identity: Client) -> Contacts:
+def list_contacts(identity: Client, *, skip: Skip) -> Contacts:
     """Return the mail addresses of each project's users, sorted.
 
     This takes two requests, whatever the number of projects: the users, and the role assignments with
     groups resolved into their users. Users are left out if they are disabled or have no mail address, or
-    one that is malformed, which would keep the mail from the others.
+    one that is malformed, which would keep the mail from the others. `skip` gets the users and assignments
+    that cannot be read.
 
     Raises ForbiddenError if the credentials may not list either.
     """
-    users = decode(identity.get("/users"), _Users).users
-    addresses = {user.id: user.email for user in users if user.email and user.enabled}
-    assignments = decode(
-        identity.get("/role_assignments", params={"effective": "true"}), _Assignments
-    ).role_assignments
+    users = _USERS.decode(identity.get("/users"))
+    skip(users.unreadable)
+    addresses = {user.id: user.email for user in users.readable if user.email and user.enabled}
+    assignments = _ASSIGNMENTS.decode(identity.get("/role_assignments", params={"effective": "true"}))
+    skip(assignments.unreadable)
     found: dict[str, set[str]] = {}
     unreadable: set[str] = set()
-    for assignment in assignments:
+    for assignment in assignments.readable:
         project, user = assignment.scope.project, assignment.user
         if not (project and user and user.id in addresses):
             continue
@@ -100,10 +102,6 @@ class _User(msgspec.Struct):
     enabled: bool = True
 
 
-class _Users(msgspec.Struct):
-    users: list[_User]
-
-
 class _Assignment(msgspec.Struct):
     scope: "_Scope"
     user: "_Id | None" = None
@@ -117,5 +115,5 @@ class _Id(msgspec.Struct):
     id: str
 
 
-class _Assignments(msgspec.Struct):
-    role_assignments: list[_Assignment]
+_USERS = EntryDecoder("Keystone", "users", _User, links="links")
+_ASSIGNMENTS = EntryDecoder("Keystone", "role_assignments", _Assignment, links="links")

@@ -1,11 +1,12 @@
 """Errors of keystoneauth, requests and openstacksdk as errors of this package, each one line."""
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 from keystoneauth1 import exceptions as ka
 
-from fping_exporter.errors import AuthError, CloudError, ForbiddenError, NotFoundError
+from fping_exporter.errors import AuthError, BadRequestError, CloudError, ForbiddenError, NotFoundError
 
 __all__ = [
     "UNREADABLE",
@@ -19,6 +20,11 @@ __all__ = [
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What libraries raise on a token, catalog, version document or clouds.yaml of the wrong shape."""
 
+_ERRORS: Mapping[type[ka.HttpError], type[CloudError]] = {
+    ka.BadRequest: BadRequestError,
+    ka.Forbidden: ForbiddenError,
+    ka.NotFound: NotFoundError,
+}
 _RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 _MAX_RETRY_AFTER_SECONDS = 30.0
 
@@ -51,14 +57,11 @@ def to_cloud_error(error: ka.ClientException) -> CloudError:
     if not isinstance(error, ka.HttpError):
         return CloudError(describe(error))
     text = f"{redact(error.url or '')}: HTTP {error.http_status}: {_server_message(error)}"
-    match error:
-        case ka.Unauthorized():
-            return AuthError(f"the credentials were not accepted: {text}")
-        case ka.Forbidden():
-            return ForbiddenError(text)
-        case ka.NotFound():
-            return NotFoundError(text)
-    return CloudError(text)
+    if isinstance(error, ka.Unauthorized):
+        return AuthError(f"the credentials were not accepted: {text}")
+    return next(
+        (ours(text) for theirs, ours in _ERRORS.items() if isinstance(error, theirs)), CloudError(text)
+    )
 
 
 def describe(error: BaseException) -> str:

@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from fping_exporter.cloud.pages import Get, Page, decode, pages
+from fping_exporter.cloud.entries import EntryDecoder
+from fping_exporter.cloud.pages import PAGE_LIMIT, Get, List, Page, read_list
 from fping_exporter.cloud.session import Client
+from fping_exporter.cloud.unreadable import Skip
 from fping_exporter.errors import ConfigError, NotFoundError
 from fping_exporter.hosts import Hosts
 from fping_exporter.model import Instance
@@ -38,17 +40,21 @@ class ComputeNodes(NamedTuple):
     """Hosts of nova-compute in a cell that is down, of which Nova tells nothing else."""
 
 
-def list_compute_nodes(compute: Client, *, microversion: str | None, host: str | None = None) -> ComputeNodes:
-    """Return all hypervisors, or those on one `host`.
+def list_compute_nodes(
+    compute: Client, *, microversion: str | None, host: str | None = None, skip: Skip
+) -> ComputeNodes:
+    """Return all hypervisors, or those on one `host`; `skip` gets the entries that cannot be read.
 
     Raises ForbiddenError if the credentials may not list hypervisors or services.
     """
-    services = _list_services(compute, microversion=microversion, host=host)
+    services = _list_services(compute, microversion=microversion, host=host, skip=skip)
     state_of = Hosts({service.host: service.state == "up" for service in services if service.state})
 
     def get(params: Mapping[str, str]) -> bytes:
         return compute.get("/os-hypervisors/detail", params=params, microversion=microversion)
 
+    listed = _on_host(get, host) if host else read_list(get, PAGE_LIMIT, _read)
+    skip(listed.unreadable)
     return ComputeNodes(
         nodes=tuple(
             ComputeNode(
@@ -56,41 +62,44 @@ def list_compute_nodes(compute: Client, *, microversion: str | None, host: str |
                 entry.service.host,
                 up=state_of.find(entry.service.host, default=entry.state == "up"),
             )
-            for page in ([_on_host(get, host)] if host else pages(get, {}, _read))
-            for entry in page
+            for entry in listed.entries
         ),
         hosts_in_down_cells=frozenset(service.host for service in services if service.status == "UNKNOWN"),
     )
 
 
-def find_host(compute: Client, name: str, *, microversion: str | None) -> str:
+def find_host(compute: Client, name: str, *, microversion: str | None, skip: Skip) -> str:
     """Return Nova's name for the host `name`; either may lack the domain.
 
     Raises ConfigError if Nova has no such host, and ForbiddenError if the credentials may not list services.
     """
-    services = _list_services(compute, microversion=microversion)
+    services = _list_services(compute, microversion=microversion, skip=skip)
     found = Hosts({service.host: service.host for service in services}).find(name, default="")
     if not found:
         raise ConfigError(f'instances.host: Nova has no nova-compute on "{name}"')
     return found
 
 
-def _list_services(compute: Client, *, microversion: str | None, host: str | None = None) -> list["_Service"]:
+def _list_services(
+    compute: Client, *, microversion: str | None, host: str | None = None, skip: Skip
+) -> Sequence["_Service"]:
     params = {"binary": "nova-compute"} | ({"host": host} if host else {})
-    body = compute.get("/os-services", params=params, microversion=microversion)
-    return decode(body, _Services).services
+    services = _SERVICES.decode(compute.get("/os-services", params=params, microversion=microversion))
+    skip(services.unreadable)
+    return services.readable
 
 
-def _on_host(get: Get, host: str) -> Sequence["_Entry"]:
+def _on_host(get: Get, host: str) -> "List[_Entry]":
     """Return the hypervisors on `host`.
 
     Nova filters by hypervisors' names only: a hypervisor on a host has the host's name in its own.
     """
     try:
-        entries = _read(get({"hypervisor_hostname_pattern": host.partition(".")[0]})).entries
+        page = _HYPERVISORS.decode(get({"hypervisor_hostname_pattern": host.partition(".")[0]}))
     except NotFoundError:
-        return ()
-    return [entry for entry in entries if entry.service.host == host]
+        return List([], [], truncated=False)
+    on_host = [entry for entry in page.readable if entry.service.host == host]
+    return List(on_host, list(page.unreadable), truncated=False)
 
 
 def choose_among_namesakes(
@@ -139,10 +148,6 @@ class _Service(msgspec.Struct):
     """``enabled`` or ``disabled``; ``UNKNOWN`` where the service's cell is down."""
 
 
-class _Services(msgspec.Struct):
-    services: list[_Service]
-
-
 class _Entry(msgspec.Struct):
     id: int | str
     name: str = msgspec.field(name="hypervisor_hostname")
@@ -150,12 +155,10 @@ class _Entry(msgspec.Struct):
     state: str = ""
 
 
-class _Entries(msgspec.Struct):
-    hypervisors: list[_Entry]
-    links: list[dict[str, str]] = msgspec.field(default_factory=list, name="hypervisors_links")
+_SERVICES = EntryDecoder("Nova", "services", _Service)
+_HYPERVISORS = EntryDecoder("Nova", "hypervisors", _Entry)
 
 
 def _read(body: bytes) -> Page[_Entry]:
-    page = decode(body, _Entries)
-    last = page.hypervisors[-1:] if page.links else []
-    return Page(page.hypervisors, str(last[0].id) if last else None)
+    page = _HYPERVISORS.decode(body)
+    return Page(page.readable, page.following if page.has_next else None, page.unreadable)

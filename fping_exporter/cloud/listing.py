@@ -22,6 +22,7 @@ from fping_exporter.cloud.servers import (
     list_servers,
 )
 from fping_exporter.cloud.session import DEMO_SERVICE, Session
+from fping_exporter.cloud.unreadable import SkippedEntries
 from fping_exporter.config import Config
 from fping_exporter.errors import CloudError, ConfigError, ForbiddenError
 from fping_exporter.hosts import own_host
@@ -40,6 +41,7 @@ class CloudListing:
         self._config = config
         self._session = session
         self._memory = memory
+        self._skipped = SkippedEntries(memory.log_limit)
         self._compute = session.client("compute")
         self._identity = session.client("identity")
         self._network = session.client("network")
@@ -57,7 +59,9 @@ class CloudListing:
             instances |= self._servers(filters | ({"host": host} if host else {}), microversion)
         self._ask_keystone(projects)
         memory.hypervisors.refresh(
-            lambda: list_compute_nodes(self._compute, microversion=microversion, host=host)
+            lambda: list_compute_nodes(
+                self._compute, microversion=microversion, host=host, skip=self._skipped.of("hypervisors")
+            )
         )
         compute = memory.hypervisors.value
         nodes = choose_among_namesakes(compute.nodes, instances.values())
@@ -66,19 +70,22 @@ class CloudListing:
         )
         self._ask_neutron(host)
         security, floating = memory.security_groups.value, memory.floating_ips.value
+        topology = memory.ports.value.topology
         return Inventory(
             instances=name_hypervisors(memory.instances.values(), nodes),
             projects=memory.projects.value,
             contacts=self._contacts(),
             hypervisors=tuple(Hypervisor(node.name, node.up) for node in nodes),
             parts=memory.parts(),
+            skipped=self._skipped.counts,
             topology=msgspec.structs.replace(
-                memory.ports.value.topology,
+                topology,
                 rules=security.rules,
                 members=security.members,
                 address_groups=security.address_groups,
                 floating=floating.instances,
                 public=floating.public,
+                incomplete=topology.incomplete | (set() if floating.complete else {"floating_ips"}),
                 loopback=self._has_loopback_guests(),
             ),
             listed_at=listed_at,
@@ -90,7 +97,9 @@ class CloudListing:
         if self._config.instances.host and not self._memory.nova_host:
             name = own_host(self._config.instances.host)
             try:
-                self._memory.nova_host = find_host(self._compute, name, microversion=microversion)
+                self._memory.nova_host = find_host(
+                    self._compute, name, microversion=microversion, skip=self._skipped.of("hypervisors")
+                )
             except ForbiddenError as error:
                 raise ForbiddenError(f"instances.host needs the right to list services ({error})") from error
         return self._memory.nova_host
@@ -131,7 +140,7 @@ class CloudListing:
             return self._compute.get("/servers/detail", params=params, microversion=microversion)
 
         try:
-            return list_servers(get, filters)
+            return list_servers(get, filters, skip=self._skipped.of("servers"))
         except ForbiddenError as error:
             if "all_tenants" not in filters:
                 raise
@@ -144,13 +153,13 @@ class CloudListing:
         """Refresh the projects, unless they were `looked_up`, and their users if these are wanted."""
         memory = self._memory
         if looked_up is None:
-            memory.projects.refresh(lambda: list_projects(self._identity))
+            memory.projects.refresh(lambda: list_projects(self._identity, skip=self._skipped.of("projects")))
         else:
             memory.projects.set(looked_up)
         if not memory.projects.value and (own := self._session.own_project()):
             memory.projects.value = {own.id: own}
         if self._config.contacts_from_keystone:
-            memory.users.refresh(lambda: list_contacts(self._identity))
+            memory.users.refresh(lambda: list_contacts(self._identity, skip=self._skipped.of("contacts")))
         else:
             memory.users.skip()
 
@@ -184,13 +193,19 @@ class CloudListing:
                 kinds=probe.kinds,
                 networks="local" in probe.kinds and not probe.all_from_local,
                 addresses={each.ip for instance in memory.instances.values() for each in instance.addresses},
+                skip=self._skipped.of("ports"),
             )
         ):
             for each in optional:
                 each.fail()
             return
-        memory.floating_ips.refresh(lambda: list_floating(self._network, memory.ports.value))
-        memory.security_groups.refresh(lambda: list_security(self._network, memory.ports.value))
+        skip = self._skipped.of
+        memory.floating_ips.refresh(
+            lambda: list_floating(self._network, memory.ports.value, skip=skip("floating_ips"))
+        )
+        memory.security_groups.refresh(
+            lambda: list_security(self._network, memory.ports.value, skip=skip("security_groups"))
+        )
 
     def _has_loopback_guests(self) -> bool:
         """Whether this is the demo's cloud, which says so in its catalog: no tenant can write there."""

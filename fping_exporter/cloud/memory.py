@@ -8,6 +8,7 @@ from fping_exporter.cloud.contacts import Contacts
 from fping_exporter.cloud.hypervisors import ComputeNodes
 from fping_exporter.cloud.last_known import LastKnown
 from fping_exporter.cloud.neutron import FloatingAddresses, Listed
+from fping_exporter.log_limit import LogLimit
 from fping_exporter.model import Instance, Project, Topology
 
 __all__ = ["Memory"]
@@ -26,7 +27,7 @@ class Memory:
         self.projects: LastKnown[Mapping[str, Project]] = LastKnown("projects", {})
         self.users = LastKnown("contacts", Contacts({}))
         self.hypervisors = LastKnown("hypervisors", ComputeNodes((), frozenset()), outlives_failure=False)
-        self.ports: LastKnown[Listed] = LastKnown("ports", Listed(Topology(), (), complete=False))
+        self.ports: LastKnown[Listed] = LastKnown("ports", Listed(Topology(), (), (), complete=False))
         self.floating_ips = LastKnown("floating_ips", FloatingAddresses())
         self.security_groups = LastKnown("security_groups", Topology())
         self.configured_projects: Mapping[str, Project] = {}
@@ -34,6 +35,8 @@ class Memory:
         self.nova_host: str | None = None
         """Nova's name for the host that the configuration asks for; None until it was looked up."""
         self.logged_contact_faults: frozenset[str] = frozenset()
+        self.log_limit = LogLimit(interval=24 * 3600)
+        """Shared by all copies: each kind of entry that cannot be read is logged once a day."""
 
     def copy(self) -> Self:
         """Return another one that begins with the same content."""

@@ -1,6 +1,5 @@
 """Nova's servers: raw pages of ``GET /servers/detail``, decoded straight into instances."""
 
-import logging
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from sys import intern
@@ -9,8 +8,9 @@ from typing import Any
 import msgspec
 
 from fping_exporter.cloud.address_cache import AddressCache
-from fping_exporter.cloud.pages import Get, Page, decode, pages
-from fping_exporter.cloud.surrogates import replace_lone_surrogates
+from fping_exporter.cloud.entries import EntryDecoder, Mended
+from fping_exporter.cloud.pages import PAGE_LIMIT, Get, Page, decode, read_list
+from fping_exporter.cloud.unreadable import Skip, Unreadable
 from fping_exporter.errors import ListingError
 from fping_exporter.model import Instance
 
@@ -20,8 +20,6 @@ __all__ = [
     "list_servers",
     "read_server",
 ]
-
-logger = logging.getLogger(__name__)
 
 MICROVERSIONS = ("2.69", "2.53", "2.1")
 """The microversions that this module can read, best first. Tags come with 2.26."""
@@ -44,40 +42,32 @@ _POWER_STATES: Mapping[int | None, str] = {
 """https://docs.openstack.org/api-ref/compute/#list-servers-detailed"""
 
 
-def list_servers(get: Get, filters: Mapping[str, str]) -> dict[str, Instance]:
+def list_servers(get: Get, filters: Mapping[str, str], *, skip: Skip) -> dict[str, Instance]:
     """Return the instances by id that Nova lists for `filters` (``all_tenants``, ``project_id``).
 
     The list is read until a page is empty. A short page is not the last one: Nova drops
     duplicates from a page after it has cut the page to size, and caps the limit silently
     (``[api] max_limit``). A server may come twice, if it moved between cells or left the queue of new
-    servers meanwhile: it stays where it came first, as it was listed last. A server that cannot be read
-    is left out with a log line.
+    servers meanwhile: it stays where it came first, as it was listed last. `skip` gets the servers that
+    cannot be read, and those of which an address cannot be.
 
     Raises ListingError if the list as a whole cannot be read or never ends, and what `get` raises.
     """
-    found: dict[str, Instance] = {}
-    odd: list[str] = []
-
-    def read(body: bytes) -> Page[_Server]:
-        return _read(body, odd)
-
-    for page in pages(get, {**filters, **_ORDER}, read):
-        for server in page:
-            if server.status not in _GONE:
-                found[server.id] = _instance(server, odd)
+    listed = read_list(get, {**PAGE_LIMIT, **filters, **_ORDER}, _read)
+    skip(listed.unreadable)
+    found = {instance.id: instance for instance in listed.entries}
     _ADDRESSES.trim(sum(len(instance.addresses) for instance in found.values()))
-    if odd:
-        logger.warning("%d odd servers or addresses left out of Nova's list; the first: %s", len(odd), odd[0])
     return found
 
 
 def read_server(body: bytes) -> Instance:
     """Return the instance that ``GET /servers/<id>`` describes; raise ListingError if it cannot be read."""
-    odd: list[str] = []
-    servers = _read(b'{"servers":[%b]}' % bytes(decode(body, _OneServer).server), odd).entries
-    if not servers:
-        raise ListingError(f"Nova's server cannot be read: {odd[0]}")
-    return _instance(servers[0], odd)
+    page = _SERVERS.decode_one(bytes(decode(body, _OneServer).server))
+    unreadable = list(page.unreadable)
+    instance = _instance(page.readable[0], unreadable) if page.readable else None
+    if instance is None:
+        raise ListingError(f"Nova's server cannot be read: {unreadable[0].why}")
+    return instance
 
 
 def keep_servers_of_down_cells(
@@ -145,76 +135,60 @@ class _Server(msgspec.Struct):
     user_id: str | None = None
 
 
-class _Servers(msgspec.Struct):
-    servers: list[_Server]
-
-
 class _OneServer(msgspec.Struct):
     server: msgspec.Raw
 
 
-class _OddServers(msgspec.Struct):
-    servers: list[Any]
-
-
-_decoder = msgspec.json.Decoder(_Servers)
-_odd_decoder = msgspec.json.Decoder(_OddServers)
-
-
-def _read(body: bytes, odd: list[str]) -> Page[_Server]:
-    """Decode a page at once, or server by server if anything in it is odd."""
-    body = replace_lone_surrogates(body)
-    try:
-        servers = _decoder.decode(body).servers
-    except (ValueError, RecursionError):
-        return _read_one_by_one(body, odd)
-    return Page(servers, servers[-1].id if servers else None)
-
-
-def _read_one_by_one(body: bytes, odd: list[str]) -> Page[_Server]:
-    try:
-        entries = _odd_decoder.decode(body).servers
-    except (ValueError, RecursionError) as error:
-        raise ListingError(f"Nova's answer is no list of servers: {error}") from error
-    servers = []
-    for entry in entries:
-        try:
-            servers.append(msgspec.convert(_without_odd_addresses(entry, odd), _Server))
-        except msgspec.ValidationError as error:
-            odd.append(f"{entry!r:.60}: {error}")
-    ids = [entry["id"] for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
-    if entries and not ids:
-        raise ListingError("Nova's answer is no list of servers: none of them has an id")
-    return Page(servers, ids[-1] if ids else None)
-
-
-def _without_odd_addresses(server: Any, odd: list[str]) -> Any:  # noqa: ANN401, any JSON
+def _without_unreadable_addresses(server: Any) -> Mended:  # noqa: ANN401, any JSON
     """Return the server with those of its addresses that have the right shape."""
     if not isinstance(server, dict) or not isinstance(networks := server.get("addresses"), dict):
-        return server
+        return Mended(server)
     kept: dict[str, list[_Address]] = {}
+    unreadable = []
     for network, addresses in networks.items():
         for address in addresses if isinstance(addresses, list) else [addresses]:
             try:
                 kept.setdefault(network, []).append(msgspec.convert(address, _Address))
             except msgspec.ValidationError as error:
-                odd.append(f"{server.get('id')!r:.60}: address {address!r:.60}: {error}")
-    return {**server, "addresses": kept}
+                unreadable.append(Unreadable(server, f"one of its addresses: {error}"))
+    if unreadable and not any(kept.values()):
+        raise ValueError("none of its addresses can be read")
+    return Mended({**server, "addresses": kept}, unreadable)
 
 
-def _instance(server: _Server, odd: list[str]) -> Instance:
+_SERVERS = EntryDecoder("Nova", "servers", _Server, mend=_without_unreadable_addresses)
+
+
+def _read(body: bytes) -> Page[Instance]:
+    page = _SERVERS.decode(body)
+    unreadable = list(page.unreadable)
+    instances = [
+        instance
+        for server in page.readable
+        if server.status not in _GONE and (instance := _instance(server, unreadable))
+    ]
+    return Page(instances, page.following, unreadable)
+
+
+def _instance(server: _Server, unreadable: list[Unreadable]) -> Instance | None:
+    """Return the instance without those of its parts that cannot be read, which `unreadable` gets.
+
+    None if it has addresses and none of them can be read: to ask nothing would be to call it dead.
+    """
     addresses = []
     for network, entries in server.addresses.items():
         for entry in entries:
             if address := _ADDRESSES.get(entry.addr, entry.kind, network, entry.mac):
                 addresses.append(address)
             else:
-                odd.append(f"{server.id}: address {entry.addr!r:.60}: not an IP address")
+                unreadable.append(Unreadable({"id": server.id}, "one of its addresses is no IP address"))
+    if not addresses and any(server.addresses.values()):
+        return None
     launched_at = None
     if server.launched_at is not None:
         launched_at = _timestamp(server.launched_at)
         if launched_at is None:
-            odd.append(f"{server.id}: launched_at {server.launched_at!r:.60}: not an ISO 8601 time")
+            unreadable.append(Unreadable({"id": server.id}, "its launched_at is no ISO 8601 time"))
     return Instance(
         id=server.id,
         project_id=server.tenant_id,

@@ -56,6 +56,16 @@ class Telemetry(Collector):
             "service",
             "code",
         )
+        self._entries_skipped = counter(
+            "entries_skipped",
+            "Entries of OpenStack's lists, or parts of them, left out since they cannot be read, by list.",
+            "part",
+        )
+        self._entries_skipped.labels("servers")
+        self._instances_failed = counter(
+            "instances_failed",
+            "Instances of sweeps that could not be planned or judged completely, because of a bug.",
+        )
         self._os_fping_requests = counter(
             "os_fping_requests", "Answers of this exporter's os-fping API, by HTTP status.", "code"
         )
@@ -150,6 +160,8 @@ class Telemetry(Collector):
             started_at=inventory.listed_at, duration=inventory.duration, size=len(inventory.instances)
         )
         self._parts = inventory.parts
+        for part in {*inventory.parts, *inventory.skipped}:
+            self._entries_skipped.labels(part).inc(inventory.skipped.get(part, 0))
         self._unconfirmed = unconfirmed
 
     def count_packets(self, sweep: Sweep) -> None:
@@ -161,6 +173,7 @@ class Telemetry(Collector):
         for errno, count in sweep.refused.items():
             self._packets_refused.labels(errno).inc(count)
         self._overflows.inc(sweep.overflows)
+        self._instances_failed.inc(sweep.failed)
 
     def observe_sweep(self, sweep: Sweep) -> None:
         """Record a complete sweep."""

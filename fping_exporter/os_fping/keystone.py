@@ -17,13 +17,17 @@ from cachetools import TLRUCache, TTLCache
 from fping_exporter.cloud.pages import decode
 from fping_exporter.cloud.servers import MICROVERSIONS, list_servers, read_server
 from fping_exporter.cloud.session import Client, Session
+from fping_exporter.cloud.unreadable import SkippedEntries
 from fping_exporter.errors import AuthError, CloudError, NotFoundError
+from fping_exporter.log_limit import LogLimit
 from fping_exporter.model import Instance
 from fping_exporter.os_fping.rate_limit import RateLimits, client_network
 
 __all__ = ["KeystoneCaller", "KeystoneCallers"]
 
 logger = logging.getLogger(__name__)
+
+_log_limit = LogLimit(interval=24 * 3600)
 
 _KEYSTONE_SECONDS = 10.0
 _NOVA_SECONDS = 30.0
@@ -172,7 +176,9 @@ class KeystoneCaller:
     def list(self, *, all_tenants: bool) -> Collection[Instance]:
         """Return the servers of the token's project, or of all; ForbiddenError without the right to."""
         return list_servers(
-            lambda params: self._get("/servers/detail", params), {"all_tenants": "1"} if all_tenants else {}
+            lambda params: self._get("/servers/detail", params),
+            {"all_tenants": "1"} if all_tenants else {},
+            skip=SkippedEntries(_log_limit).of("servers"),
         ).values()
 
     def find(self, server_id: str) -> Instance:

@@ -15,8 +15,8 @@ import icmplib  # type: ignore[import-untyped]
 import msgspec
 
 from fping_exporter.errors import ProbeError
+from fping_exporter.log_limit import LogLimit
 from fping_exporter.model import LOCAL, NOT_ASKED, Outcome, Sweep, Target
-from fping_exporter.probe.log_limit import LogLimit
 from fping_exporter.probe.pacing import Pacer, Progress
 from fping_exporter.probe.send_errors import errno_name, explain
 from fping_exporter.probe.sockets import permission_error, socket_address

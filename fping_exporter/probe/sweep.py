@@ -7,10 +7,10 @@ import time
 from collections.abc import Collection, Mapping
 
 from fping_exporter.errors import ProbeError
+from fping_exporter.log_limit import LogLimit
 from fping_exporter.model import LOCAL, NOT_ASKED, Family, Sweep, Target
 from fping_exporter.probe.exchange import COOKIE_BYTES, Channel, Exchange, Ping
 from fping_exporter.probe.first_hop import broken_first_hops
-from fping_exporter.probe.log_limit import LogLimit
 from fping_exporter.probe.pacing import Pacer, Progress
 from fping_exporter.probe.send_errors import errno_name, explain
 from fping_exporter.probe.sockets import Opener, open_local, socket_address

@@ -17,7 +17,8 @@ from fping_exporter.model import (
     Topology,
     Verdict,
 )
-from fping_exporter.verdict.plan import Plan, port_of
+from fping_exporter.verdict.instance_errors import InstanceErrors
+from fping_exporter.verdict.plan import Plan, port_of, unknown
 from fping_exporter.verdict.security_groups import blocks_echo
 
 __all__ = ["judge", "judge_instance"]
@@ -36,23 +37,36 @@ def judge(
     sweep: Sweep,
     last_replies: Mapping[str, float] = {},
     sources: FindSources = lambda _targets: {},
+    errors: InstanceErrors | None = None,
 ) -> Snapshot:
     """Set Nova's word on every instance beside the ping's.
 
-    `targets` are the plan's for this inventory, and `sweep` has an outcome for each.
+    `targets` are the plan's for this inventory, and `sweep` has an outcome for each. `errors` gets the
+    instances that cannot be judged because of a bug: nothing is known of them then.
     """
-    verdicts = tuple(
-        [
-            judge_instance(
-                each,
-                targets[each.id],
+    errors = errors or InstanceErrors()
+
+    def judge_one(instance: Instance) -> Verdict:
+        replied_at = last_replies.get(instance.id)
+        try:
+            return judge_instance(
+                instance,
+                targets[instance.id],
                 sweep.outcomes,
                 asked_at=sweep.started_at,
-                replied_at=last_replies.get(each.id),
+                replied_at=replied_at,
             )
-            for each in inventory.instances
-        ]
-    )
+        except Exception as error:  # noqa: BLE001, a bug costs one instance
+            errors.note(instance, error)
+            return Verdict(
+                instance=instance,
+                alive=None,
+                reason=Reason.NO_VANTAGE if instance.active else Reason.NOT_ACTIVE,
+                probed=unknown(instance),
+                last_reply_at=replied_at,
+            )
+
+    verdicts = tuple([judge_one(each) for each in inventory.instances])
     silent = [
         p.target
         for v in _unexplained(verdicts, inventory.topology)
@@ -60,7 +74,7 @@ def judge(
         if p.outcome and p.target
     ]
     snapshot = Snapshot(inventory=inventory, sweep=sweep, verdicts=verdicts)
-    return blame_security_groups(snapshot, sources(silent))
+    return blame_security_groups(snapshot, sources(silent), errors)
 
 
 def _asked(probed: Probed, outcomes: Mapping[Target, Outcome]) -> Probed:
@@ -122,10 +136,13 @@ def _unexplained(verdicts: Iterable[Verdict], topology: Topology) -> list[Verdic
     ]
 
 
-def blame_security_groups(snapshot: Snapshot, senders: Mapping[Target, str]) -> Snapshot:
+def blame_security_groups(
+    snapshot: Snapshot, senders: Mapping[Target, str], errors: InstanceErrors
+) -> Snapshot:
     """Give the reason ``icmp_blocked`` to silent instances whose ports, all that were asked, let no ping in.
 
-    `senders` are the source addresses of the packets to each target.
+    `senders` are the source addresses of the packets to each target. `errors` gets the instances whose
+    security groups cannot be read because of a bug: they keep their verdict.
     """
     topology = snapshot.inventory.topology
 
@@ -134,10 +151,15 @@ def blame_security_groups(snapshot: Snapshot, senders: Mapping[Target, str]) -> 
         sender = senders.get(each.target) if each.target else None
         return bool(port and sender and blocks_echo(port, sender=sender, topology=topology))
 
+    def all_blocked(verdict: Verdict) -> bool:
+        try:
+            return all(blocked(verdict.instance, each) for each in verdict.probed if each.outcome)
+        except Exception as error:  # noqa: BLE001, a bug costs one instance
+            errors.note(verdict.instance, error)
+            return False
+
     blocked_ids = {
-        verdict.instance.id
-        for verdict in _unexplained(snapshot.verdicts, topology)
-        if all(blocked(verdict.instance, each) for each in verdict.probed if each.outcome)
+        verdict.instance.id for verdict in _unexplained(snapshot.verdicts, topology) if all_blocked(verdict)
     }
     return msgspec.structs.replace(
         snapshot,

@@ -7,9 +7,10 @@ from fping_exporter.hosts import same_host
 from fping_exporter.model import LOCAL, Address, AddressKind, Instance, Port, Probed, Target, Topology
 from fping_exporter.probe.routing import RoutingTable
 from fping_exporter.verdict.host_addresses import is_host_address, is_loopback
+from fping_exporter.verdict.instance_errors import InstanceErrors
 from fping_exporter.verdict.ownership import AddressOwners
 
-__all__ = ["Plan", "plan", "port_of"]
+__all__ = ["Plan", "plan", "port_of", "unknown"]
 
 Plan = Mapping[str, tuple[Probed, ...]]
 """The addresses of each instance that are asked, by the instance's id."""
@@ -27,6 +28,7 @@ def plan(
     *,
     vantages: Vantages = _LOCAL_UNKNOWN,
     host: str = "",
+    errors: InstanceErrors | None = None,
 ) -> Plan:
     """Choose the targets of every instance, whatever Nova calls its state.
 
@@ -39,22 +41,35 @@ def plan(
     An address that can be no guest's, or is one of the vantage's own, is left out. One that somebody else may
     answer for is ambiguous, and not asked: in a namespace addresses are unique, as Neutron sees to it; from
     ``local`` several networks may be reached.
+
+    `errors` gets the instances that cannot be planned because of a bug. None of their addresses is asked.
     """
+    errors = errors or InstanceErrors()
     networks = None if probe.all_from_local else _local_networks(topology, probe.local_networks)
     choose = _VantageChooser(topology, probe, vantages=vantages, networks=networks, host=host)
     owners = AddressOwners(instances, topology, networks=networks)
-    return {
-        instance.id: tuple(
-            [
-                probed
-                for address in instance.addresses
-                if address.family in probe.families
-                and probe.addresses in ("all", address.kind)
-                and (probed := _probed(instance, address, choose, owners))
-            ]
-        )
-        for instance in instances
-    }
+
+    def plan_one(instance: Instance) -> tuple[Probed, ...]:
+        try:
+            return tuple(
+                [
+                    probed
+                    for address in instance.addresses
+                    if address.family in probe.families
+                    and probe.addresses in ("all", address.kind)
+                    and (probed := _probed(instance, address, choose, owners))
+                ]
+            )
+        except Exception as error:  # noqa: BLE001, a bug costs one instance
+            errors.note(instance, error)
+            return unknown(instance)
+
+    return {instance.id: plan_one(instance) for instance in instances}
+
+
+def unknown(instance: Instance) -> tuple[Probed, ...]:
+    """Return the plan of an instance of which nothing can be known: none of its addresses is asked."""
+    return tuple([Probed(address, None) for address in instance.addresses])
 
 
 def _probed(
@@ -71,7 +86,7 @@ def _probed(
         return Probed(address, None)
     if choose.is_own(vantage, ip):
         return None
-    if vantage == LOCAL and not owners.is_only_owner(instance.id, ip):
+    if vantage == LOCAL and not owners.is_only_owner(instance.id, address):
         return Probed(address, None, ambiguous=True)
     return Probed(address, Target(vantage, ip))
 

@@ -19,7 +19,7 @@ from openstack.config import OpenStackConfig
 from openstack.config.cloud_region import CloudRegion
 
 from fping_exporter.cloud import Cloud
-from fping_exporter.cloud.pages import Page, pages
+from fping_exporter.cloud.pages import PAGE_LIMIT, Page, read_list
 from fping_exporter.cloud.session import connect
 from fping_exporter.config import Config
 from fping_exporter.demo import Demo
@@ -61,9 +61,9 @@ def decoding(region: CloudRegion) -> Callable[[], int]:
 
     def read(body: bytes) -> Page[Any]:
         servers = json.loads(body)["servers"]
-        return Page(servers, servers[-1]["id"] if servers else None)
+        return Page(servers, {"marker": servers[-1]["id"]} if servers else None)
 
-    return lambda: sum(len(page) for page in pages(get, {"all_tenants": "1"}, read))
+    return lambda: len(read_list(get, {"all_tenants": "1", **PAGE_LIMIT}, read).entries)
 
 
 def resources(region: CloudRegion) -> int:

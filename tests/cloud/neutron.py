@@ -58,7 +58,11 @@ class NeutronCloud(FaultyCloud):
             if all(str(entry.get(key, "")) == value for key, value in query.items())
             and (not ip or any(fixed["ip_address"] == ip for fixed in entry["fixed_ips"]))
         ]
-        start = 1 + [entry["id"] for entry in entries].index(marker) if marker else 0
+        ids = [entry["id"] for entry in entries]
+        if marker and marker not in ids:
+            message = f"{kind} {marker} could not be found"
+            return Answer(404, {"NeutronError": {"type": "NotFound", "message": message, "detail": ""}})
+        start = 1 + ids.index(marker) if marker else 0
         page = entries[start : start + limit]
         links = [{"rel": "next", "href": "x"}] if len(page) == limit else []
         return Answer(200, msgspec.json.encode({kind: page, f"{kind}_links": links}))

@@ -13,7 +13,7 @@ import requests
 from openstack.config import OpenStackConfig
 
 from fping_exporter.cloud import Cloud
-from fping_exporter.cloud.pages import Page, pages
+from fping_exporter.cloud.pages import Page, read_list
 from fping_exporter.cloud.time_limit import time_left, time_limit
 from fping_exporter.cloud.transport import MAX_BODY_BYTES, BoundedAdapter
 from fping_exporter.cloud.worker import GivenUpError, Worker
@@ -280,7 +280,7 @@ def test_a_small_body_that_unpacks_to_a_large_one_is_too_large(standin: Wedged) 
 def test_a_list_of_too_many_pages_is_an_error() -> None:
     numbers = iter(range(100_000))
     with pytest.raises(ListingError, match="more than 10000 pages"):
-        list(pages(lambda _params: b"", {}, lambda _body: Page([1], str(next(numbers)))))
+        read_list(lambda _params: b"", {}, lambda _body: Page([1], {"marker": str(next(numbers))}))
 
 
 def test_a_caller_of_os_fping_does_not_wait_for_a_trickle_either(standin: Wedged) -> None:

@@ -4,7 +4,7 @@ import msgspec
 
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import LOCAL, NOT_ASKED, Sweep, Target
-from tests.build import ALIVE, SILENT, sweep
+from tests.build import ALIVE, SILENT, inventory, sweep
 
 
 def observed(telemetry: Telemetry, name: str) -> dict[str, float]:
@@ -78,6 +78,25 @@ def test_refused_packets_add_up_by_errno() -> None:
         for reason in ("EPERM", "unknown", "ENETUNREACH")
     ]
     assert values == [6, 2, 0]
+
+
+def test_what_cannot_be_read_is_counted_listing_by_listing() -> None:
+    telemetry = Telemetry()
+
+    def skipped(part: str) -> float | None:
+        return telemetry.registry.get_sample_value("fping_exporter_entries_skipped_total", {"part": part})
+
+    assert (skipped("servers"), skipped("projects")) == (0, None)
+    for counts in ({}, {"servers": 2}, {"servers": 1, "projects": 3}):
+        telemetry.observe_inventory(msgspec.structs.replace(inventory(), skipped=counts))
+    assert (skipped("servers"), skipped("projects"), skipped("hypervisors")) == (3, 3, 0)
+
+
+def test_instances_that_met_a_bug_are_counted() -> None:
+    telemetry = Telemetry()
+    for failed in (0, 2):
+        telemetry.count_packets(msgspec.structs.replace(sweep({}), failed=failed))
+    assert telemetry.registry.get_sample_value("fping_exporter_instances_failed_total") == 2
 
 
 def test_ambiguous_targets_are_those_of_the_newest_sweep() -> None:

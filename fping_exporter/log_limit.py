@@ -1,4 +1,4 @@
-"""Keeps a warning that holds for every sweep from being logged at every sweep."""
+"""A limit on log lines: a warning that holds for hours is not logged at every sweep or listing."""
 
 import threading
 import time

@@ -1,6 +1,6 @@
 """The same warning, sweep after sweep."""
 
-from fping_exporter.probe.log_limit import LogLimit
+from fping_exporter.log_limit import LogLimit
 
 
 def test_a_warning_comes_again_only_after_the_interval() -> None:
