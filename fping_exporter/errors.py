@@ -9,7 +9,9 @@
     │   ├── NotFoundError      the resource does not exist, or these credentials may not see it
     │   └── ListingError       a list ended early: no part of it may be used
     ├── ProbeError             no packet at all could be sent or received; exit code 2
-    │   └── SocketPermissionError  this user may not open ICMP sockets
+    │   ├── SocketPermissionError  this user may not open ICMP sockets
+    │   ├── VantageError           a network namespace cannot be entered
+    │   └── OpenFilesError         this process may open no further file
     ├── ResourceError          this machine refused a thread
     ├── NoResultsError         no snapshot is young enough to be served
     └── RateLimitError         a client sends more requests than it may
@@ -31,10 +33,12 @@ __all__ = [
     "ListingError",
     "NoResultsError",
     "NotFoundError",
+    "OpenFilesError",
     "ProbeError",
     "RateLimitError",
     "ResourceError",
     "SocketPermissionError",
+    "VantageError",
 ]
 
 
@@ -84,6 +88,25 @@ class ProbeError(FpingExporterError):
 
 class SocketPermissionError(ProbeError):
     """This user may not open ICMP sockets, neither raw nor datagram."""
+
+
+class VantageError(ProbeError):
+    """A network namespace cannot be entered."""
+
+    def __init__(self, name: str, why: str) -> None:
+        """`why` goes on where the sentence about the namespace `name` has begun."""
+        super().__init__(f"the network namespace {name} {why}")
+        self.why = why
+
+
+class OpenFilesError(ProbeError):
+    """This process may open no further file."""
+
+    def __init__(self) -> None:
+        """Name the remedy."""
+        super().__init__(
+            "this process may open no more files: raise the limit (LimitNOFILE= of a systemd unit, ulimit -n)"
+        )
 
 
 class ResourceError(FpingExporterError):

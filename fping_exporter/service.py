@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from fping_exporter import open_files
 from fping_exporter.cloud import Cloud
 from fping_exporter.config import Config, OsFping
 from fping_exporter.errors import ConfigError, FpingExporterError
@@ -18,7 +19,7 @@ from fping_exporter.os_fping.callers import AnonymousAccess
 from fping_exporter.os_fping.keystone import KeystoneCallers
 from fping_exporter.os_fping.on_demand import OnDemand
 from fping_exporter.os_fping.rate_limit import RateLimits
-from fping_exporter.probe import Pacer, make_prober
+from fping_exporter.probe import Pacer, SocketBudget, make_prober
 
 __all__ = ["Service", "check_exposure"]
 
@@ -58,6 +59,7 @@ class Service:
         self._reloading = threading.Lock()
         self._rate_limits = RateLimits()
         self._pacer = Pacer(rate=settings.probe.rate)
+        self._sockets = SocketBudget(open_files.shares().icmp_sockets)
         setup, cloud = self._set_up(settings)
         self.runtime = self._make_runtime(Monitor(setup, telemetry=telemetry), setup, cloud)
         """Another one after each reload, swapped as a whole."""
@@ -109,7 +111,9 @@ class Service:
     def _set_up(self, settings: Config) -> tuple[Setup, Cloud]:
         self._check(settings)
         cloud = self._connect(settings)
-        return Setup(settings, cloud, make_prober(settings.probe, pacer=self._pacer)), cloud
+        return Setup(
+            settings, cloud, make_prober(settings.probe, pacer=self._pacer, sockets=self._sockets)
+        ), cloud
 
     def _make_runtime(self, monitor: Monitor, setup: Setup, cloud: Cloud) -> Runtime:
         settings = setup.settings

@@ -9,17 +9,21 @@ import fcntl
 import heapq
 import os
 import select
+import socket
 import struct
 import subprocess
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
 import pytest
 
-__all__ = ["ALIVE_NETWORKS", "Namespace", "Network", "Tun", "need_root"]
+from fping_exporter.probe.vantage import visit
+
+__all__ = ["ALIVE_NETWORKS", "Namespace", "Network", "Tun", "many_namespaces", "need_root"]
 
 ALIVE_NETWORKS = ("10.64.0.0/16", "fd64::/64")
 """Every address in these is the far namespace's own and answers, unless told otherwise."""
@@ -35,6 +39,33 @@ def need_root() -> None:
     if "CI" in os.environ:
         pytest.fail("the tests marked netns need root, and this is CI")
     pytest.skip("needs root")
+
+
+@contextlib.contextmanager
+def many_namespaces(number: int) -> Iterator[list[str]]:
+    """Make so many namespaces named as those of Neutron's DHCP agents; yield their names.
+
+    All there is in them is loopback, whose addresses answer in each.
+    """
+    names = [f"qdhcp-{uuid.uuid4()}" for _ in range(number)]
+    try:
+        _run("ip", "-batch", "-", text="\n".join(f"netns add {name}" for name in names) + "\n")
+        for result in visit(names, _set_loopback_up).values():
+            assert result is None
+        yield names
+    finally:
+        batch = "\n".join(f"netns del {name}" for name in names) + "\n"
+        subprocess.run(
+            ["ip", "-force", "-batch", "-"], input=batch, text=True, capture_output=True, check=False
+        )
+
+
+def _set_loopback_up(_name: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP))
+
+
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 
 
 class Namespace:

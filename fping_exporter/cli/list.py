@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
+from fping_exporter import open_files
 from fping_exporter.cli import report
 from fping_exporter.cloud import Cloud
 from fping_exporter.config import Config
@@ -28,6 +29,7 @@ def list_instances(settings: Config, *, as_json: bool, only_silent: bool) -> int
     `only_silent` leaves out what answers and what is not ACTIVE.
     """
     check_permission()
+    open_files.raise_limit()
     with _progress_bar("listing", unit=" answers") as bar:
         cloud = Cloud(settings, observe=lambda _service, _code: bar.update())
         inventory = select(cloud.inventory(), settings.instances)

@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Callable
 
-from fping_exporter import __version__
+from fping_exporter import __version__, open_files
 from fping_exporter.cloud import Cloud
 from fping_exporter.cloud.session import Observe
 from fping_exporter.config import Config
@@ -19,7 +19,7 @@ from fping_exporter.errors import FpingExporterError
 from fping_exporter.httpd.listen import ListenAddress, parse_listen_address
 from fping_exporter.httpd.middleware import WebConfigMiddleware
 from fping_exporter.httpd.prefix import PathPrefix
-from fping_exporter.httpd.server import HttpServer
+from fping_exporter.httpd.server import HttpServer, Limits
 from fping_exporter.httpd.web_config import WebConfig
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.os_fping.paths import is_os_fping
@@ -82,7 +82,10 @@ def run_server(
     """
     _return_memory_to_os()
     _reduce_gil_latency()
-    logger.info("starting", extra={"version": __version__, "sockets": check_permission()})
+    limit = open_files.raise_limit()
+    logger.info(
+        "starting", extra={"version": __version__, "sockets": check_permission(), "open_files": limit}
+    )
     listen = _listen_addresses(args)
     telemetry = Telemetry()
     service = Service(
@@ -113,6 +116,7 @@ def run_server(
         else prefixed,
         listen=listen,
         tls=web.tls if web else None,
+        limits=Limits(connections=open_files.shares().connections),
     )
     service.monitor.refresh()  # so that the first scrape finds it done or under way
     server.start()

@@ -3,15 +3,15 @@
 from collections.abc import Collection
 from typing import Protocol
 
-from fping_exporter import config
+from fping_exporter import config, open_files
 from fping_exporter.model import Sweep, Target
 from fping_exporter.probe.multiping import MultipingProber
 from fping_exporter.probe.pacing import Pacer, Progress
+from fping_exporter.probe.socket_budget import SocketBudget
 from fping_exporter.probe.sockets import Kind, check_permission
 from fping_exporter.probe.sweep import SweepProber
-from fping_exporter.probe.vantage import open_from
 
-__all__ = ["Kind", "Pacer", "Prober", "check_permission", "make_prober"]
+__all__ = ["Kind", "Pacer", "Prober", "SocketBudget", "check_permission", "make_prober"]
 
 
 class Prober(Protocol):
@@ -28,16 +28,25 @@ class Prober(Protocol):
 
 
 def make_prober(
-    settings: config.Probe, *, pacer: Pacer | None = None, progress: Progress | None = None
+    settings: config.Probe,
+    *,
+    pacer: Pacer | None = None,
+    sockets: SocketBudget | None = None,
+    progress: Progress | None = None,
 ) -> Prober:
-    """Make the engine that the configuration names; `pacer` limits all probers that share it.
+    """Make the engine that the configuration names; `pacer` and `sockets` limit all probers that share them.
 
-    Without one, the prober keeps to the configured `rate` by itself.
+    Without them, the prober keeps by itself to the configured `rate`, and to the share of the open files.
     """
     pacer = pacer or Pacer(rate=settings.rate)
     timeout, count, retries = settings.timeout, settings.count, settings.retries
     if settings.engine == "multiping":
         return MultipingProber(timeout=timeout, count=count, retries=retries, pacer=pacer, progress=progress)
     return SweepProber(
-        timeout=timeout, count=count, retries=retries, pacer=pacer, opener=open_from, progress=progress
+        timeout=timeout,
+        count=count,
+        retries=retries,
+        pacer=pacer,
+        sockets=sockets or SocketBudget(open_files.shares().icmp_sockets),
+        progress=progress,
     )

@@ -10,11 +10,12 @@ from typing import Self
 
 import msgspec
 
-from fping_exporter.model import Family, Outcome, Rejection
+from fping_exporter.errors import OpenFilesError
+from fping_exporter.model import Outcome, Rejection
 from fping_exporter.probe import packet
 from fping_exporter.probe.pacing import Pacer, Progress
 from fping_exporter.probe.send_errors import errno_name, is_temporary
-from fping_exporter.probe.sockets import IcmpSocket, Opener, SocketAddress, socket_address
+from fping_exporter.probe.sockets import IcmpSocket, SocketAddress, socket_address
 
 __all__ = ["COOKIE_BYTES", "Channel", "Exchange", "Ping"]
 
@@ -78,7 +79,10 @@ class Exchange:
     def __init__(
         self, *, pacer: Pacer, timeout: float, progress: Progress | None = None, timestamps: bool = True
     ) -> None:
-        """Wait `timeout` seconds for a reply. Without reliable `timestamps` no round trip is measured."""
+        """Wait `timeout` seconds for a reply. Without reliable `timestamps` no round trip is measured.
+
+        Raises OpenFilesError where even this needs a file too many.
+        """
         self.rejected: Counter[Rejection] = Counter()
         self.refused: Counter[str] = Counter()
         """Packets that were not sent after all, by the name of the errno."""
@@ -87,7 +91,10 @@ class Exchange:
         self._progress = progress
         self._timestamps = timestamps
         self._patience = _PATIENCE
-        self._selector = selectors.DefaultSelector()
+        try:
+            self._selector = selectors.DefaultSelector()
+        except OSError as error:
+            raise OpenFilesError from error
         self._sockets = contextlib.ExitStack()
         self.channels: list[Channel] = []
         self._room = sys.maxsize
@@ -106,9 +113,9 @@ class Exchange:
         """Close the sockets."""
         self._sockets.close()
 
-    def open(self, opener: Opener, vantage: str, family: Family) -> Channel:
-        """Open a socket for a vantage and a family. Raises ProbeError."""
-        channel = Channel(self._sockets.enter_context(opener(vantage, family)), vantage)
+    def add(self, sock: IcmpSocket, vantage: str) -> Channel:
+        """Take over a socket in a vantage's namespace, to close it in the end."""
+        channel = Channel(self._sockets.enter_context(sock), vantage)
         self.channels.append(channel)
         self._selector.register(channel.sock, selectors.EVENT_READ, channel)
         self._room = min(self._room, channel.sock.room)

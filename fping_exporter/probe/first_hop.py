@@ -11,7 +11,6 @@ import struct
 import sys
 from collections.abc import Collection, Mapping, Sequence
 
-from fping_exporter.errors import ProbeError
 from fping_exporter.model import Family
 from fping_exporter.probe.netlink import (
     HEADER,
@@ -23,7 +22,6 @@ from fping_exporter.probe.netlink import (
     attributes,
     open_netlink,
 )
-from fping_exporter.probe.vantage import run_in_namespace
 
 __all__ = ["broken_first_hops"]
 
@@ -46,16 +44,18 @@ _BATCH = 64
 _ANSWER_BYTES = 8192
 
 
-def broken_first_hops(vantage: str, family: Family, ips: Collection[str]) -> Mapping[str, int]:
-    """Return those of `ips` whose first hop from the vantage is not there, each with an errno that says why.
+def broken_first_hops(family: Family, ips: Collection[str]) -> Mapping[str, int]:
+    """Return those of `ips` whose first hop is not there, each with an errno that says why.
+
+    That is seen from the network namespace of the thread that calls.
 
     ENETDOWN: the link has no carrier. EHOSTUNREACH: the gateway does not answer ARP or NDP. Another one is
     the kernel's own: there is no route any more. Where the kernel may not be asked, there are none. Of a
     route with several next hops nothing is said: it is not known which one a packet took.
     """
     try:
-        sock = run_in_namespace(vantage, open_netlink)
-    except (ProbeError, OSError):
+        sock = open_netlink()
+    except OSError:
         return {}
     with sock:
         return _look_up(sock, family, list(ips))

@@ -18,21 +18,20 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from fping_exporter.errors import ProbeError, SocketPermissionError
-from fping_exporter.model import LOCAL, Family
+from fping_exporter.errors import OpenFilesError, ProbeError, SocketPermissionError
+from fping_exporter.model import Family
 from fping_exporter.probe import packet
 from fping_exporter.probe.send_errors import PENDING
 from fping_exporter.probe.timestamps import SO_TIMESTAMPNS, ArrivalClock
 
 __all__ = [
     "LOOPBACK_BROADCAST",
+    "OUT_OF_FILES",
     "Arrival",
     "IcmpSocket",
     "Kind",
-    "Opener",
     "SocketAddress",
     "check_permission",
-    "open_local",
     "open_socket",
     "permission_error",
     "socket_address",
@@ -74,6 +73,8 @@ _ANCILLARY_BYTES = 512
 _AT_ONCE = 1 << 16
 """Packets to read before the caller goes on: more than a buffer holds, yet a flood does not hold it up."""
 _SEND_TRIES = 8
+OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE})
+"""What the kernel says where the process, or the machine, may open no further file."""
 _FAMILY: dict[Family, socket.AddressFamily] = {4: socket.AF_INET, 6: socket.AF_INET6}
 _PROTOCOL: dict[Family, int] = {4: socket.IPPROTO_ICMP, 6: socket.IPPROTO_ICMPV6}
 _NAME: dict[Family, str] = {4: "ICMP", 6: "ICMPv6"}
@@ -225,15 +226,11 @@ class IcmpSocket:
         return False
 
 
-Opener = Callable[[str, Family], IcmpSocket]
-"""Opens the socket for a vantage and a family; raises ProbeError."""
-
-
 def open_socket(family: Family) -> IcmpSocket:
     """Open a socket in the current network namespace, raw if permitted, else datagram.
 
-    Raises SocketPermissionError if neither is permitted, and ProbeError if the kernel gives none for
-    another reason, such as a machine without IPv6.
+    Raises SocketPermissionError if neither is permitted, OpenFilesError if this process may open no further
+    file, and ProbeError if the kernel gives none for another reason, such as a machine without IPv6.
     """
     refusals: list[OSError] = []
     for kind, sock_type in ((Kind.RAW, socket.SOCK_RAW), (Kind.DATAGRAM, socket.SOCK_DGRAM)):
@@ -249,14 +246,9 @@ def open_socket(family: Family) -> IcmpSocket:
             refusals.append(error)
     if all(isinstance(error, PermissionError) for error in refusals):
         raise permission_error()
+    if any(error.errno in OUT_OF_FILES for error in refusals):
+        raise OpenFilesError
     raise ProbeError(f"no {_NAME[family]} socket can be opened: {refusals[0].strerror}")
-
-
-def open_local(vantage: str, family: Family) -> IcmpSocket:
-    """Open a socket in the exporter's own namespace. Raises ProbeError for any other vantage."""
-    if vantage != LOCAL:
-        raise ProbeError(f"no way to probe from {vantage}")
-    return open_socket(family)
 
 
 def check_permission() -> Kind:

@@ -1,24 +1,31 @@
 """The engine `sweep`: one socket for each vantage and family pings all its targets."""
 
 import io
+import itertools
 import logging
 import os
 import time
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 
-from fping_exporter.errors import ProbeError
+from fping_exporter.errors import OpenFilesError, ProbeError
 from fping_exporter.log_limit import LogLimit
-from fping_exporter.model import LOCAL, NOT_ASKED, Family, Sweep, Target
+from fping_exporter.model import LOCAL, NOT_ASKED, Family, Rejection, Sweep, Target
 from fping_exporter.probe.exchange import COOKIE_BYTES, Channel, Exchange, Ping
 from fping_exporter.probe.first_hop import broken_first_hops
 from fping_exporter.probe.pacing import Pacer, Progress
 from fping_exporter.probe.send_errors import errno_name, explain
-from fping_exporter.probe.sockets import Opener, open_local, socket_address
+from fping_exporter.probe.socket_budget import SocketBudget
+from fping_exporter.probe.sockets import IcmpSocket, SocketAddress, open_socket, socket_address
 from fping_exporter.probe.timestamps import timestamping_is_on
+from fping_exporter.probe.vantage import describe_failures, visit
 
 __all__ = ["SweepProber"]
 
 logger = logging.getLogger(__name__)
+
+Opener = Callable[[Family], IcmpSocket]
+"""Opens a socket in the network namespace of the thread that calls it; raises ProbeError."""
 
 
 class SweepProber:
@@ -44,7 +51,7 @@ class SweepProber:
     - A text that is not an address, or one with a scope (``fe80::1%eth0``), which means nothing beyond
       one host, is not asked either.
     - A vantage or family for which no socket can be opened costs only its own targets; nothing is
-      sent to them.
+      sent to them. Where there are more of them than sockets may be open, they are asked in turns.
     - A reply without a trustworthy time of arrival counts, but gives no round trip.
     """
 
@@ -55,14 +62,19 @@ class SweepProber:
         count: int,
         retries: int,
         pacer: Pacer,
-        opener: Opener = open_local,
+        sockets: SocketBudget,
+        opener: Opener = open_socket,
         progress: Progress | None = None,
     ) -> None:
-        """Wait `timeout` seconds for each reply; `retries` are rounds beyond the `count` packets."""
+        """Wait `timeout` seconds for each reply; `retries` are rounds beyond the `count` packets.
+
+        Probers may share `pacer` and `sockets`.
+        """
         self._timeout = timeout
         self._count = count
         self._retries = retries
         self._pacer = pacer
+        self._sockets = sockets
         self._opener = opener
         self._progress = progress
         self._log_limit = LogLimit()
@@ -70,61 +82,40 @@ class SweepProber:
     def probe(self, targets: Collection[Target]) -> Sweep:
         """Ask every target, each once a round, as Prober says. Safe to call from several threads."""
         started_at, start = time.time(), time.monotonic()
-        with Exchange(
-            pacer=self._pacer,
-            timeout=self._timeout,
-            progress=self._progress,
-            timestamps=timestamping_is_on(),
-        ) as exchange:
-            pings = self._prepare(targets, exchange)
-            distinct = exchange.pings()
-            self._run_rounds(distinct, exchange)
-            _disregard_the_lost(exchange)
-        self._log_refusals(pings)
+        work = _Work(targets)
+        timestamps = timestamping_is_on()
+        while work.waiting:
+            with (
+                self._sockets.take(len(work.waiting)) as room,
+                Exchange(
+                    pacer=self._pacer, timeout=self._timeout, progress=self._progress, timestamps=timestamps
+                ) as exchange,
+            ):
+                work.open(exchange, self._opener, at_most=room)
+                pings = exchange.pings()
+                self._run_rounds(pings, exchange)
+                _disregard_the_lost(exchange)
+                work.book(exchange, pings)
+        self._report_failures(work)
+        self._log_refusals(work.pings)
         return Sweep(
-            outcomes={target: ping.outcome() if ping else NOT_ASKED for target, ping in pings.items()},
-            sent=sum(len(ping.sent_at) for ping in distinct),
-            received=sum(ping.answered.bit_count() for ping in distinct),
-            rejected=dict(exchange.rejected),
-            refused=dict(exchange.refused),
+            outcomes={target: ping.outcome() if ping else NOT_ASKED for target, ping in work.pings.items()},
+            sent=work.sent,
+            received=work.received,
+            rejected=dict(work.rejected),
+            refused=dict(work.refused),
             started_at=started_at,
             duration=time.monotonic() - start,
         )
 
-    def _prepare(self, targets: Collection[Target], exchange: Exchange) -> dict[Target, Ping | None]:
-        """Open the sockets; None stands for a target that cannot be asked.
-
-        Several notations of one address share one state.
-        """
-        channels: dict[tuple[str, Family], Channel | ProbeError] = {}
-        pings: dict[Target, Ping | None] = dict.fromkeys(targets)
-        cookies = io.BytesIO(os.urandom(COOKIE_BYTES * len(pings)))
-        for target in pings:
-            address = socket_address(target.ip)
-            if address is None:
-                continue
-            key = target.vantage, target.family
-            if key not in channels:
-                try:
-                    channels[key] = exchange.open(self._opener, *key)
-                except ProbeError as error:
-                    channels[key] = error
-            channel = channels[key]
-            if isinstance(channel, Channel):
-                pings[target] = channel.ping(address, cookies.read(COOKIE_BYTES))
-        failures = {key: channel for key, channel in channels.items() if isinstance(channel, ProbeError)}
-        self._report_failures(failures, all_failed=len(failures) == len(channels))
-        return pings
-
-    def _report_failures(self, failures: dict[tuple[str, Family], ProbeError], *, all_failed: bool) -> None:
+    def _report_failures(self, work: "_Work") -> None:
         """Log why sockets could not be opened; raise the error of ``local`` if all failed."""
-        if all_failed:
-            for (vantage, _), failure in failures.items():
+        if work.failures and not work.opened:
+            for (vantage, _), failure in work.failures.items():
                 if vantage == LOCAL:  # other vantages come and go
                     raise failure
-        for text in dict.fromkeys(map(str, failures.values())):
-            if self._log_limit.allows(text):
-                logger.warning("part of the targets cannot be asked: %s", text)
+        for text in describe_failures(work.failures.values(), self._log_limit):
+            logger.warning("part of the targets cannot be asked: %s", text)
 
     def _run_rounds(self, pings: list[Ping], exchange: Exchange) -> None:
         interval = self._timeout / self._count
@@ -159,13 +150,82 @@ class SweepProber:
                 )
 
 
+_Key = tuple[str, Family]
+"""A vantage and an IP version: what has a socket of its own."""
+
+
+class _Work:
+    """The targets of a sweep: those that still wait for a socket, and what came of the others."""
+
+    def __init__(self, targets: Collection[Target]) -> None:
+        self.pings: dict[Target, Ping | None] = dict.fromkeys(targets)
+        """None stands for a target that was not asked. Several notations of one address share one state."""
+        self.waiting: dict[_Key, list[tuple[Target, SocketAddress]]] = {}
+        self.failures: dict[_Key, ProbeError] = {}
+        """Why no socket could be opened."""
+        self.opened = 0
+        self.sent = self.received = 0
+        self.rejected: Counter[Rejection] = Counter()
+        self.refused: Counter[str] = Counter()
+        for target in self.pings:
+            if address := socket_address(target.ip):
+                self.waiting.setdefault((target.vantage, target.family), []).append((target, address))
+
+    def open(self, exchange: Exchange, opener: "Opener", *, at_most: int) -> None:
+        """Open sockets for the first of those that wait.
+
+        What is left of them for want of open files waits for the next turn, unless no socket could be opened
+        at all.
+        """
+        families: dict[str, list[Family]] = {}
+        for vantage, family in itertools.islice(self.waiting, at_most):
+            families.setdefault(vantage, []).append(family)
+        opened_before, failures = self.opened, dict[_Key, ProbeError]()
+
+        def open_here(vantage: str) -> None:
+            for family in families[vantage]:
+                try:
+                    channel = exchange.add(opener(family), vantage)
+                except ProbeError as error:
+                    failures[vantage, family] = error
+                else:
+                    self.opened += 1
+                    self._assign(channel, self.waiting.pop((vantage, family)))
+
+        for vantage, error in visit(families, open_here).items():
+            if error:
+                failures |= {(vantage, family): error for family in families[vantage]}
+        for key, error in failures.items():
+            if self.opened == opened_before or not isinstance(error, OpenFilesError):
+                del self.waiting[key]
+                self.failures[key] = error
+
+    def _assign(self, channel: Channel, targets: Collection[tuple[Target, SocketAddress]]) -> None:
+        cookies = io.BytesIO(os.urandom(COOKIE_BYTES * len(targets)))
+        for target, address in targets:
+            self.pings[target] = channel.ping(address, cookies.read(COOKIE_BYTES))
+
+    def book(self, exchange: Exchange, pings: Collection[Ping]) -> None:
+        """Add up the packets of a turn."""
+        self.sent += sum(len(ping.sent_at) for ping in pings)
+        self.received += sum(ping.answered.bit_count() for ping in pings)
+        self.rejected += exchange.rejected
+        self.refused += exchange.refused
+
+
 def _disregard_the_lost(exchange: Exchange) -> None:
     """Take back what was sent to silent targets whose first hop is not there."""
+    silent: dict[str, list[tuple[Channel, dict[str, Ping]]]] = {}
     for channel in exchange.channels:
-        silent = {
+        pings = {
             ping.address[0]: ping for ping in channel.pings.values() if ping.sent_at and not ping.answered
         }
-        if silent:
-            broken = broken_first_hops(channel.vantage, channel.sock.family, silent)
-            for ip, number in broken.items():
-                exchange.disregard(silent[ip], number)
+        if pings:
+            silent.setdefault(channel.vantage, []).append((channel, pings))
+
+    def look_up(vantage: str) -> None:
+        for channel, pings in silent[vantage]:
+            for ip, number in broken_first_hops(channel.sock.family, pings).items():
+                exchange.disregard(pings[ip], number)
+
+    visit(silent, look_up)

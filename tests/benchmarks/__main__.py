@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-BENCHMARKS = ("sweep", "listing", "scrape", "os_fping", "memory")
+BENCHMARKS = ("sweep", "listing", "scrape", "os_fping", "memory", "namespaces")
 
 
 def main() -> int:

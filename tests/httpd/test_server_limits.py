@@ -162,12 +162,14 @@ def test_a_scraper_who_has_hung_up_frees_its_place(stuck: Exporter) -> None:
         assert time.monotonic() - started < 1
 
 
-def test_a_new_client_gets_a_place_where_scrapers_hold_all(stuck: Exporter) -> None:
+@pytest.mark.parametrize("newcomer", ["/-/healthy", "/metrics"])
+def test_a_new_client_gets_a_place_where_scrapers_hold_all(stuck: Exporter, newcomer: str) -> None:
     with serving(stuck.app, Limits(connections=4)) as address, contextlib.ExitStack() as stack:
         scrapers = [stack.enter_context(ask(address, "/metrics", FOR_EVER)) for _ in range(4)]
         time.sleep(0.1)
         started = time.monotonic()
-        assert get(address, "/-/healthy")[0] == 200
+        with ask(address, newcomer, "X-Prometheus-Scrape-Timeout-Seconds: 0.6") as client:
+            assert client.recv(65_536).startswith(b"HTTP/1.1 200 OK\r\n")
         assert time.monotonic() - started < 2
         answered, _, _ = select.select(scrapers, [], [], 0.05)
         [scraper] = answered

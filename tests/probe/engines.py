@@ -6,22 +6,20 @@ from typing import NamedTuple
 
 import pytest
 
-from fping_exporter.errors import ProbeError
 from fping_exporter.model import LOCAL, Family, Sweep, Target
 from fping_exporter.probe import Prober
 from fping_exporter.probe.multiping import MultipingProber
 from fping_exporter.probe.pacing import Pacer
-from fping_exporter.probe.sockets import IcmpSocket, Kind, open_local
+from fping_exporter.probe.socket_budget import SocketBudget
+from fping_exporter.probe.sockets import IcmpSocket, Kind, open_socket
 from fping_exporter.probe.sweep import SweepProber
 from tests.netns import Namespace
 
 __all__ = ["ENGINES", "Engine", "open_datagram", "targets"]
 
 
-def open_datagram(vantage: str, family: Family) -> IcmpSocket:
+def open_datagram(family: Family) -> IcmpSocket:
     """Open a datagram socket even where a raw one is permitted."""
-    if vantage != LOCAL:
-        raise ProbeError(f"no way to probe from {vantage}")
     protocol = socket.IPPROTO_ICMP if family == 4 else socket.IPPROTO_ICMPV6
     address_family = socket.AF_INET if family == 4 else socket.AF_INET6
     sock = socket.socket(address_family, socket.SOCK_DGRAM, protocol)
@@ -50,8 +48,15 @@ class Engine(NamedTuple):
         pacer = Pacer(rate=rate)
         if self.name == "multiping":
             return MultipingProber(timeout=timeout, count=count, retries=retries, pacer=pacer)
-        opener = open_local if self.kind is Kind.RAW else open_datagram
-        return SweepProber(timeout=timeout, count=count, retries=retries, pacer=pacer, opener=opener)
+        opener = open_socket if self.kind is Kind.RAW else open_datagram
+        return SweepProber(
+            timeout=timeout,
+            count=count,
+            retries=retries,
+            pacer=pacer,
+            sockets=SocketBudget(10),
+            opener=opener,
+        )
 
     def probe(self, ips: Iterable[str], *, timeout: float = 0.4, count: int = 1, retries: int = 0) -> Sweep:
         return self.make(timeout=timeout, count=count, retries=retries).probe(targets(ips))

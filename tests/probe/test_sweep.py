@@ -17,21 +17,20 @@ import pytest
 
 from fping_exporter import config
 from fping_exporter.config.duration import Duration
-from fping_exporter.errors import ProbeError
+from fping_exporter.errors import OpenFilesError, ProbeError
 from fping_exporter.model import LOCAL, NOT_ASKED, Family, Sweep, Target
 from fping_exporter.probe import make_prober
 from fping_exporter.probe.multiping import MultipingProber
 from fping_exporter.probe.pacing import Pacer
+from fping_exporter.probe.socket_budget import SocketBudget
 from fping_exporter.probe.sockets import (
     IcmpSocket,
     Kind,
-    Opener,
     SocketAddress,
-    open_local,
     open_socket,
     socket_address,
 )
-from fping_exporter.probe.sweep import SweepProber
+from fping_exporter.probe.sweep import Opener, SweepProber
 from tests.netns import Network
 from tests.permission import need_ping
 from tests.probe.engines import targets
@@ -45,9 +44,11 @@ def _icmp() -> None:
     need_ping()
 
 
-def probe(ips: list[str], *, opener: Opener = open_local, timeout: float = 0.3, count: int = 1) -> Sweep:
+def probe(ips: list[str], *, opener: Opener = open_socket, timeout: float = 0.3, count: int = 1) -> Sweep:
     pacer = Pacer(rate=1_000_000)
-    prober = SweepProber(timeout=timeout, count=count, retries=0, pacer=pacer, opener=opener)
+    prober = SweepProber(
+        timeout=timeout, count=count, retries=0, pacer=pacer, sockets=SocketBudget(10), opener=opener
+    )
     return prober.probe(targets(ips))
 
 
@@ -74,13 +75,13 @@ class Cramped(IcmpSocket):
 @pytest.mark.usefixtures("_icmp")
 @pytest.mark.parametrize("number", [errno.ENOBUFS, errno.EAGAIN, errno.ENOMEM])
 def test_want_of_room_delays_and_loses_nobody(number: int) -> None:
-    sweep = probe(LOOPBACK, opener=lambda _vantage, _family: Cramped(refusals=20, number=number))
+    sweep = probe(LOOPBACK, opener=lambda _family: Cramped(refusals=20, number=number))
     assert (sweep.sent, sweep.received) == (len(LOOPBACK), len(LOOPBACK))
 
 
 @pytest.mark.usefixtures("_icmp")
 def test_an_address_that_is_no_destination_is_not_tried_again() -> None:
-    sweep = probe(LOOPBACK, opener=lambda _vantage, _family: Cramped(refusals=3, number=errno.EINVAL))
+    sweep = probe(LOOPBACK, opener=lambda _family: Cramped(refusals=3, number=errno.EINVAL))
     unasked = [target.ip for target, outcome in sweep.outcomes.items() if not outcome.alive]
     assert unasked == LOOPBACK[:3]
     assert all(sweep.outcomes[Target(LOCAL, ip)] == NOT_ASKED for ip in unasked)
@@ -90,7 +91,7 @@ def test_an_address_that_is_no_destination_is_not_tried_again() -> None:
 @pytest.mark.usefixtures("_icmp")
 @pytest.mark.parametrize("number", [errno.ENOBUFS, errno.EPERM, errno.ENETUNREACH])
 def test_a_lasting_refusal_takes_no_longer_than_silence(number: int) -> None:
-    sweep = probe(LOOPBACK, opener=lambda _vantage, _family: Cramped(refusals=float("inf"), number=number))
+    sweep = probe(LOOPBACK, opener=lambda _family: Cramped(refusals=float("inf"), number=number))
     assert 0.3 < sweep.duration < 0.6
     assert set(sweep.outcomes.values()) == {NOT_ASKED}
     assert sweep.sent == 0
@@ -102,7 +103,7 @@ def test_a_lasting_refusal_takes_no_longer_than_silence(number: int) -> None:
 def test_a_wall_clock_that_is_set_in_mid_sweep_gives_no_round_trip(step: int) -> None:
     ahead = 0
 
-    def opener(_vantage: str, _family: Family) -> IcmpSocket:
+    def opener(_family: Family) -> IcmpSocket:
         nonlocal ahead
         sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
         opened = IcmpSocket(sock, family=4, kind=Kind.RAW, wall_clock=lambda: time.time_ns() + ahead)
@@ -124,7 +125,7 @@ def test_an_arrival_before_the_request_or_in_the_future_gives_no_round_trip(arri
             for answer, address, _ in super().receive():
                 yield answer, address, arrival
 
-    def opener(_vantage: str, _family: Family) -> IcmpSocket:
+    def opener(_family: Family) -> IcmpSocket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
         return Hasty(sock, family=4, kind=Kind.RAW)
 
@@ -141,10 +142,10 @@ def test_both_families_on_loopback() -> None:
 @pytest.mark.usefixtures("_icmp")
 @pytest.mark.parametrize("fault", [None, ProbeError("none"), RuntimeError("a defect")])
 def test_sockets_are_closed_whatever_happens(fault: Exception | None) -> None:
-    def opener(vantage: str, family: Family) -> IcmpSocket:
+    def opener(family: Family) -> IcmpSocket:
         if family == 6 and fault:
             raise fault
-        return open_local(vantage, family)
+        return open_socket(family)
 
     before = open_descriptors()
     with contextlib.suppress(RuntimeError):
@@ -156,12 +157,14 @@ def test_sockets_are_closed_whatever_happens(fault: Exception | None) -> None:
 def test_a_family_that_cannot_be_opened_costs_its_targets_and_is_told_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def opener(vantage: str, family: Family) -> IcmpSocket:
+    def opener(family: Family) -> IcmpSocket:
         if family == 6:
             raise ProbeError("no ICMPv6 socket can be opened: Address family not supported")
-        return open_local(vantage, family)
+        return open_socket(family)
 
-    prober = SweepProber(timeout=0.3, count=1, retries=0, pacer=Pacer(rate=1000), opener=opener)
+    prober = SweepProber(
+        timeout=0.3, count=1, retries=0, pacer=Pacer(rate=1000), sockets=SocketBudget(10), opener=opener
+    )
     for _ in range(2):
         sweep = prober.probe(targets(["127.0.0.1", "::1"]))
         assert [outcome.alive for outcome in sweep.outcomes.values()] == [True, False]
@@ -173,9 +176,47 @@ def test_a_family_that_cannot_be_opened_costs_its_targets_and_is_told_once(
         prober.probe(targets(["::1"]))
 
 
+@pytest.mark.usefixtures("_icmp")
+def test_with_fewer_sockets_than_it_takes_all_are_asked_in_turns() -> None:
+    opened: list[int] = []
+
+    def opener(family: Family) -> IcmpSocket:
+        opened.append(len(open_descriptors()))
+        return open_socket(family)
+
+    ips = [*LOOPBACK[:5], "::1"]
+    prober = SweepProber(
+        timeout=0.2, count=1, retries=0, pacer=Pacer(rate=1000), sockets=SocketBudget(1), opener=opener
+    )
+    sweep = prober.probe(targets(ips))
+    assert [target.ip for target, outcome in sweep.outcomes.items() if outcome.alive] == ips
+    assert (sweep.sent, sweep.received) == (6, 6)
+    assert opened[0] == opened[1]
+
+
+@pytest.mark.usefixtures("_icmp")
+@pytest.mark.parametrize("left", [0, 1])
+def test_without_files_what_cannot_be_opened_waits_for_the_next_turn(left: int) -> None:
+    """Of the files that were left, others have taken some."""
+    held: list[IcmpSocket] = []
+
+    def opener(family: Family) -> IcmpSocket:
+        if sum(sock.fileno() >= 0 for sock in held) >= left:
+            raise OpenFilesError
+        held.append(open_socket(family))
+        return held[-1]
+
+    if left:
+        sweep = probe(["127.0.0.1", "::1"], opener=opener)
+        assert [outcome.alive for outcome in sweep.outcomes.values()] == [True, True]
+    else:
+        with pytest.raises(OpenFilesError, match="raise the limit"):
+            probe(["127.0.0.1", "::1"], opener=opener)
+
+
 def test_another_vantage_may_be_gone_with_nothing_else_to_ask() -> None:
     target = Target("tenant", "127.0.0.1")
-    prober = SweepProber(timeout=0.3, count=1, retries=0, pacer=Pacer(rate=1000))
+    prober = SweepProber(timeout=0.3, count=1, retries=0, pacer=Pacer(rate=1000), sockets=SocketBudget(10))
     outcomes = prober.probe([target]).outcomes
     assert outcomes == {target: NOT_ASKED}
 
@@ -290,8 +331,8 @@ print(json.dumps([check_permission(), sweep.sent, sweep.received, sweep.duration
 def test_replies_that_do_not_fit_the_receive_buffer_are_not_lost(network: Network) -> None:
     """Without CAP_NET_ADMIN the buffer has net.core.rmem_max, 208 KiB in most systems."""
 
-    def opener(vantage: str, family: Family) -> IcmpSocket:
-        sock = open_local(vantage, family)
+    def opener(family: Family) -> IcmpSocket:
+        sock = open_socket(family)
         with socket.socket(fileno=os.dup(sock.fileno())) as handle:
             handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 212_992)
         sock.room = 2 * 212_992 // 2048

@@ -1,13 +1,17 @@
 """Vantages: sockets in namespaces, what one that fails costs, and many of them at once."""
 
 import contextlib
+import json
+import select
 import socket
 import statistics
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Self
 
@@ -29,11 +33,11 @@ from fping_exporter.model import (
     Topology,
 )
 from fping_exporter.probe import make_prober, neighbour_table
-from fping_exporter.probe.vantage import find_namespaces, open_from, source_addresses, survey
+from fping_exporter.probe.vantage import find_namespaces, source_addresses, survey, visit
 from fping_exporter.snapshot import take_snapshot
 from fping_exporter.verdict.plan import plan
 from tests.build import address, instance, inventory
-from tests.netns import Namespace, need_root
+from tests.netns import Namespace, many_namespaces, need_root
 
 pytestmark = pytest.mark.netns
 
@@ -116,8 +120,9 @@ def test_a_namespace_is_found_by_kind_and_only_if_it_is_neutrons() -> None:
 
 @pytest.mark.parametrize("name", ["qdhcp-../../proc/1/ns/net", "vms", "", "qdhcp-", "/proc/self/ns/net"])
 def test_no_other_path_is_ever_opened(name: str) -> None:
-    with pytest.raises(ProbeError, match="not a vantage"):
-        open_from(name, 4)
+    error = visit([name], pytest.fail)[name]
+    assert isinstance(error, ProbeError)
+    assert str(error).startswith("not a vantage")
 
 
 def test_what_a_vantage_has() -> None:
@@ -260,6 +265,18 @@ def test_what_is_no_namespace_costs_its_own_targets(caplog: pytest.LogCaptureFix
     assert "cannot be entered: Invalid argument" in caplog.text
 
 
+def test_namespaces_that_cannot_be_entered_for_one_reason_are_logged_in_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gone = [f"qdhcp-{uuid.uuid4()}" for _ in range(5)]
+    prober = make_prober(AUTO)
+    for _ in range(2):
+        prober.probe([Target(name, ip) for name in gone for ip in ("10.0.0.5", "fd00::5")])
+    [record] = caplog.records
+    first = f"the network namespace {gone[0]} is gone"
+    assert record.message == f"part of the targets cannot be asked: {first} (and 4 others likewise)"
+
+
 def test_a_namespace_deleted_in_the_middle_of_a_sweep_costs_its_own_targets() -> None:
     silent = [f"10.0.1.{number}" for number in range(1, 50)]
     with Vantage("qdhcp", "10.0.0.5") as one, Vantage("qdhcp", "10.0.0.5") as other:
@@ -356,6 +373,65 @@ def test_two_hundred_namespaces_in_one_sweep() -> None:
             assert {target: outcome.alive for target, outcome in got.outcomes.items()} == truth
             assert descriptors() == before
     assert statistics.median(durations) < 3, durations
+
+
+SHORT_OF_FILES = """
+import json, resource, sys, threading
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+from fping_exporter import config, open_files
+from fping_exporter.config.duration import Duration
+from fping_exporter.httpd.listen import TcpAddress
+from fping_exporter.httpd.server import HttpServer, Limits
+from fping_exporter.model import Target
+from fping_exporter.probe import make_prober
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [b"ok"]
+
+limits = Limits(connections=open_files.shares().connections)
+server = HttpServer(app, listen=[TcpAddress("127.0.0.1", 0)], limits=limits)
+server.start()
+print(server.addresses[0].port, flush=True)
+names = json.loads(sys.stdin.readline())
+prober = make_prober(config.Probe(vantages=("qdhcp",), timeout=Duration(0.5), retries=0))
+sweep = prober.probe([Target(name, ip) for name in names for ip in ("127.0.0.5", "127.255.255.255")])
+print(json.dumps([[o.asked, o.alive] for o in sweep.outcomes.values()]), flush=True)
+server.stop(1)
+"""
+
+
+def test_short_of_files_all_namespaces_are_asked_in_turns_and_http_is_answered_meanwhile() -> None:
+    """400 namespaces, and 252 clients that keep an idle connection, have 256 files together."""
+    with many_namespaces(400) as names, contextlib.ExitStack() as stack:
+        process = stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-c", SHORT_OF_FILES],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        )
+        assert process.stdin
+        assert process.stdout
+        port = int(process.stdout.readline())
+        for _ in range(252):
+            client = stack.enter_context(contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=10)))
+            client.request("GET", "/-/healthy")
+            assert client.getresponse().read() == b"ok"
+        process.stdin.write(json.dumps(names) + "\n")
+        process.stdin.flush()
+        waits = []
+        while not select.select([process.stdout], [], [], 0.1)[0]:
+            started = time.monotonic()
+            with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=10)) as newcomer:
+                newcomer.request("GET", "/-/healthy")
+                assert newcomer.getresponse().read() == b"ok"
+            waits.append(time.monotonic() - started)
+        outcomes = json.loads(process.stdout.readline())
+    assert outcomes == [[True, True], [True, False]] * len(names)
+    assert len(waits) > 5
+    assert max(waits) < 5, waits  # on a quiet machine, 0.1 s
 
 
 def test_a_full_neighbour_table_makes_nobody_silent() -> None:
