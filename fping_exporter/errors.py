@@ -13,6 +13,8 @@
     │   ├── VantageError           a network namespace cannot be entered
     │   └── OpenFilesError         this process may open no further file
     ├── ResourceError          this machine refused a thread
+    ├── StorageError           what is to outlive a restart cannot be stored or read
+    │   └── StorageInUseError  another process stores its state in the directory
     ├── NoResultsError         no snapshot is young enough to be served
     └── RateLimitError         a client sends more requests than it may
 
@@ -38,6 +40,8 @@ __all__ = [
     "RateLimitError",
     "ResourceError",
     "SocketPermissionError",
+    "StorageError",
+    "StorageInUseError",
     "VantageError",
 ]
 
@@ -111,6 +115,14 @@ class OpenFilesError(ProbeError):
 
 class ResourceError(FpingExporterError):
     """This machine refused a thread: a limit of processes is reached."""
+
+
+class StorageError(FpingExporterError):
+    """What is to outlive a restart cannot be stored or read."""
+
+
+class StorageInUseError(StorageError):
+    """Another process stores its state in the directory."""
 
 
 class NoResultsError(FpingExporterError):

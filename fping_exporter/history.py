@@ -37,6 +37,29 @@ class History(msgspec.Struct, frozen=True):
             unlisted_since=unlisted_since,
         )
 
+    def resumed(self, *, stopped_at: float, now: float) -> "History":
+        """Return the history for a process that begins at `now`, of one that ended at `stopped_at`.
+
+        Both are Unix times in seconds. Nothing was listed in between, so that until the first snapshot
+        every instance counts as unlisted since `stopped_at`.
+        """
+        unlisted_since = {
+            id_: since
+            for id_ in self.last_replies
+            if now - (since := self.unlisted_since.get(id_, stopped_at)) < RETENTION
+        }
+        return History(
+            last_replies={id_: self.last_replies[id_] for id_ in unlisted_since},
+            unlisted_since=unlisted_since,
+        )
+
+    def moved_back(self, seconds: float) -> "History":
+        """Return the history in the time of a clock that was set back by `seconds`."""
+        return History(
+            last_replies={id_: at - seconds for id_, at in self.last_replies.items()},
+            unlisted_since={id_: at - seconds for id_, at in self.unlisted_since.items()},
+        )
+
 
 def _last_replies(snapshot: Snapshot) -> dict[str, float]:
     pairs: Iterable[tuple[str, float | None]] = (

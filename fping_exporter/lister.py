@@ -12,6 +12,7 @@ from fping_exporter.errors import FpingExporterError
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory
 from fping_exporter.single_flight import SingleFlight
+from fping_exporter.storage import State
 
 __all__ = ["InventorySource", "Lister", "Listing", "merge"]
 
@@ -73,6 +74,19 @@ class Lister:
             self._source, self._select = source, select
             if self.newest:
                 self.newest = self.newest._replace(selected=select(self.newest.complete), outdated=True)
+
+    def resume(self, stored: State) -> None:
+        """Begin with the list of an earlier process. It is refreshed at the first chance, however young."""
+        with self._lock:
+            selected = self._select(stored.inventory)
+            self.newest = Listing(
+                stored.inventory,
+                selected,
+                stored.list_began,
+                outdated=True,
+                unconfirmed=stored.unconfirmed,
+            )
+            self._telemetry.observe_stored_inventory(selected, unconfirmed=bool(stored.unconfirmed))
 
     def retire(self) -> None:
         """Report nothing any more: another cloud is listed now."""

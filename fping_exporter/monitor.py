@@ -16,6 +16,7 @@ from fping_exporter.model import Inventory, Snapshot
 from fping_exporter.probe import Prober
 from fping_exporter.single_flight import SingleFlight
 from fping_exporter.snapshot import take_snapshot
+from fping_exporter.storage import State
 from fping_exporter.verdict.selection import select
 
 __all__ = ["Monitor", "Setup"]
@@ -32,6 +33,8 @@ class Setup(NamedTuple):
     settings: config.Config
     source: InventorySource
     prober: Prober
+    save: Callable[[State], None] = lambda _state: None
+    """Called after each complete sweep with what is to outlive a restart. It must not wait for a disk."""
 
     def select(self, inventory: Inventory) -> Inventory:
         """Return the inventory with only the instances that the configuration selects."""
@@ -59,6 +62,30 @@ class Monitor:
         self._lister, self._history, self._sweep = kept or _Kept(lister, History(), None)
         self._retired = False
         self._flight = SingleFlight("sweep", self._refresh)
+
+    @classmethod
+    def resume(cls, setup: Setup, stored: State, *, telemetry: Telemetry) -> "Monitor":
+        """Return a monitor that goes on with what an earlier process knew; nothing is asked yet.
+
+        A list older than `cache.max_stale` is not used. When instances last answered is remembered all
+        the same.
+        """
+        lister = Lister(setup.source, select=setup.select, telemetry=telemetry)
+        age = time.monotonic() - stored.list_began
+        known = {
+            "age_seconds": round(age),
+            "instances": len(stored.inventory.instances),
+            "replies": len(stored.history.last_replies),
+        }
+        if age < setup.settings.cache.max_stale:
+            lister.resume(stored)
+            logger.info("the list and the last replies of an earlier process are used", extra=known)
+        else:
+            logger.info(
+                "the list of an earlier process is older than cache.max_stale; its last replies are used",
+                extra=known,
+            )
+        return cls(setup, telemetry=telemetry, kept=_Kept(lister, stored.history, None))
 
     def hand_over(self, setup: Setup, *, same_cloud: bool) -> "Monitor":
         """Return the monitor of the next configuration; this one reports nothing from now on.
@@ -150,6 +177,7 @@ class Monitor:
             self._history = self._history.after(snapshot)
             self._sweep = _Swept(snapshot, began=began, list_began=listing.began)
             self._report(snapshot)
+            self._save()
 
     def _report(self, snapshot: Snapshot) -> None:
         self._telemetry.count_packets(snapshot.sweep)
@@ -162,6 +190,12 @@ class Monitor:
             error = f"nothing could be sent to {unsent} of {len(outcomes)} targets"
             self._fail(error)
             logger.error("sweep failed: %s", error)
+
+    def _save(self) -> None:
+        newest = self._lister.newest
+        if newest and not self._retired:
+            state = State(newest.complete, newest.began, newest.unconfirmed, self._history)
+            self._setup.save(state)
 
     def _fail(self, error: str) -> None:
         if not self._retired:

@@ -4,6 +4,7 @@ import ipaddress
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 from fping_exporter import open_files
@@ -20,6 +21,7 @@ from fping_exporter.os_fping.keystone import KeystoneCallers
 from fping_exporter.os_fping.on_demand import OnDemand
 from fping_exporter.os_fping.rate_limit import RateLimits
 from fping_exporter.probe import Pacer, SocketBudget, make_prober
+from fping_exporter.storage import Storage
 
 __all__ = ["Service", "check_exposure"]
 
@@ -52,16 +54,27 @@ class Service:
         check: Callable[[Config], None],
         connect: Callable[[Config], Cloud],
         telemetry: Telemetry,
+        storage: Storage | None = None,
     ) -> None:
-        """Begin with `settings`; what comes after them is what `read` returns. Nothing is sent yet."""
+        """Begin with `settings`, and with what `storage` has of the same instances. Nothing is sent yet.
+
+        What comes after `settings` is what `read` returns.
+        """
         self._read, self._check, self._connect = read, check, connect
         self._telemetry = telemetry
+        self._storage = storage
         self._reloading = threading.Lock()
         self._rate_limits = RateLimits()
         self._pacer = Pacer(rate=settings.probe.rate)
         self._sockets = SocketBudget(open_files.shares().icmp_sockets)
         setup, cloud = self._set_up(settings)
-        self.runtime = self._make_runtime(Monitor(setup, telemetry=telemetry), setup, cloud)
+        stored = storage.read(cloud.scope) if storage else None
+        monitor = (
+            Monitor.resume(setup, stored, telemetry=telemetry)
+            if stored
+            else Monitor(setup, telemetry=telemetry)
+        )
+        self.runtime = self._make_runtime(monitor, setup, cloud)
         """Another one after each reload, swapped as a whole."""
         telemetry.observe_reload(success=True)
 
@@ -91,7 +104,7 @@ class Service:
             try:
                 settings = self._read()
                 setup, cloud = self._set_up(settings)
-                same_cloud = settings.scope == before.monitor.settings.scope
+                same_cloud = cloud.scope == before.cloud.scope
                 if same_cloud:
                     cloud.take_over(before.cloud)
             except FpingExporterError as error:
@@ -103,6 +116,8 @@ class Service:
                 logger.exception("the configuration stays as it was, because of a bug")
                 raise ConfigError("a bug, see the log") from error
             self._pacer.rate = settings.probe.rate
+            if self._storage:
+                self._storage.use(cloud.scope)
             monitor = before.monitor.hand_over(setup, same_cloud=same_cloud)
             self.runtime = self._make_runtime(monitor, setup, cloud)
             self._telemetry.observe_reload(success=True)
@@ -111,9 +126,10 @@ class Service:
     def _set_up(self, settings: Config) -> tuple[Setup, Cloud]:
         self._check(settings)
         cloud = self._connect(settings)
-        return Setup(
-            settings, cloud, make_prober(settings.probe, pacer=self._pacer, sockets=self._sockets)
-        ), cloud
+        prober = make_prober(settings.probe, pacer=self._pacer, sockets=self._sockets)
+        if self._storage is None:
+            return Setup(settings, cloud, prober), cloud
+        return Setup(settings, cloud, prober, save=partial(self._storage.save, scope=cloud.scope)), cloud
 
     def _make_runtime(self, monitor: Monitor, setup: Setup, cloud: Cloud) -> Runtime:
         settings = setup.settings

@@ -1,10 +1,11 @@
-"""An environment without the OpenStack configuration, home directory and proxies of this machine."""
+"""An environment without this machine's OpenStack configuration, home and state directories, and proxies."""
 
 import os
 import tempfile
 
 _FOREIGN = (
     "OS_",
+    "STATE_DIRECTORY",
     "XDG_",
     "HTTP_PROXY",
     "HTTPS_PROXY",

@@ -15,7 +15,7 @@ LAYERS = (
     {"web", "os_fping", "httpd"},
     {"monitor"},
     {"lister", "snapshot"},
-    {"verdict", "cloud", "metrics"},
+    {"verdict", "cloud", "metrics", "storage"},
     {"probe"},
     {"config"},
     {"history", "single_flight"},

@@ -66,6 +66,14 @@ def _add_serve(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
         action="store_true",
         help="Check the configuration without a request to the cloud, print what is wrong, and exit.",
     )
+    flags.add_argument(
+        "--storage.path",
+        dest="storage_path",
+        type=Path,
+        metavar="DIR",
+        help="Directory for the last list of instances and their last replies, which a restart then "
+        "goes on with. [$STATE_DIRECTORY, else none]",
+    )
     _add_web_flags(flags, listen=":10605")
     _add_log_flags(flags)
     parser.set_defaults(run=commands.serve)

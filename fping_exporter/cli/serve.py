@@ -26,6 +26,7 @@ from fping_exporter.os_fping.paths import is_os_fping
 from fping_exporter.os_fping.views import blueprint as os_fping_blueprint
 from fping_exporter.probe import check_permission
 from fping_exporter.service import Service, check_exposure
+from fping_exporter.storage import Storage, check_named_directory, open_storage
 from fping_exporter.systemd import notify, watchdog_interval
 from fping_exporter.web import create_app
 from fping_exporter.web.lifecycle import Controls
@@ -38,6 +39,8 @@ logger = logging.getLogger("fping_exporter")
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 _LAST_REQUESTS_SECONDS = 10.0
 """How long requests may go on after SIGTERM; most scrapes end sooner."""
+_LAST_WRITE_SECONDS = 5.0
+"""How long what is to outlive the process may still be written after that."""
 
 
 def serve(args: argparse.Namespace, settings: Config, *, read: Callable[[], Config]) -> int:
@@ -48,6 +51,7 @@ def serve(args: argparse.Namespace, settings: Config, *, read: Callable[[], Conf
         settings,
         read=read,
         connect=lambda settings, observe: Cloud(settings, observe=observe),
+        storage=open_storage(args.storage_path),
     )
 
 
@@ -60,6 +64,8 @@ def check(args: argparse.Namespace, settings: Config) -> None:
     Cloud(settings)
     if args.web_config_file:
         WebConfig(args.web_config_file)
+    if args.storage_path:
+        check_named_directory(args.storage_path)
 
 
 def _listen_addresses(args: argparse.Namespace) -> tuple[ListenAddress, ...]:
@@ -72,13 +78,15 @@ def run_server(
     *,
     read: Callable[[], Config],
     connect: Callable[[Config, Observe], Cloud],
+    storage: Storage | None = None,
     reload_on_hangup: bool = True,
     greeting: str = "",
 ) -> int:
     """Serve until SIGTERM or SIGINT.
 
-    SIGHUP reloads the configuration with `read`, or ends the server if not `reload_on_hangup`. `greeting`
-    is printed when the server listens; it may contain ``{url}``, which has no slash at its end.
+    SIGHUP reloads the configuration with `read`, or ends the server if not `reload_on_hangup`. What is in
+    `storage` is used, and kept up. `greeting` is printed when the server listens; it may contain
+    ``{url}``, which has no slash at its end.
     """
     _return_memory_to_os()
     _reduce_gil_latency()
@@ -94,6 +102,7 @@ def run_server(
         check=lambda settings: check_exposure(settings.os_fping, listen),
         connect=lambda settings: connect(settings, telemetry.observe_request),
         telemetry=telemetry,
+        storage=storage,
     )
     controls = Controls(reload=service.reload, quit=lambda: os.kill(os.getpid(), signal.SIGTERM))
     app = create_app(
@@ -132,7 +141,11 @@ def run_server(
             service.reload()
     logger.info("stopping")
     notify("STOPPING=1")
+    if storage:
+        storage.write()  # while requests end: a container has ten seconds in all
     server.stop(_LAST_REQUESTS_SECONDS)
+    if storage:
+        storage.close(_LAST_WRITE_SECONDS)
     return 0
 
 

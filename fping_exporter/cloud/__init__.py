@@ -9,7 +9,8 @@ from fping_exporter.cloud.listing import CloudListing
 from fping_exporter.cloud.memory import Memory
 from fping_exporter.cloud.session import Observe, connect
 from fping_exporter.cloud.worker import GivenUpError, Worker
-from fping_exporter.config import Config
+from fping_exporter.config import Config, Scope
+from fping_exporter.hosts import own_host
 from fping_exporter.model import Inventory
 
 __all__ = ["Cloud"]
@@ -47,6 +48,14 @@ class Cloud:
     def region(self) -> str:
         """The region's name; empty where none is configured."""
         return self.session.region_name
+
+    @property
+    def scope(self) -> Scope:
+        """What its lists depend on: clouds of the same scope list the same instances."""
+        config = self._config
+        host = config.instances.host and own_host(config.instances.host)
+        identity = self.session.identity(own_project=not config.all_projects)
+        return {**config.scope, "instances.host": host, **identity}
 
     def take_over(self, before: "Cloud") -> None:
         """Begin with what `before` knows, which lists the same instances; call it before listing."""

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import openstack.config
@@ -13,13 +13,37 @@ from openstack.config.cloud_region import CloudRegion
 from openstack.exceptions import SDKException
 
 from fping_exporter import __version__
-from fping_exporter.cloud.faults import UNREADABLE, describe
+from fping_exporter.cloud.faults import UNREADABLE, describe, redact
 from fping_exporter.config import Config
 from fping_exporter.errors import ConfigError
 
-__all__ = ["read_region"]
+__all__ = ["identify", "read_region"]
 
 logger = logging.getLogger(__name__)
+
+
+_OWN_PROJECT = (
+    "project_id",
+    "project_name",
+    "project_domain_id",
+    "project_domain_name",
+    "application_credential_id",
+    "application_credential_name",
+    "user_id",
+    "username",
+)
+"""What credentials may have that tells which project they are of. None of it is secret."""
+
+
+def identify(region: CloudRegion, *, own_project: bool) -> dict[str, str]:
+    """Return what tells one cloud and region from others, without secrets.
+
+    With `own_project`, also what tells the project that the credentials belong to.
+    """
+    auth: Mapping[str, object] = region.config.get("auth", {})
+    names = ("auth_url", *(_OWN_PROJECT if own_project else ()))
+    given = {f"auth.{name}": redact(str(auth[name])) for name in names if auth.get(name)}
+    return {"region_name": region.region_name or "", **given}
 
 
 def read_region(config: Config) -> CloudRegion:

@@ -27,7 +27,7 @@ from fping_exporter.cloud.faults import (
     root_failure,
     to_cloud_error,
 )
-from fping_exporter.cloud.region import read_region
+from fping_exporter.cloud.region import identify, read_region
 from fping_exporter.cloud.time_limit import time_left, time_limit
 from fping_exporter.config import Config
 from fping_exporter.errors import CloudError, ConfigError
@@ -81,6 +81,10 @@ class Session:
         self._renewing = threading.Lock()
         self._spoiled = False
         self._connection = self._connect()
+
+    def identity(self, *, own_project: bool) -> dict[str, str]:
+        """Return what tells this cloud from others; see :func:`fping_exporter.cloud.region.identify`."""
+        return identify(self._region, own_project=own_project)
 
     def client(self, service: str) -> "Client":
         """Return the client of `service`, by its type in the catalog."""

@@ -25,6 +25,7 @@ __all__ = [
     "OsFping",
     "Probe",
     "Rule",
+    "Scope",
     "find",
     "load",
     "parse",
@@ -175,6 +176,10 @@ class OsFping(Section, frozen=True):
 _RATE_LIMIT = re.compile(r"[1-9][0-9]{0,5}/(second|minute|hour|day)|unlimited")
 
 
+Scope = Mapping[str, str | bool | tuple[str, ...] | None]
+"""What a list of instances depends on, by name."""
+
+
 class Config(Section, frozen=True):
     """The whole configuration."""
 
@@ -204,9 +209,15 @@ class Config(Section, frozen=True):
                 )
 
     @property
-    def scope(self) -> tuple[object, ...]:
+    def scope(self) -> Scope:
         """What a list of instances depends on; configurations with the same scope can share a list."""
-        return self.cloud, self.region, self.all_projects, self.projects, self.instances.host
+        return {
+            "cloud": self.cloud,
+            "region": self.region,
+            "all_projects": self.all_projects,
+            "projects": self.projects,
+            "instances.host": self.instances.host,
+        }
 
 
 DEFAULT_FILE = Path("fping-exporter.yml")

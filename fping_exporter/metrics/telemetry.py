@@ -164,6 +164,14 @@ class Telemetry(Collector):
             self._entries_skipped.labels(part).inc(inventory.skipped.get(part, 0))
         self._unconfirmed = unconfirmed
 
+    def observe_stored_inventory(self, inventory: Inventory, *, unconfirmed: bool) -> None:
+        """Record a list of an earlier process. It is no success of this one's."""
+        self.inventory.resumed(
+            started_at=inventory.listed_at, duration=inventory.duration, size=len(inventory.instances)
+        )
+        self._parts = inventory.parts
+        self._unconfirmed = unconfirmed
+
     def count_packets(self, sweep: Sweep) -> None:
         """Count the packets of a complete sweep."""
         self._packets_sent.inc(sweep.sent)
@@ -253,6 +261,10 @@ class RefreshStatus:
     def succeeded(self, *, started_at: float, duration: float, size: int) -> None:
         """Record a completed run; `started_at` in Unix seconds, `duration` in seconds."""
         self._newest, self._success, self.error = (started_at, duration, size), True, None
+
+    def resumed(self, *, started_at: float, duration: float, size: int) -> None:
+        """Take over the newest complete run of an earlier process; none of this one has ended yet."""
+        self._newest = started_at, duration, size
 
     def failed(self, error: str) -> None:
         """Record a failed run; what is known of the last complete one stays."""

@@ -1,6 +1,7 @@
 """clouds.yaml and the OS_* variables: what counts, and how their errors are told."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from fping_exporter.cloud import Cloud
-from fping_exporter.config import Config
+from fping_exporter.config import Config, Instances
 from fping_exporter.demo.http import Answer, Request
 from fping_exporter.demo.standin import Standin
 from fping_exporter.errors import CloudError, ConfigError
@@ -302,3 +303,27 @@ class TestUnreadable:
         secure = clouds.with_name("secure.yaml")
         secure.touch(0)
         assert self.start(clouds.parent) == f"{secure} {self.RIGHT}\nstarted"
+
+
+@pytest.mark.parametrize(
+    ("all_projects", "own"), [(True, {}), (False, {"auth.username": "joe", "auth.project_name": "alpha"})]
+)
+def test_what_tells_clouds_apart_has_no_secret(
+    all_projects: bool,  # noqa: FBT001
+    own: dict[str, str],
+    standin: FaultyCloud,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cloud = standin.cloud(MEMBER)
+    cloud["region_name"] = "RegionOne"
+    cloud["auth"]["auth_url"] = "https://user:secret-of-the-proxy@keystone.example/v3"
+    (tmp_path / "clouds.yaml").write_text(yaml.safe_dump({"clouds": {"prod": cloud}}), encoding="utf-8")
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
+    scope = Cloud(Config(all_projects=all_projects, instances=Instances(host="self"))).scope
+    assert "secret" not in str(scope)
+    assert scope["auth.auth_url"] == "https://keystone.example/v3"
+    assert scope["region_name"] == "RegionOne"
+    assert scope["instances.host"] == socket.gethostname()
+    assert own.items() <= scope.items()
+    assert all_projects == ("auth.username" not in scope)

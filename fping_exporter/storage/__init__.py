@@ -1,0 +1,176 @@
+"""What outlives a restart: the newest list of instances, and when each of them last answered."""
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from fping_exporter.config import Scope
+from fping_exporter.errors import ConfigError, FpingExporterError, StorageError, StorageInUseError
+from fping_exporter.probe.log_limit import LogLimit
+from fping_exporter.single_flight import SingleFlight
+from fping_exporter.storage import format as file_format
+from fping_exporter.storage.clock import Moment
+from fping_exporter.storage.directory import FILE, UNREADABLE_FILE, Directory, check_directory
+from fping_exporter.storage.format import State
+
+__all__ = ["State", "Storage", "check_named_directory", "open_storage"]
+
+logger = logging.getLogger(__name__)
+
+_INTERVAL_SECONDS = 60.0
+"""Between the begins of two writes."""
+
+
+def open_storage(named: Path | None, *, environment: Mapping[str, str] = os.environ) -> "Storage | None":
+    """Open the directory that is `named` by --storage.path, else the first one in ``STATE_DIRECTORY``.
+
+    systemd sets that variable: systemd.exec(5). None: nothing is stored, because neither is given, another
+    process has the directory, or that of the variable cannot be used; the latter two are logged. Raises
+    ConfigError if the directory that is `named` cannot be used.
+    """
+    given = environment.get("STATE_DIRECTORY", "").partition(":")[0]
+    if named is None and not given:
+        return None
+    try:
+        with _named() if named else contextlib.nullcontext():
+            return Storage(Directory(named or Path(given)))
+    except StorageError as error:
+        logger.warning("nothing will outlive a restart: %s", error)
+        return None
+
+
+def check_named_directory(path: Path) -> None:
+    """Raise ConfigError if the directory that --storage.path names cannot be used; change nothing."""
+    with _named():
+        check_directory(path)
+
+
+@contextlib.contextmanager
+def _named() -> Iterator[None]:
+    try:
+        yield
+    except StorageInUseError:
+        raise
+    except StorageError as error:
+        raise ConfigError(f"--storage.path: {error}") from error
+
+
+class Storage:
+    """Keeps the newest state of one scope in a file, which a thread of its own writes once a minute at most.
+
+    No caller of :meth:`save` waits for the disk.
+    """
+
+    def __init__(self, directory: Directory, *, interval: float = _INTERVAL_SECONDS) -> None:
+        """Use the file in `directory`; `interval` is in seconds."""
+        self._directory = directory
+        self._interval = interval
+        self._lock = threading.Lock()
+        self._usable = True
+        """Whether the file may be replaced."""
+        self._scope: Scope | None = None
+        self._newest: State | None = None
+        self._written: State | None = None
+        self._begun = -interval
+        self._flight = SingleFlight("state", self._write)
+        self._log_limit = LogLimit(interval=3600)
+
+    def read(self, scope: Scope) -> State | None:
+        """Begin to store states of `scope`, and return the stored one; None if none can be used.
+
+        A file that is damaged, of another version or of another scope is renamed, with a warning.
+        """
+        self.use(scope)
+        try:
+            return self._read(scope)
+        except StorageError as error:
+            reason: Exception = error
+        except Exception as error:
+            logger.exception("reading the stored state failed, which is a bug")
+            reason = error
+        file = self._directory.path / FILE
+        try:
+            self._directory.set_aside()
+        except OSError as error:
+            logger.warning(
+                "%s cannot be used: %s. It cannot be renamed either (%s), so nothing is stored",
+                file,
+                reason,
+                error,
+            )
+            self._usable = False
+        else:
+            logger.warning("%s cannot be used: %s. It is %s now", file, reason, UNREADABLE_FILE)
+        return None
+
+    def _read(self, scope: Scope) -> State | None:
+        file = self._directory.read()
+        if file is None:
+            return None
+        with file:
+            return file_format.read(file, scope=scope, now=Moment.now())
+
+    def use(self, scope: Scope) -> None:
+        """Store only states of `scope` from now on: what is saved for another one is ignored."""
+        with self._lock:
+            if scope != self._scope:
+                self._scope, self._newest = scope, None
+
+    def save(self, state: State, *, scope: Scope) -> None:
+        """Take `state` as the newest one; begin to write it if the last write was begun long enough ago."""
+        with self._lock:
+            if scope != self._scope or not self._usable:
+                return
+            self._newest = state
+            due = time.monotonic() - self._begun >= self._interval
+        if due:
+            self.write()
+
+    def write(self) -> threading.Event:
+        """Begin to write the newest state unless it is written; the event is set when that has ended."""
+        try:
+            return self._flight.start()
+        except FpingExporterError as error:
+            self._log_failure(error)
+            ended = threading.Event()
+            ended.set()
+            return ended
+
+    def close(self, seconds: float) -> None:
+        """Write what is not written yet; give that up after so many seconds."""
+        deadline = time.monotonic() + seconds
+        for _ in range(2):  # a write that is under way may be of an older state
+            if self._newest is self._written:
+                break
+            if not self.write().wait(max(deadline - time.monotonic(), 0)):
+                logger.warning(
+                    "the state could not be written within %.0f s: the file is that of before", seconds
+                )
+                return
+        self._directory.close()
+
+    def _write(self) -> None:
+        with self._lock:
+            state, scope = self._newest, self._scope
+            self._begun = time.monotonic()
+        if state is None or scope is None or state is self._written:
+            return
+        try:
+            self._directory.replace(
+                lambda file: file_format.write(state, file, scope=scope, now=Moment.now())
+            )
+            self._written = state
+        except (OSError, StorageError) as error:
+            self._log_failure(error)
+        except Exception as error:
+            if self._log_limit.allows(repr(error)):
+                logger.exception("writing the state failed, which is a bug")
+
+    def _log_failure(self, error: Exception) -> None:
+        reason = getattr(error, "strerror", None) or str(error)
+        if self._log_limit.allows(reason):
+            logger.error("the state cannot be written to %s: %s", self._directory.path, reason)
