@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fping_exporter.config import Scope
 from fping_exporter.errors import ConfigError, FpingExporterError, StorageError, StorageInUseError
-from fping_exporter.probe.log_limit import LogLimit
+from fping_exporter.log_limit import LogLimit
 from fping_exporter.single_flight import SingleFlight
 from fping_exporter.storage import format as file_format
 from fping_exporter.storage.clock import Moment

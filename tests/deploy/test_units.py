@@ -183,6 +183,23 @@ def test_what_the_compose_file_mounts_is_there() -> None:
     assert [str(path) for path in paths if not path.exists()] == []
 
 
+def test_what_outlives_a_restart_is_on_a_volume_everywhere() -> None:
+    container = (DEPLOY / "container" / "Containerfile").read_text()
+    (path,) = re.findall(r"(?m)^ENV STATE_DIRECTORY=(\S+)$", container)
+    assert re.findall(r"(?m)^VOLUME (\S+)$", container) == [path]
+    compose = yaml.safe_load((DEPLOY / "compose" / "compose.yml").read_text())
+    assert f"fping-exporter:{path}" in compose["services"]["fping-exporter"]["volumes"]
+    assert "fping-exporter" in compose["volumes"]
+    for name, kind in (("deployment", "emptyDir"), ("daemonset", "hostPath")):
+        manifest = next(yaml.safe_load_all((DEPLOY / "kubernetes" / f"{name}.yml").read_text()))
+        pod = manifest["spec"]["template"]["spec"]
+        (mount,) = [each for each in pod["containers"][0]["volumeMounts"] if each["mountPath"] == path]
+        (volume,) = [each for each in pod["volumes"] if each["name"] == mount["name"]]
+        assert kind in volume
+        assert not mount.get("readOnly")
+    assert re.findall(r"(?m)^StateDirectory=(\S+)$", UNIT.read_text()) == [Path(path).name]
+
+
 @pytest.mark.parametrize("unset", ["alertmanager.yml", "urls.tmpl", "fping-exporter.rules.yml", None])
 def test_compose_refuses_the_placeholders(unset: str | None, tmp_path: Path) -> None:
     """The command of the service `check` fails on the files as shipped, and passes with every value set."""

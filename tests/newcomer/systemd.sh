@@ -75,6 +75,9 @@ systemctl start fping-exporter && false
 sleep 6 # longer than RestartSec
 is SubState failed; is ExecMainStatus 2; is NRestarts 0
 sed -i 's/per_adress:/per_address:/' $config
+systemctl start fping-exporter
+logs 'of an earlier process are used'
+[ "$(stat -Lc %a /var/lib/fping-exporter/state.jsonl.gz)" = 600 ]
 
 step 'the watchdog'
 drop_in watchdog <<<$'[Service]\nWatchdogSec=2s\nRestartSec=1s'
