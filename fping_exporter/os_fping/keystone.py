@@ -17,6 +17,7 @@ from cachetools import TLRUCache, TTLCache
 from fping_exporter.cloud.pages import decode
 from fping_exporter.cloud.servers import MICROVERSIONS, list_servers, read_server
 from fping_exporter.cloud.session import Client, Session
+from fping_exporter.cloud.time_limit import time_limit
 from fping_exporter.cloud.unreadable import SkippedEntries
 from fping_exporter.errors import AuthError, CloudError, NotFoundError
 from fping_exporter.log_limit import LogLimit
@@ -31,7 +32,9 @@ _log_limit = LogLimit(interval=24 * 3600)
 
 _KEYSTONE_SECONDS = 10.0
 _NOVA_SECONDS = 30.0
-"""How long a service may be silent while a caller waits; Nova needs a while for a page of servers."""
+"""How long a request to a service may take while a caller waits; Nova needs a while for a page of servers."""
+_LIST_SECONDS = 120.0
+"""How long all pages of a caller's servers may take together."""
 
 _CLIENT_VALIDATIONS = "60/minute"
 _ALL_VALIDATIONS = "600/minute"
@@ -63,16 +66,19 @@ class KeystoneCallers:
         rate_limits: RateLimits,
         remembered_seconds: float = 60.0,
         remembered_tokens: int = 10_000,
+        list_seconds: float = _LIST_SECONDS,
     ) -> None:
         """Ask the services in the catalog of `session`; `rate_limits` outlives the configuration.
 
         `remembered_seconds` is how long a valid token is not validated again, `remembered_tokens` how
-        many valid, and how many invalid ones are remembered.
+        many valid, and how many invalid ones are remembered. `list_seconds` is how long the list of a
+        caller's servers may take.
         """
         self.keystone_url = session.keystone_url
         self._identity = session.client("identity")
         self._compute = session.client("compute")
         self._remembered_seconds = remembered_seconds
+        self._list_seconds = list_seconds
         self._hash_key = secrets.token_bytes(32)
         self._lock = threading.Lock()
         self._valid: TLRUCache[bytes, _TokenOwner, float] = TLRUCache(
@@ -95,7 +101,7 @@ class KeystoneCallers:
         key = hashlib.blake2b(token.encode(), key=self._hash_key).digest()
         with self._lock:
             if owner := self._valid.get(key):
-                return KeystoneCaller(owner, compute=self._compute, token=token)
+                return self._caller(owner, token)
             if reason := self._invalid.get(key):
                 raise AuthError(reason)
             pending = self._pending.get(key)
@@ -103,7 +109,10 @@ class KeystoneCallers:
                 self._count_validation(client)
                 validation = self._pending[key] = Future()
         owner = pending.result() if pending else self._validate(token, key, validation)
-        return KeystoneCaller(owner, compute=self._compute, token=token)
+        return self._caller(owner, token)
+
+    def _caller(self, owner: "_TokenOwner", token: str) -> "KeystoneCaller":
+        return KeystoneCaller(owner, compute=self._compute, token=token, list_seconds=self._list_seconds)
 
     def max_microversion(self) -> str | None:
         """Return the highest microversion that Nova's version document has; None: it has none."""
@@ -166,20 +175,22 @@ class KeystoneCallers:
 class KeystoneCaller:
     """A user, and what Nova shows to them."""
 
-    def __init__(self, owner: "_TokenOwner", *, compute: Client, token: str) -> None:
-        """Ask Nova (`compute`) with `token`, which is the owner's."""
+    def __init__(self, owner: "_TokenOwner", *, compute: Client, token: str, list_seconds: float) -> None:
+        """Ask Nova (`compute`) with `token`, which is the owner's; a list may take `list_seconds`."""
         self.user_id = owner.user_id
         self.project_id = owner.project_id
         self._compute = compute
         self._token = token
+        self._list_seconds = list_seconds
 
     def list(self, *, all_tenants: bool) -> Collection[Instance]:
         """Return the servers of the token's project, or of all; ForbiddenError without the right to."""
-        return list_servers(
-            lambda params: self._get("/servers/detail", params),
-            {"all_tenants": "1"} if all_tenants else {},
-            skip=SkippedEntries(_log_limit).of("servers"),
-        ).values()
+        with time_limit(self._list_seconds):
+            return list_servers(
+                lambda params: self._get("/servers/detail", params),
+                {"all_tenants": "1"} if all_tenants else {},
+                skip=SkippedEntries(_log_limit).of("servers"),
+            ).values()
 
     def find(self, server_id: str) -> Instance:
         """Return one server; raise NotFoundError where there is none, or none for this caller."""

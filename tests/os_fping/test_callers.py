@@ -65,6 +65,16 @@ def test_every_request_for_a_caller_carries_the_callers_token(
     assert len(callers.authenticate(tokens["admin"], client=CLIENT).list(all_tenants=True)) == 9
 
 
+def test_a_list_as_a_whole_has_an_end(standin: Recorder, world: StandinWorld) -> None:
+    session = connect(Config(), region=world.region())
+    callers = KeystoneCallers(session, rate_limits=RateLimits(), list_seconds=0.3)
+    caller = callers.authenticate(world.token("alpha"), client=CLIENT)
+    assert len(caller.list(all_tenants=False)) == 7
+    standin.max_limit, standin.seconds = 1, 0.1
+    with pytest.raises(CloudError, match=r"no time left|no complete response"):
+        caller.list(all_tenants=False)
+
+
 def test_after_a_while_a_token_is_validated_again(standin: Recorder, world: StandinWorld) -> None:
     callers = KeystoneCallers(
         connect(Config(), region=world.region()), rate_limits=RateLimits(), remembered_seconds=0.05

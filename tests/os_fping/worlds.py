@@ -1,5 +1,6 @@
 """The clouds that the conformance suite runs on: a stand-in with every odd case, and the lab."""
 
+import time
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
@@ -108,6 +109,8 @@ class Recorder(Standin):
         self.requests: list[Request] = []
         self.away: set[str] = set()
         """``identity``, ``compute``: services that answer 503 now."""
+        self.seconds = 0.0
+        """How long every answer takes."""
         self.hang_ups = 0
         """Requests that get no answer, their connections are closed."""
         self.missing: str | None = None
@@ -117,6 +120,7 @@ class Recorder(Standin):
 
     def answer(self, request: Request) -> Answer:
         self.requests.append(request)
+        time.sleep(self.seconds)
         if self.hang_ups:
             self.hang_ups -= 1
             raise ConnectionError
