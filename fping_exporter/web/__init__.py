@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from flask import Blueprint, Flask, Response
+from flask import Blueprint, Flask, Response, abort, request
 
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.monitor import Monitor
@@ -31,7 +31,8 @@ def create_app(
     """
     app = Flask(__name__, static_folder=None)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.url_map.merge_slashes = False  # `//metrics` is 404, not a redirect
+    app.url_map.merge_slashes = False  # `/-//healthy` is 404, not a redirect
+    app.before_request(_refuse_leading_slashes)
     app.register_blueprint(metrics.blueprint(monitor, telemetry=telemetry, path=telemetry_path))
     app.register_blueprint(status.blueprint(monitor, telemetry=telemetry, origin=origin))
     app.register_blueprint(lifecycle.blueprint(monitor, controls=controls))
@@ -40,6 +41,12 @@ def create_app(
         app.register_blueprint(blueprint)
     app.after_request(_set_security_headers)
     return app
+
+
+def _refuse_leading_slashes() -> None:
+    """Answer 404 to ``//metrics``: werkzeug takes it for ``/metrics``, which is another path."""
+    if request.environ["PATH_INFO"].startswith("//"):
+        abort(404)
 
 
 def _set_security_headers(response: Response) -> Response:

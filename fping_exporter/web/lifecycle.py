@@ -61,10 +61,18 @@ def _authorized_controls(controls: Controls | None) -> Controls:
     if controls is None:
         abort(_text("Lifecycle API is not enabled.", status=403))
     origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.host:
+    if origin is not None and _host_of(origin) != request.host:
         # Browsers send Origin with forms: a page of another site must not reload or end the exporter.
         abort(_text("Requests from other sites are refused.", status=403))
     return controls
+
+
+def _host_of(origin: str) -> str | None:
+    """Return host and port of an origin; None if it is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # http://[
+        return None
 
 
 def _text(text: str, *, status: int = 200) -> Response:

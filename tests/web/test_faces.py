@@ -179,6 +179,12 @@ def test_another_path_for_the_metrics() -> None:
     assert 'href="/probe/metrics"' in client.get("/").text
 
 
+@pytest.mark.parametrize("path", ["//metrics", "///-/healthy", "//os-fping", "//"])
+def test_a_second_slash_makes_another_path(path: str) -> None:
+    # As the server passes it on; to the test client a path that begins so would be a host.
+    assert client_of("a").get("/", environ_overrides={"PATH_INFO": path}).status_code == 404
+
+
 def test_ready_after_the_first_sweep() -> None:
     client = client_of("a")
     assert client.get("/-/healthy").status_code == 200

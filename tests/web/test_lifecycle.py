@@ -70,6 +70,7 @@ def test_a_link_does_nothing(method: str, action: str) -> None:
         ("http://localhost:81", 403),
         ("null", 403),
         ("", 403),
+        ("http://[", 403),
     ],
 )
 def test_another_sites_form_is_refused(origin: str, status: int) -> None:
