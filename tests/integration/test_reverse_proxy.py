@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urljoin
 
+import bcrypt
 import pytest
 import requests
+import yaml
 
 from tests.integration.process import Process, eventually, free_port
 
@@ -45,8 +47,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield url
 
 
-def get(url: str, *, status: int = 200) -> str:
-    response = requests.get(url, timeout=10)
+def get(url: str, *, status: int = 200, password: str = "") -> str:
+    response = requests.get(url, timeout=10, auth=("ann", password) if password else None)
     assert response.status_code == status, url
     return response.text
 
@@ -79,3 +81,23 @@ def test_every_kind_of_path_has_the_prefix(url: str) -> None:
     for path in ("-/healthy", "sd", "metrics"):
         assert get(f"{url}{path}")
     get(f"{url}v2.1/os-fping", status=401)  # it asks for a token
+
+
+def test_below_a_prefix_the_same_paths_need_no_password(tmp_path: Path) -> None:
+    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    web = tmp_path / "web.yml"
+    web.write_text(yaml.safe_dump({"basic_auth_users": {"ann": hashed}}))
+    listen = f"127.0.0.1:{free_port()}"
+    url = f"http://{listen}/fping/"
+    demo = [".venv/bin/fping-exporter", "demo", f"--web.listen-address={listen}", f"--web.config.file={web}"]
+    with Process(
+        [*demo, "--web.external-url=https://ops.example.com/fping"], log=tmp_path / "log"
+    ) as running:
+        running.wait_for(re.escape("https://ops.example.com/fping/metrics"))
+        get(f"{url}-/healthy")
+        get(f"{url}sd", status=401)
+        get(f"{url}sd", password="secret")
+        get(f"{url}v2.1/os-fping", status=401)  # of os-fping, which asks for a token
+        assert "X-Openstack-Request-Id" in requests.get(f"{url}v2.1/os-fping", timeout=10).headers
+        get(f"http://{listen}/-/healthy", status=401)
+        get(f"http://{listen}/-/healthy", status=404, password="secret")
