@@ -81,6 +81,8 @@ class Sink:
     def __init__(self) -> None:
         """Start with nothing."""
         self.mails: list[Mail] = []
+        self.accepts_mail = True
+        """Whether the SMTP server knows its recipients."""
         self.pages: list[dict[str, Any]] = []
         """What the pager has received, each as Alertmanager's webhook has it."""
 
@@ -97,6 +99,14 @@ class Sink:
         assert isinstance(content, bytes)
         message = email.message_from_bytes(content, policy=email.policy.default)
         self.mails.append(Mail(tuple(envelope.rcpt_tos), message))
+        return "250 OK"
+
+    async def handle_RCPT(  # noqa: N802, as above
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        if not self.accepts_mail:
+            return "550 No such mailbox"
+        envelope.rcpt_tos.append(address)
         return "250 OK"
 
 
