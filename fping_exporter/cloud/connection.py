@@ -42,7 +42,7 @@ class Connection:
             verify, cert = region.get_requests_verify_args()
             loader: loading.BaseLoader[BaseAuthPlugin] = loading.get_plugin_loader(region.config["auth_type"])
             auth = loader.load_from_options(**region.config["auth"])
-        except (SDKException, ka.ClientException, *UNREADABLE) as error:
+        except (SDKException, ka.ClientException, OSError, *UNREADABLE) as error:
             raise ConfigError(describe(error)) from error
         for path in (verify, *(cert if isinstance(cert, tuple) else (cert,))):
             if isinstance(path, str) and not os.access(path, os.R_OK):

@@ -1,17 +1,17 @@
 """Mail addresses of projects: those of the configuration, or those of their users in Keystone."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
 
-from fping_exporter.cloud.entries import EntryDecoder
+from fping_exporter.cloud.keystone_lists import KeystoneList, LookedUp, Lookups
 from fping_exporter.cloud.session import Client
 from fping_exporter.cloud.unreadable import Skip
 from fping_exporter.config.mail_address import are_mail_addresses
 from fping_exporter.model import Project
 
-__all__ = ["Contacts", "by_project", "list_contacts"]
+__all__ = ["Contacts", "User", "by_project", "list_contacts"]
 
 
 class Contacts(NamedTuple):
@@ -21,6 +21,10 @@ class Contacts(NamedTuple):
     """Mail addresses, joined by commas, by the project's id."""
     faults: tuple[str, ...] = ()
     """What was left out and why, one line each, without a mail address."""
+    looked_up: "LookedUp[User]" = LookedUp({}, (), (), ())
+    """What is known of users that Keystone's list lacks."""
+    truncated: bool = False
+    """Whether Keystone said that it cut the role assignments."""
 
 
 def by_project(given: Mapping[str, str], projects: Mapping[str, Project]) -> Contacts:
@@ -58,33 +62,52 @@ def _ambiguous(name: str, found: Iterable[Project]) -> str:
     return f'"{name}" is left out, as it is the name of several projects; give the id: {ids}'
 
 
-def list_contacts(identity: Client, *, skip: Skip) -> Contacts:
+def list_contacts(
+    identity: Client, *, needed: Collection[str], lookups: "Lookups[User]", skip: Skip
+) -> Contacts:
     """Return the mail addresses of each project's users, sorted.
 
-    This takes two requests, whatever the number of projects: the users, and the role assignments with
+    This takes two lists, whatever the number of projects: the users, and the role assignments with
     groups resolved into their users. Users are left out if they are disabled or have no mail address, or
     one that is malformed, which would keep the mail from the others. `skip` gets the users and assignments
     that cannot be read.
 
+    Users of the projects `needed` that the list lacks are looked up one by one: Keystone cuts it at its
+    `list_limit`, and leaves out those of domains with a driver of their own.
+
     Raises ForbiddenError if the credentials may not list either.
     """
-    users = _USERS.decode(identity.get("/users"))
+    users = _USERS.read(identity)
+    assignments = _ASSIGNMENTS.read(identity, {"effective": "true"})
     skip(users.unreadable)
-    addresses = {user.id: user.email for user in users.readable if user.email and user.enabled}
-    assignments = _ASSIGNMENTS.decode(identity.get("/role_assignments", params={"effective": "true"}))
     skip(assignments.unreadable)
+    pairs = [
+        (assignment.scope.project.id, assignment.user.id)
+        for assignment in assignments.entries
+        if assignment.scope.project and assignment.user
+    ]
+    known = {user.id for user in users.entries} | {each.known_id for each in users.unreadable}
+    missing = {user for project, user in pairs if project in needed and user not in known}
+    looked_up = lookups.look_up(missing, lambda id_: _USERS.find(identity, id_))
+    addresses = {
+        user.id: user.email
+        for user in (*users.entries, *looked_up.found.values())
+        if user.email and user.enabled
+    }
     found: dict[str, set[str]] = {}
-    unreadable: set[str] = set()
-    for assignment in assignments.readable:
-        project, user = assignment.scope.project, assignment.user
-        if not (project and user and user.id in addresses):
+    malformed: set[str] = set()
+    for project, user in pairs:
+        if user not in addresses:
             continue
-        if are_mail_addresses(addresses[user.id]):
-            found.setdefault(project.id, set()).add(addresses[user.id])
+        if are_mail_addresses(addresses[user]):
+            found.setdefault(project, set()).add(addresses[user])
         else:
-            unreadable.add(user.id)
+            malformed.add(user)
     return Contacts(
-        {project: ",".join(sorted(emails)) for project, emails in found.items()}, _faults(unreadable)
+        {project: ",".join(sorted(emails)) for project, emails in found.items()},
+        _faults(malformed),
+        looked_up,
+        truncated=assignments.truncated,
     )
 
 
@@ -96,7 +119,9 @@ def _faults(users: set[str]) -> tuple[str, ...]:
     )
 
 
-class _User(msgspec.Struct):
+class User(msgspec.Struct):
+    """A user of Keystone."""
+
     id: str
     email: str | None = None
     enabled: bool = True
@@ -115,5 +140,5 @@ class _Id(msgspec.Struct):
     id: str
 
 
-_USERS = EntryDecoder("Keystone", "users", _User, links="links")
-_ASSIGNMENTS = EntryDecoder("Keystone", "role_assignments", _Assignment, links="links")
+_USERS = KeystoneList("users", User)
+_ASSIGNMENTS = KeystoneList("role_assignments", _Assignment)

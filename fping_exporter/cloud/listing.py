@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -13,9 +14,10 @@ from fping_exporter.cloud.hypervisors import (
     list_compute_nodes,
     name_hypervisors,
 )
+from fping_exporter.cloud.keystone_lists import LookedUp
 from fping_exporter.cloud.memory import Memory
 from fping_exporter.cloud.neutron import list_floating, list_security, list_topology
-from fping_exporter.cloud.projects import find_project, list_projects
+from fping_exporter.cloud.projects import PROJECTS, find_project
 from fping_exporter.cloud.servers import (
     MICROVERSIONS,
     keep_servers_of_down_cells,
@@ -42,6 +44,8 @@ class CloudListing:
         self._session = session
         self._memory = memory
         self._skipped = SkippedEntries(memory.log_limit)
+        self._gaps: set[str] = set()
+        """Optional lists that were read, but lack something."""
         self._compute = session.client("compute")
         self._identity = session.client("identity")
         self._network = session.client("network")
@@ -57,7 +61,7 @@ class CloudListing:
         instances: dict[str, Instance] = {}
         for filters in _filters(projects, all_projects=self._config.all_projects):
             instances |= self._servers(filters | ({"host": host} if host else {}), microversion)
-        self._ask_keystone(projects)
+        self._ask_keystone(projects, needed={instance.project_id for instance in instances.values()})
         memory.hypervisors.refresh(
             lambda: list_compute_nodes(
                 self._compute, microversion=microversion, host=host, skip=self._skipped.of("hypervisors")
@@ -76,7 +80,7 @@ class CloudListing:
             projects=memory.projects.value,
             contacts=self._contacts(),
             hypervisors=tuple(Hypervisor(node.name, node.up) for node in nodes),
-            parts=memory.parts(),
+            parts=memory.parts() | dict.fromkeys(self._gaps, False),
             skipped=self._skipped.counts,
             topology=msgspec.structs.replace(
                 topology,
@@ -149,19 +153,65 @@ class CloudListing:
                 f"Nova grants to admins; without it, set all_projects: false ({error})"
             ) from error
 
-    def _ask_keystone(self, looked_up: Mapping[str, Project] | None) -> None:
-        """Refresh the projects, unless they were `looked_up`, and their users if these are wanted."""
+    def _ask_keystone(self, looked_up: Mapping[str, Project] | None, *, needed: Collection[str]) -> None:
+        """Refresh the projects, unless they were `looked_up`, and their users if these are wanted.
+
+        `needed` are the ids of the projects that have instances.
+        """
         memory = self._memory
         if looked_up is None:
-            memory.projects.refresh(lambda: list_projects(self._identity, skip=self._skipped.of("projects")))
+            memory.projects.refresh(lambda: self._list_projects(needed))
         else:
             memory.projects.set(looked_up)
         if not memory.projects.value and (own := self._session.own_project()):
             memory.projects.value = {own.id: own}
         if self._config.contacts_from_keystone:
-            memory.users.refresh(lambda: list_contacts(self._identity, skip=self._skipped.of("contacts")))
+            memory.users.refresh(lambda: self._list_users(needed))
         else:
             memory.users.skip()
+
+    def _list_projects(self, needed: Collection[str]) -> dict[str, Project]:
+        """Return Keystone's projects by id, with those that are `needed` and that its list lacks."""
+        listed = PROJECTS.read(self._identity)
+        self._skipped.of("projects")(listed.unreadable)
+        projects = {project.id: project for project in listed.entries}
+        missing = set(needed) - projects.keys() - {each.known_id for each in listed.unreadable}
+        looked_up = self._memory.project_lookups.look_up(
+            missing, lambda id_: PROJECTS.find(self._identity, id_)
+        )
+        self._note_gap("projects", "projects that have instances", looked_up)
+        return projects | dict(looked_up.found)
+
+    def _list_users(self, needed: Collection[str]) -> Contacts:
+        users = list_contacts(
+            self._identity,
+            needed=needed,
+            lookups=self._memory.user_lookups,
+            skip=self._skipped.of("contacts"),
+        )
+        self._note_gap("contacts", "users of projects that have instances", users.looked_up)
+        if users.truncated:
+            self._gaps.add("contacts")
+            if self._memory.log_limit.allows("truncated role assignments"):
+                logger.warning(
+                    "contacts: Keystone cuts its list of role assignments, so that some are missing"
+                )
+        return users
+
+    def _note_gap(self, part: str, what: str, looked_up: LookedUp[Any]) -> None:
+        """Log, once a day, that Keystone's list lacks entries, and note if these are not all known."""
+        if not looked_up.complete:
+            self._gaps.add(part)
+        counts = [len(each) for each in looked_up]
+        if any(counts) and self._memory.log_limit.allows((part, *map(bool, counts))):
+            logger.warning(
+                "%s: Keystone's list lacks %d %s, as if cut by its list_limit; asked for one by one, %d were "
+                "found, %d do not exist, %d are refused, %d are still to be asked for",
+                part,
+                sum(counts),
+                what,
+                *counts,
+            )
 
     def _contacts(self) -> dict[str, str]:
         """Return the mail addresses of each project: those of the configuration, else those of its users."""

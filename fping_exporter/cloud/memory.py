@@ -4,8 +4,9 @@ import copy
 from collections.abc import Mapping
 from typing import Self
 
-from fping_exporter.cloud.contacts import Contacts
+from fping_exporter.cloud.contacts import Contacts, User
 from fping_exporter.cloud.hypervisors import ComputeNodes
+from fping_exporter.cloud.keystone_lists import Lookups
 from fping_exporter.cloud.last_known import LastKnown
 from fping_exporter.cloud.neutron import FloatingAddresses, Listed
 from fping_exporter.log_limit import LogLimit
@@ -30,6 +31,10 @@ class Memory:
         self.ports: LastKnown[Listed] = LastKnown("ports", Listed(Topology(), (), (), complete=False))
         self.floating_ips = LastKnown("floating_ips", FloatingAddresses())
         self.security_groups = LastKnown("security_groups", Topology())
+        self.project_lookups: Lookups[Project] = Lookups()
+        """Projects that have instances and that Keystone's list lacks."""
+        self.user_lookups: Lookups[User] = Lookups()
+        """Users of such projects that Keystone's list lacks."""
         self.configured_projects: Mapping[str, Project] = {}
         """The projects of the configuration, by the name or id that it gives."""
         self.nova_host: str | None = None
@@ -42,7 +47,7 @@ class Memory:
         """Return another one that begins with the same content."""
         other = copy.copy(self)
         for name, value in vars(self).items():
-            if isinstance(value, LastKnown):
+            if isinstance(value, LastKnown | Lookups):
                 setattr(other, name, value.copy())
         return other
 

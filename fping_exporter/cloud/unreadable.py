@@ -22,10 +22,10 @@ class Unreadable(NamedTuple):
     """What is wrong with it, without values from it: the same for all entries of the same kind."""
 
     @property
-    def id(self) -> str:
-        """The entry's id as a Python literal, shortened."""
-        known = self.entry.get("id") if isinstance(self.entry, dict) else None
-        return "an entry without an id" if known is None else f"{known!r:.60}"
+    def known_id(self) -> str | None:
+        """The entry's id; None if not even that can be read."""
+        id_ = self.entry.get("id") if isinstance(self.entry, dict) else None
+        return id_ if isinstance(id_, str) else None
 
 
 Skip = Callable[[Iterable[Unreadable]], None]
@@ -52,6 +52,6 @@ class SkippedEntries:
                 logger.warning(
                     "%s: left out, as it cannot be read: %s: %.200s (logged once a day for all like it)",
                     part,
-                    each.id,
+                    "an entry without an id" if each.known_id is None else f"{each.known_id!r:.60}",
                     each.why,
                 )
