@@ -1,11 +1,17 @@
 """The Alertmanager configuration is valid, and routes every alert to the right receiver."""
 
+import json
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-CONFIG = Path(__file__).parents[2] / "deploy" / "alertmanager" / "alertmanager.yml"
+from fping_exporter.web.table import TableQuery
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
+TEMPLATE = ROOT / "deploy" / "alertmanager" / "templates" / "fping-exporter.tmpl"
 
 
 def amtool(*arguments: object) -> str:
@@ -24,6 +30,24 @@ def test_the_configuration_is_valid() -> None:
 def test_it_holds_no_secret() -> None:
     lines = [line.partition("#")[0] for line in CONFIG.read_text(encoding="utf-8").splitlines()]
     assert not [line for line in lines if "password" in line or "secret" in line]
+
+
+def test_mails_link_to_dashboards_and_variables_that_exist() -> None:
+    boards = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in (ROOT / "grafana" / "dashboards").glob("*.json")
+    ]
+    variables = {board["uid"]: {each["name"] for each in board["templating"]["list"]} for board in boards}
+    links = re.findall(r"}}(fping-[a-z]+)(.*)", TEMPLATE.read_text(encoding="utf-8"))
+    assert {uid for uid, _ in links} == set(variables)
+    assert all(set(re.findall(r"var-(\w+)=", query)) <= variables[uid] for uid, query in links)
+
+
+def test_mails_link_to_the_status_page_with_parameters_that_it_has() -> None:
+    (page,) = re.findall(r"(?s)define \"fping.page\"(.*?)define", TEMPLATE.read_text(encoding="utf-8"))
+    used = set(re.findall(r"[?&](\w+)=", page))
+    assert used == {"ping", "project", "hypervisor"}
+    assert used <= set(TableQuery._fields)
 
 
 @pytest.mark.e2e
