@@ -16,6 +16,7 @@ from fping_exporter.errors import (
     ProbeError,
     RateLimitError,
 )
+from fping_exporter.log_limit import LogLimit
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Instance, Verdict
 from fping_exporter.os_fping.callers import Caller, Callers
@@ -49,6 +50,7 @@ class OsFpingApi:
         self._on_demand = on_demand
         self._telemetry = telemetry
         self._rate_limits = rate_limits
+        self._log_limit = LogLimit(60)  # callers, who may be many, choose how often something fails
 
     def authenticate(self, token: str, *, client: str) -> Caller:
         """Return the user of `token`, whose request counts, whatever becomes of it (as in Nova of 2012).
@@ -62,7 +64,7 @@ class OsFpingApi:
         except AuthError as error:
             raise self._unauthorized() from error
         except CloudError as error:
-            raise _unavailable("Keystone", error) from error
+            raise self._unavailable("Keystone", error) from error
         except RateLimitError as error:
             raise Fault(429, str(error), {"Retry-After": str(error.retry_after)}) from error
         return caller
@@ -120,20 +122,20 @@ class OsFpingApi:
             found: Collection[Instance] | None = ask()
         except NotFoundError as error:
             if not missing:  # Nova itself is not where the catalog has it
-                raise _unavailable("Nova", error) from error
+                raise self._unavailable("Nova", error) from error
             found = None
         except AuthError as error:
             raise self._unauthorized() from error
         except ForbiddenError as error:
             raise Fault(403, f"Policy doesn't allow {policy} to be performed.") from error
         except CloudError as error:
-            raise _unavailable("Nova", error) from error
+            raise self._unavailable("Nova", error) from error
         except NoResultsError as error:
-            raise _no_results(error) from error
+            raise self._no_results(error) from error
         try:
             self._on_demand.check_permission()
         except ProbeError as error:
-            raise _cannot_ping(error) from error
+            raise self._cannot_ping(error) from error
         if found is None:
             raise Fault(404, f"Instance {missing} could not be found.")
         return found
@@ -142,15 +144,32 @@ class OsFpingApi:
         try:
             return self._on_demand.judge(instances)
         except NoResultsError as error:
-            raise _no_results(error) from error
+            raise self._no_results(error) from error
         except ProbeError as error:
-            raise _cannot_ping(error) from error
+            raise self._cannot_ping(error) from error
 
     def _why_unasked(self, instance: Instance, verdict: Verdict) -> str | None:
         why = why_unasked(instance, verdict)
         if why:
             self._telemetry.observe_os_fping_unasked()
         return why
+
+    def _unavailable(self, service: str, error: CloudError) -> Fault:
+        if self._log_limit.allows(service):
+            logger.warning("os-fping: %s could not be asked for a caller: %s", service, error)
+        return Fault(503, f"{service} cannot be asked at the moment. Please try again later.")
+
+    def _cannot_ping(self, error: ProbeError) -> Fault:
+        self._warn(error)
+        return Fault(503, "This server cannot ping at the moment: its log says why.")
+
+    def _no_results(self, error: NoResultsError) -> Fault:
+        self._warn(error)
+        return Fault(503, "This server has no recent results: its log says why.")
+
+    def _warn(self, error: ProbeError | NoResultsError) -> None:
+        if self._log_limit.allows(str(error)):
+            logger.warning("os-fping: %s", error)
 
     def _unauthorized(self) -> Fault:
         uri = self._callers.keystone_url
@@ -171,18 +190,3 @@ def _filter(instances: Collection[Instance], query: Mapping[str, str]) -> Collec
 
 def _entry(instance: Instance, verdict: Verdict) -> dict[str, object]:
     return {"id": instance.id, "project_id": instance.project_id, "alive": verdict.alive}
-
-
-def _unavailable(service: str, error: CloudError) -> Fault:
-    logger.warning("os-fping: %s could not be asked for a caller: %s", service, error)
-    return Fault(503, f"{service} cannot be asked at the moment. Please try again later.")
-
-
-def _cannot_ping(error: ProbeError) -> Fault:
-    logger.warning("os-fping: %s", error)
-    return Fault(503, "This server cannot ping at the moment: its log says why.")
-
-
-def _no_results(error: NoResultsError) -> Fault:
-    logger.warning("os-fping: %s", error)
-    return Fault(503, "This server has no recent results: its log says why.")

@@ -187,6 +187,7 @@ def test_without_nova(small: StandinWorld, caplog: pytest.LogCaptureFixture) -> 
         assert api.get(f"/os-fping/{uuid(1)}", token).fault() == NO_NOVA
         assert time.monotonic() - begun < 1
     assert "HTTP 503" in caplog.text
+    assert caplog.text.count("could not be asked for a caller") == 1, "callers do not fill the log"
     assert token not in caplog.text
 
 
