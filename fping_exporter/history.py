@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from fping_exporter.model import Snapshot
+from fping_exporter.model import Reason, Snapshot, Verdict
+from fping_exporter.nova_status import is_off
 
-__all__ = ["RETENTION", "History"]
+__all__ = ["RETENTION", "History", "Vantage"]
 
 RETENTION = 86_400.0
 """Seconds for which an instance that is no longer listed is remembered.
@@ -14,14 +15,42 @@ RETENTION = 86_400.0
 One list may lack an instance that the next one has. The alert rules look back one day.
 """
 
+_UNWATCHED = 900.0
+"""Seconds for which the process may be away: an instance launched meanwhile hardly answers and dies."""
+
+_VANTAGE_RETENTION = 3600.0
+"""Seconds for which a kind of vantage that is gone is taken to come back."""
+
+
+class Vantage(msgspec.Struct, frozen=True):
+    """A kind of vantage that could send."""
+
+    asked: frozenset[str]
+    """The ids of the instances that were asked from there."""
+    sent_at: float
+    """Unix time of the last sweep in which it could send."""
+
+    def lost_since(self, now: float) -> bool:
+        """Whether it is missed: it could send not long before `now`, in Unix seconds."""
+        return now - self.sent_at < _VANTAGE_RETENTION
+
 
 class History(msgspec.Struct, frozen=True):
-    """When each instance last answered, whether or not the newest list has it."""
+    """What earlier snapshots tell of each instance, whether or not the newest list has it."""
 
+    begun_at: float | None = None
+    """Unix time of the first snapshot in it; of what was before, it knows nothing."""
     last_replies: Mapping[str, float] = {}
     """Unix times in seconds, by the instance's id; an instance that never answered has none."""
     unlisted_since: Mapping[str, float] = {}
     """Unix time of the first snapshot that lacked it, for those in `last_replies` that the newest lacks."""
+    missed: Mapping[str, float] = {}
+    """Unix time since which each is missed, for those that were when they were last asked, and that Nova has
+    not called off since; by the instance's id."""
+    awaited: frozenset[str] = frozenset()
+    """Ids of those that Nova calls ACTIVE, or did before their cell went down, and that let pings in."""
+    vantages: Mapping[str, Vantage] = {}
+    """By kind (``local``, ``qdhcp``, ...)."""
 
     def after(self, snapshot: Snapshot) -> "History":
         """Return the history that a snapshot leads to, without what is older than :data:`RETENTION`."""
@@ -33,8 +62,13 @@ class History(msgspec.Struct, frozen=True):
             if now - (since := self.unlisted_since.get(id_, now)) < RETENTION
         }
         return History(
+            begun_at=now if self.begun_at is None else self.begun_at,
             last_replies={id_: self.last_replies[id_] for id_ in unlisted_since} | _last_replies(snapshot),
             unlisted_since=unlisted_since,
+            missed=self._missed(snapshot, unlisted_since),
+            awaited=frozenset(v.instance.id for v in snapshot.verdicts if self._is_awaited(v)),
+            vantages={kind: vantage for kind, vantage in self.vantages.items() if vantage.lost_since(now)}
+            | _sending(snapshot),
         )
 
     def resumed(self, *, stopped_at: float, now: float) -> "History":
@@ -49,16 +83,41 @@ class History(msgspec.Struct, frozen=True):
             if now - (since := self.unlisted_since.get(id_, stopped_at)) < RETENTION
         }
         return History(
+            begun_at=self.begun_at if now - stopped_at < _UNWATCHED else None,
             last_replies={id_: self.last_replies[id_] for id_ in unlisted_since},
             unlisted_since=unlisted_since,
+            missed={id_: at for id_, at in self.missed.items() if id_ in unlisted_since},
         )
 
     def moved_back(self, seconds: float) -> "History":
         """Return the history in the time of a clock that was set back by `seconds`."""
         return History(
+            begun_at=None if self.begun_at is None else self.begun_at - seconds,
             last_replies={id_: at - seconds for id_, at in self.last_replies.items()},
             unlisted_since={id_: at - seconds for id_, at in self.unlisted_since.items()},
+            missed={id_: at - seconds for id_, at in self.missed.items()},
         )
+
+    @property
+    def stored(self) -> "History":
+        """The part that outlives a restart; the rest is found again in the first sweep."""
+        return msgspec.structs.replace(self, awaited=frozenset(), vantages={})
+
+    def _missed(self, snapshot: Snapshot, unlisted: Iterable[str]) -> dict[str, float]:
+        """Return those that are missed, and those that were and of which nobody knows better now."""
+        unknown = {
+            verdict.instance.id
+            for verdict in (snapshot.verdicts if self.missed else ())
+            if not verdict.alive and not is_off(verdict.instance.status)
+        }
+        now = snapshot.sweep.started_at
+        still = self.missed.keys() & unknown.union(unlisted)
+        return {id_: self.missed.get(id_, now) for id_ in snapshot.missed | still}
+
+    def _is_awaited(self, verdict: Verdict) -> bool:
+        if verdict.instance.in_down_cell:
+            return verdict.instance.id in self.awaited
+        return verdict.instance.active and verdict.reason is not Reason.ICMP_BLOCKED
 
 
 def _last_replies(snapshot: Snapshot) -> dict[str, float]:
@@ -66,3 +125,14 @@ def _last_replies(snapshot: Snapshot) -> dict[str, float]:
         (verdict.instance.id, verdict.last_reply_at) for verdict in snapshot.verdicts
     )
     return {id_: at for id_, at in pairs if at is not None}
+
+
+def _sending(snapshot: Snapshot) -> dict[str, Vantage]:
+    """Return the kinds of vantages that could send."""
+    asked: dict[str, set[str]] = {}
+    for verdict in snapshot.verdicts:
+        for probed in verdict.probed:
+            if probed.target and probed.outcome:
+                asked.setdefault(probed.target.kind, set()).add(verdict.instance.id)
+    now = snapshot.sweep.started_at
+    return {kind: Vantage(frozenset(ids), now) for kind, ids in asked.items()}

@@ -95,6 +95,11 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """Whether Nova reports ``ACTIVE``."""
         return self.status == "ACTIVE"
 
+    @property
+    def in_down_cell(self) -> bool:
+        """Whether Nova reports ``UNKNOWN``: the database of its cell does not answer."""
+        return self.status == "UNKNOWN"
+
 
 class Project(msgspec.Struct, frozen=True, gc=False):
     """One project of Keystone."""
@@ -353,6 +358,12 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     inventory: Inventory
     verdicts: tuple[Verdict, ...]
     sweep: Sweep
+    missed: frozenset[str] = frozenset()
+    """Ids of the instances that fell silent, which nothing explains."""
+    never_answered: frozenset[str] = frozenset()
+    """Ids of those that have not answered since they were launched, within the last day."""
+    blind: bool = False
+    """Whether silence says nothing of an instance: this exporter has lost its way to most of them."""
     alone: bool = True
     """Whether no other exporter can be expected to ask what could not be asked from here."""
     per_address: bool = False

@@ -17,6 +17,7 @@ from fping_exporter.probe import Prober
 from fping_exporter.single_flight import SingleFlight
 from fping_exporter.snapshot import take_snapshot
 from fping_exporter.storage import State
+from fping_exporter.verdict.missed import find_missed
 from fping_exporter.verdict.selection import select
 
 __all__ = ["Monitor", "Setup"]
@@ -158,12 +159,15 @@ class Monitor:
             return
         began = time.monotonic()
         try:
-            snapshot = take_snapshot(
-                listing.selected,
-                prober=self._setup.prober,
-                probe=self.settings.probe,
-                instances=self.settings.instances,
-                last_replies=self._history.last_replies,
+            snapshot = find_missed(
+                take_snapshot(
+                    listing.selected,
+                    prober=self._setup.prober,
+                    probe=self.settings.probe,
+                    instances=self.settings.instances,
+                    last_replies=self._history.last_replies,
+                ),
+                self._history,
             )
         except FpingExporterError as error:
             self._fail(str(error))
@@ -183,7 +187,7 @@ class Monitor:
         self._telemetry.count_packets(snapshot.sweep)
         if self._retired:
             return
-        self._telemetry.observe_sweep(snapshot.sweep)
+        self._telemetry.observe_sweep(snapshot.sweep, blind=snapshot.blind)
         outcomes = snapshot.sweep.outcomes.values()
         unsent = sum(1 for outcome in outcomes if not outcome.sent)
         if 2 * unsent > len(outcomes):

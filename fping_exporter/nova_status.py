@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-__all__ = ["EXPECTED_TO_ANSWER", "contradicts"]
+__all__ = ["EXPECTED_TO_ANSWER", "contradicts", "is_off"]
 
 EXPECTED_TO_ANSWER: Mapping[str, bool | None] = {
     "ACTIVE": True,
@@ -36,3 +36,8 @@ def contradicts(status: str, *, alive: bool) -> bool:
     """Whether an answer, or the lack of one, contradicts Nova's status; one that is not known never does."""
     expected = EXPECTED_TO_ANSWER.get(status)
     return expected is not None and expected != alive
+
+
+def is_off(status: str) -> bool:
+    """Whether Nova's status says that no guest runs: off, paused, suspended, shelved or deleted."""
+    return EXPECTED_TO_ANSWER.get(status) is False or status in {"DELETED", "SOFT_DELETED"}

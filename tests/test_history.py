@@ -1,11 +1,13 @@
 """What is remembered of instances."""
 
 import msgspec
+import pytest
 
 from fping_exporter import config
 from fping_exporter.history import RETENTION, History
 from fping_exporter.model import Instance, Snapshot
 from fping_exporter.verdict.judge import judge
+from fping_exporter.verdict.missed import find_missed
 from fping_exporter.verdict.plan import plan
 from tests.build import ALIVE, NOW, SILENT, instance, inventory, sweep
 
@@ -32,7 +34,7 @@ def test_the_last_reply_is_remembered() -> None:
 
 
 def test_one_who_never_answered_is_not_in_it() -> None:
-    assert History().after(look(History(), A, alive=False)) == History()
+    assert History().after(look(History(), A, alive=False)).last_replies == {}
 
 
 def test_one_that_is_not_listed_is_remembered_for_a_day() -> None:
@@ -45,3 +47,22 @@ def test_one_that_is_not_listed_is_remembered_for_a_day() -> None:
     assert back.unlisted_since == {}
     gone = history.after(look(history, B, at=60 + RETENTION))
     assert set(gone.last_replies) == {"b"}
+
+
+def missed(history: History, *, at: float) -> History:
+    return history.after(find_missed(look(history, A, alive=False, at=at), history))
+
+
+def test_since_when_an_instance_is_missed_is_remembered_over_a_restart() -> None:
+    history = missed(History().after(look(History(), A)), at=60)
+    resumed = history.stored.resumed(stopped_at=NOW + 60, now=NOW + 100)
+    assert missed(resumed, at=120).missed == {"a": NOW + 60}
+    assert history.moved_back(10).missed == {"a": NOW + 50}
+
+
+@pytest.mark.parametrize(("away", "begun_at"), [(899, NOW), (900, None)])
+def test_what_was_launched_while_the_process_was_away_for_long_was_not_watched(
+    away: float, begun_at: float | None
+) -> None:
+    history = History().after(look(History(), A))
+    assert history.resumed(stopped_at=NOW, now=NOW + away).begun_at == begun_at

@@ -74,6 +74,7 @@ def families(snapshot: Snapshot) -> list[Family]:
         instance_hypervisor_active{id="6ce1",project_id="5fa0"} 1.0
         instance_state_mismatch{id="6ce1",project_id="5fa0"} 1.0
         instance_silent{id="6ce1",project_id="5fa0",reason="no_reply"} 1.0
+        instance_missed{id="6ce1",project_id="5fa0"} 1.0
         instance_packet_loss_ratio{id="6ce1",project_id="5fa0"} 1.0
         instance_last_reply_timestamp_seconds{id="6ce1",project_id="5fa0"} 1.7954112e+09
         instance_launched_timestamp_seconds{id="6ce1",project_id="5fa0"} 1.7953e+09
@@ -85,8 +86,8 @@ def families(snapshot: Snapshot) -> list[Family]:
         hypervisor_up{hypervisor="compute-1"} 1.0
         hypervisor_instances{alive="false",hypervisor="compute-1",status="ACTIVE"} 1.0
 
-    and instance_rtt_seconds for those that are alive. instance_address_alive comes with
-    probe.per_address only.
+    and instance_rtt_seconds for those that are alive, instance_never_answered instead of instance_missed for
+    those that have not answered since their launch. instance_address_alive comes with probe.per_address only.
     """
     inventory = snapshot.inventory
     judged = [
@@ -119,6 +120,18 @@ def families(snapshot: Snapshot) -> list[Family]:
                 for verdict, who in judged
                 if verdict.reason is not None and (verdict.alive is not None or snapshot.alone)
             ],
+        ),
+        Family(
+            "instance_missed",
+            "1 if an ACTIVE instance that answered within a day is silent, and nothing explains it (cached); "
+            "absent otherwise.",
+            [(who, 1) for verdict, who in judged if verdict.instance.id in snapshot.missed],
+        ),
+        Family(
+            "instance_never_answered",
+            "1 if an ACTIVE instance that was launched between 15 minutes and a day ago, while this exporter "
+            "watched, has not answered since, and nothing explains it (cached); absent otherwise.",
+            [(who, 1) for verdict, who in judged if verdict.instance.id in snapshot.never_answered],
         ),
         Family(
             "instance_rtt_seconds",

@@ -82,6 +82,7 @@ class Telemetry(Collector):
         self._parts: Mapping[str, bool] = {}
         self._unconfirmed = False
         self._ambiguous = 0
+        self._blind = False
         self._vantages: tuple[Counts[str], Counts[str], Counts[str]] = (Counts(), Counts(), Counts())
 
     def scrape(self, *, up: bool, names: Sequence[str] | None = None) -> Collector:
@@ -105,6 +106,12 @@ class Telemetry(Collector):
         )
         yield from self.inventory.collect()
         yield from self.sweep.collect()
+        yield _gauge(
+            "blind",
+            "1 if silence says nothing of an instance: the last sweep failed or could not send most of its "
+            "packets, a vantage was lost, or most of what answered lately fell silent at once; else 0.",
+            {(): self._blind or not self.sweep.success},
+        )
         yield _gauge(
             "part_success",
             "1 if this optional part of the last list of instances could be had, 0 if not.",
@@ -183,8 +190,9 @@ class Telemetry(Collector):
         self._overflows.inc(sweep.overflows)
         self._instances_failed.inc(sweep.failed)
 
-    def observe_sweep(self, sweep: Sweep) -> None:
-        """Record a complete sweep."""
+    def observe_sweep(self, sweep: Sweep, *, blind: bool = False) -> None:
+        """Record a complete sweep; `blind` if it tells nothing of silent instances."""
+        self._blind = blind
         self.sweep.succeeded(started_at=sweep.started_at, duration=sweep.duration, size=len(sweep.outcomes))
         self._ambiguous = sweep.ambiguous
         kinds = dict.fromkeys(self._vantages[0], 0)  # what is no longer there is 0
@@ -238,7 +246,8 @@ class RefreshStatus:
     def __init__(self, name: str, what: str, unit: str) -> None:
         """Begin with no run."""
         self._name, self._what, self._unit = name, what, unit
-        self._success = False
+        self.success = False
+        """Whether the last run was completed; False before the first."""
         self._newest: tuple[float, float, int] = (0, 0, 0)
         self.error: str | None = None
         """Why the last run failed, in one line; None if it did not."""
@@ -247,7 +256,7 @@ class RefreshStatus:
         """Yield its four gauges."""
         name, what, unit = self._name, self._what, self._unit
         for gauge, documentation, value in (
-            ("success", f"1 if the last {what} was completed, else 0.", self._success),
+            ("success", f"1 if the last {what} was completed, else 0.", self.success),
             (
                 "last_success_timestamp_seconds",
                 f"Unix time at which the newest complete {what} was begun.",
@@ -260,7 +269,7 @@ class RefreshStatus:
 
     def succeeded(self, *, started_at: float, duration: float, size: int) -> None:
         """Record a completed run; `started_at` in Unix seconds, `duration` in seconds."""
-        self._newest, self._success, self.error = (started_at, duration, size), True, None
+        self._newest, self.success, self.error = (started_at, duration, size), True, None
 
     def resumed(self, *, started_at: float, duration: float, size: int) -> None:
         """Take over the newest complete run of an earlier process; none of this one has ended yet."""
@@ -268,4 +277,4 @@ class RefreshStatus:
 
     def failed(self, error: str) -> None:
         """Record a failed run; what is known of the last complete one stays."""
-        self._success, self.error = False, error
+        self.success, self.error = False, error

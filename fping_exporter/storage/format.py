@@ -150,7 +150,7 @@ def _split(state: State, *, scope: Scope, now: Moment) -> Iterator[msgspec.Struc
         yield _Slice(instances=instances)
     for topology in _slices(inventory.topology):
         yield _Slice(topology=topology)
-    for history in _slices(state.history):
+    for history in _slices(state.history.stored):
         yield _Slice(history=history)
 
 

@@ -50,11 +50,11 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 def quicken(text: str) -> str:
     """Divide every duration of a rule or route file by `SPEED`.
 
-    A duration is a whole value (``for: 3m``) or a range (``[15m]``). A number of seconds
+    A duration is a whole value (``for: 3m``) or a range (``[15m]``, ``[30m:1m]``). A number of seconds
     in an expression is compared with wall-clock times, and stays.
     """
     return re.sub(
-        r"(?<=: |.\[)(\d+)([smhd])(?=\]| *$| +#)",
+        r"(?<=: |.\[|m:)(\d+)([smhd])(?=\]|:\d| *$| +#)",
         lambda found: f"{int(found[1]) * _UNITS[found[2]] * 1000 // SPEED}ms",
         text,
         flags=re.MULTILINE,

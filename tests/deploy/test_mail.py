@@ -16,6 +16,7 @@ from fping_exporter.history import History
 from fping_exporter.metrics.exposition import as_metrics
 from fping_exporter.model import Project
 from fping_exporter.verdict.judge import judge
+from fping_exporter.verdict.missed import find_missed
 from fping_exporter.verdict.plan import plan
 from tests.build import ALIVE, SILENT, instance, inventory, sweep
 from tests.deploy.stack import Sink, alerting
@@ -58,8 +59,11 @@ class Cloud(Collector):
             sweep=msgspec.structs.replace(sweep(outcomes), started_at=time.time()),
             last_replies=self._history.last_replies,
         )
+        snapshot = find_missed(snapshot, self._history)
         self._history = self._history.after(snapshot)
         yield from as_metrics(snapshot)
+        for name, value in (("blind", snapshot.blind), ("inventory_success", True)):
+            yield GaugeMetricFamily(f"fping_exporter_{name}", "Of the exporter itself.", value=value)
         contacts = GaugeMetricFamily(
             "project_contact_info", "Whom to write to.", labels=["project_id", "email"]
         )

@@ -7,13 +7,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from fping_exporter.metrics.exposition import families
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.verdict.judge import judge
-from tests.build import inventory, sweep
+from tests.build import ALIVE, inventory, sweep
 
 __all__ = ["labels", "names"]
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "instances.prom"
 
-PROMETHEUS = {"up", "scrape_duration_seconds", "ALERTS"}
+PROMETHEUS = {"up", "scrape_duration_seconds", "ALERTS", "ALERTS_FOR_STATE"}
 """Written by Prometheus itself."""
 
 
@@ -32,10 +32,12 @@ def labels() -> dict[str, set[str]]:
     """Return the labels of each of these names, as Prometheus stores them."""
     telemetry = Telemetry()
     telemetry.observe_request("compute", 200)
+    telemetry.observe_sweep(sweep({"192.0.2.1": ALIVE}))
     text = GOLDEN.read_text(encoding="utf-8")
     shown = [*text_string_to_metric_families(text), *telemetry.scrape(up=True).collect()]
     found = {name: {"job", "instance"} for name in names()}
     for sample in (sample for family in shown for sample in family.samples):
         found[sample.name] |= sample.labels.keys()
     found["ALERTS"] |= {"alertname", "alertstate"}
+    found["ALERTS_FOR_STATE"] |= {"alertname"}
     return found

@@ -17,14 +17,11 @@ EXPRESSIONS = [*PANELS, *(rule["expr"] for rule in rules())]
 
 OCCASIONAL = {
     "exporter:fping_exporter_gone:bool",
-    "exporter:fping_exporter_uplink_lost:ratio",
-    "exporter:fping_exporter_blind:bool",
-    "id:instance_silent:told",
-    "id:instance_silent:believed",
-    "id:instance_launched_timestamp_seconds:lately",
-    "id:instance_launched:answered",
+    "id:instance:noted",
+    "instance_missed",
+    "instance_never_answered",
 }
-"""Recorded only when something is wrong, or for instances launched while the exporter runs."""
+"""There only when something is wrong."""
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ from fping_exporter.model import (
     Topology,
 )
 from fping_exporter.verdict.judge import judge
+from fping_exporter.verdict.missed import find_missed
 from fping_exporter.verdict.plan import plan
 from tests.build import ALIVE, SILENT, UNREACHABLE, address, instance, inventory, sweep
 
@@ -78,7 +79,12 @@ def example() -> Snapshot:
         sweep=sweep(outcomes),
         sources=lambda targets: dict.fromkeys(targets, "10.0.0.2"),
     )
-    return msgspec.structs.replace(snapshot, per_address=True)
+    return msgspec.structs.replace(
+        snapshot,
+        per_address=True,
+        missed=frozenset({"6ce2-silent"}),
+        never_answered=frozenset({"6ce3-unreachable"}),
+    )
 
 
 class Collector:
@@ -213,7 +219,7 @@ def test_the_docstring_shows_what_comes_out() -> None:
         sweep=sweep({"192.0.2.7": SILENT}),
         last_replies=History().after(before).last_replies,
     )
-    now = msgspec.structs.replace(now, per_address=True)
+    now = msgspec.structs.replace(find_missed(now, History().after(before)), per_address=True)
     printed = [line for line in by_us(now).decode().splitlines() if not line.startswith("#")]
     assert len(shown) == len(printed)
     for ours, real in zip(shown, printed, strict=True):

@@ -1,0 +1,112 @@
+"""Which instances are missed, which never answered, and whether silence says anything at all."""
+
+from collections.abc import Collection
+
+import msgspec
+
+from fping_exporter.history import History
+from fping_exporter.model import Reason, Snapshot, Verdict
+
+__all__ = ["find_missed"]
+
+_LATELY = 86_400.0
+"""Seconds: an instance that answered longer ago may have been silent for other reasons since."""
+_FIRST_BOOT = 900.0
+"""Seconds after the launch in which a guest may still boot."""
+_LEAST_SILENT = 5
+"""Fewer silent instances than this do not tell an outage of the exporter's from theirs."""
+
+
+def find_missed(snapshot: Snapshot, history: History) -> Snapshot:
+    """Return the snapshot with those that are missed or never answered, and whether the exporter is blind.
+
+    `history` is what was known before it. An instance is missed if Nova calls it ACTIVE (or did before its
+    cell went down), it answered within a day, was asked and is silent, and nothing explains the silence.
+    It remains missed while it is ACTIVE, asked and silent: neither the time that passes nor a security group
+    that is closed afterwards explains the silence before.
+
+    An instance has never answered if it has not since its launch, between 15 minutes and a day ago, which the
+    exporter watched.
+    """
+    now = snapshot.sweep.started_at
+    silent = [
+        verdict
+        for verdict in snapshot.verdicts
+        if verdict.alive is False
+        and any(probed.outcome for probed in verdict.probed)
+        and _unexplained(verdict, history)
+    ]
+    missed = [v for v in silent if v.instance.id in history.missed or _answered_lately(v, now)]
+    return msgspec.structs.replace(
+        snapshot,
+        missed=frozenset(verdict.instance.id for verdict in missed),
+        never_answered=frozenset(v.instance.id for v in silent if _never_answered(v, history, now=now)),
+        blind=_lost_a_vantage(snapshot, history) or _lost_most(snapshot, missed, history),
+    )
+
+
+def _unexplained(verdict: Verdict, history: History) -> bool:
+    """Whether an instance that was asked should answer, for all that Nova and Neutron say."""
+    id_ = verdict.instance.id
+    return _is_active(verdict, history) and (
+        verdict.reason is not Reason.ICMP_BLOCKED or id_ in history.missed
+    )
+
+
+def _is_active(verdict: Verdict, history: History) -> bool:
+    """Whether Nova calls it ACTIVE, or did before its cell went down."""
+    instance = verdict.instance
+    return instance.active or (instance.in_down_cell and instance.id in history.awaited)
+
+
+def _answered_lately(verdict: Verdict, now: float) -> bool:
+    return verdict.last_reply_at is not None and now - verdict.last_reply_at < _LATELY
+
+
+def _never_answered(verdict: Verdict, history: History, *, now: float) -> bool:
+    """Whether a silent instance has had the time to boot since its launch, which this exporter watched."""
+    launched_at = verdict.instance.launched_at
+    return (
+        launched_at is not None
+        and history.begun_at is not None
+        and verdict.last_reply_at is None
+        and launched_at > history.begun_at
+        and _FIRST_BOOT < now - launched_at < _LATELY
+    )
+
+
+def _lost_a_vantage(snapshot: Snapshot, history: History) -> bool:
+    """Whether a kind of vantage can send no more, and an instance asked from there does not answer now.
+
+    Where it could not send before either, that is how this host is set up.
+    """
+    sending = {target.kind for target, outcome in snapshot.sweep.outcomes.items() if outcome.asked}
+    asked: set[str] = set()
+    for kind, vantage in history.vantages.items():
+        if kind not in sending and vantage.lost_since(snapshot.sweep.started_at):
+            asked |= vantage.asked
+    return any(
+        verdict.instance.active and not verdict.alive and verdict.instance.id in asked
+        for verdict in (snapshot.verdicts if asked else ())
+    )
+
+
+def _lost_most(snapshot: Snapshot, missed: Collection[Verdict], history: History) -> bool:
+    """Whether most instances that answered lately are silent, in several projects and on several hypervisors.
+
+    The way to them is the likely cause then. Without the right to see hypervisors, projects alone decide. An
+    exporter that sees one hypervisor cannot tell it from its own way, and that hypervisor is reported.
+    """
+    now = snapshot.sweep.started_at
+    fell_silent = [verdict for verdict in missed if _answered_lately(verdict, now)]
+    if len(fell_silent) < _LEAST_SILENT:
+        return False
+    answered_lately = [
+        verdict
+        for verdict in snapshot.verdicts
+        if verdict.alive is not None and _is_active(verdict, history) and _answered_lately(verdict, now)
+    ]
+    answering = sum(1 for verdict in answered_lately if verdict.alive)
+    projects = {verdict.instance.project_id for verdict in fell_silent}
+    hypervisors = {verdict.instance.hypervisor for verdict in fell_silent} - {""}
+    return 2 * answering < len(answered_lately) and len(projects) > 1 and len(hypervisors) != 1
