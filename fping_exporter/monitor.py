@@ -72,13 +72,12 @@ class Monitor:
         the same.
         """
         lister = Lister(setup.source, select=setup.select, telemetry=telemetry)
-        age = time.monotonic() - stored.list_began
         known = {
-            "age_seconds": round(age),
+            "age_seconds": round(stored.age),
             "instances": len(stored.inventory.instances),
             "replies": len(stored.history.last_replies),
         }
-        if age < setup.settings.cache.max_stale:
+        if stored.age < setup.settings.cache.max_stale:
             lister.resume(stored)
             logger.info("the list and the last replies of an earlier process are used", extra=known)
         else:

@@ -69,6 +69,8 @@ class Service:
         self._sockets = SocketBudget(open_files.shares().icmp_sockets)
         setup, cloud = self._set_up(settings)
         stored = storage.read(cloud.scope) if storage else None
+        if stored and stored.age < settings.cache.max_stale:
+            cloud.recall(stored.inventory, listed_at=stored.list_began)
         monitor = (
             Monitor.resume(setup, stored, telemetry=telemetry)
             if stored

@@ -21,11 +21,12 @@ from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.service import Service
 from fping_exporter.storage import Storage
 from fping_exporter.storage.directory import FILE, UNREADABLE_FILE, Directory
-from tests.cloud.faulty import ADMIN, SERVERS, make_servers
+from tests.cloud.faulty import ADMIN, BETA, SERVERS, make_servers
 from tests.cloud.neutron import PORTS, NeutronCloud, port
 from tests.permission import need_ping
 
 SOON = 5.0
+PROJECTS = "/identity/v3/projects"
 CACHE = Cache(inventory=Duration(0.001), sweep=Duration(0.001), max_stale=Duration(600))
 
 
@@ -59,6 +60,25 @@ def test_a_reload_knows_what_was_known_of_the_same_instances(
     while (after := service.monitor.snapshot(timeout=SOON)) is None or after.inventory.parts["ports"]:
         assert time.monotonic() < deadline
     assert set(after.inventory.topology.ports) == known
+
+
+def test_a_reload_to_another_keystone_under_the_same_name_takes_nothing_over(standin: NeutronCloud) -> None:
+    need_ping()
+    with NeutronCloud(*make_servers(1, project=BETA)) as other:
+        regions = [standin.region(ADMIN), other.region(ADMIN)]
+        service = Service(
+            Config(cache=CACHE),
+            read=lambda: Config(cache=CACHE),
+            check=lambda _settings: None,
+            connect=lambda settings: Cloud(settings, region=regions.pop(0)),
+            telemetry=Telemetry(),
+        )
+        assert service.monitor.snapshot(timeout=SOON)
+        service.reload()
+        assert service.monitor.latest is None
+        after = service.monitor.snapshot(timeout=SOON)
+        assert after
+        assert [verdict.instance.id for verdict in after.verdicts] == ["beta-0000"]
 
 
 class Restarts:
@@ -136,6 +156,25 @@ def test_after_a_restart_a_guest_that_died_meanwhile_is_known_to_have_answered(
     assert after.verdicts[0].last_reply_at
     assert alive.last_reply_at
     assert alive.last_reply_at <= after.verdicts[0].last_reply_at < after.sweep.started_at
+
+
+def test_a_restart_keeps_what_neutron_and_keystone_do_not_tell(
+    standin: NeutronCloud, restarts: Restarts
+) -> None:
+    with restarts.service() as service:
+        before = service.monitor.snapshot(timeout=SOON)
+        assert before
+    for path in (PORTS, PROJECTS):
+        standin.fail(path, *[Answer(503, b"")] * 1000)
+    with restarts.service() as service:
+        deadline = time.monotonic() + SOON
+        while (after := service.monitor.snapshot(timeout=SOON)) is None or after.inventory.parts["ports"]:
+            assert time.monotonic() < deadline
+    assert after.inventory.parts == {"hypervisors": True} | dict.fromkeys(
+        ("projects", "ports", "floating_ips", "security_groups"), False
+    )
+    assert after.inventory.topology == before.inventory.topology
+    assert after.inventory.projects == before.inventory.projects
 
 
 def test_a_list_older_than_max_stale_is_not_used(

@@ -47,6 +47,10 @@ class LastKnown(Generic[T]):
         """Take a value that was had without the list."""
         self.value, self.succeeded, self._listed_at = value, True, time.monotonic()
 
+    def recall(self, value: T, *, listed_at: float) -> None:
+        """Begin with what an earlier process listed `listed_at` or before, by the monotonic clock."""
+        self.value, self._listed_at = value, listed_at
+
     def skip(self) -> None:
         """Record that the list is not asked for."""
         self.succeeded = None
@@ -78,7 +82,7 @@ class LastKnown(Generic[T]):
                 logger.warning("%s are left out this time: %s", self.name, error)
             else:
                 logger.warning(
-                    "%s could not be listed, those listed %.0f s ago stay in use: %s",
+                    "%s could not be listed, those listed %.0f s ago or before stay in use: %s",
                     self.name,
                     self.age,
                     error,

@@ -4,13 +4,15 @@ import copy
 from collections.abc import Mapping
 from typing import Self
 
+import msgspec
+
 from fping_exporter.cloud.contacts import Contacts, User
 from fping_exporter.cloud.hypervisors import ComputeNodes
 from fping_exporter.cloud.keystone_lists import Lookups
 from fping_exporter.cloud.last_known import LastKnown
 from fping_exporter.cloud.neutron import FloatingAddresses, Listed
 from fping_exporter.log_limit import LogLimit
-from fping_exporter.model import Instance, Project, Topology
+from fping_exporter.model import Instance, Inventory, Project, Topology
 
 __all__ = ["Memory"]
 
@@ -42,6 +44,31 @@ class Memory:
         self.logged_contact_faults: frozenset[str] = frozenset()
         self.log_limit = LogLimit(interval=24 * 3600)
         """Shared by all copies: each kind of entry that cannot be read is logged once a day."""
+
+    def recall(self, inventory: Inventory, *, listed_at: float) -> None:
+        """Begin with the list that an earlier process made `listed_at`, by the monotonic clock.
+
+        So servers of a cell that is down, and what Keystone and Neutron do not tell, outlive a restart.
+        """
+        self.instances = {instance.id: instance for instance in inventory.instances}
+        if inventory.projects:
+            self.projects.recall(inventory.projects, listed_at=listed_at)
+        if inventory.contacts:
+            self.users.recall(Contacts(dict(inventory.contacts)), listed_at=listed_at)
+        topology = inventory.topology
+        if topology.ports or topology.owners:
+            ports = msgspec.structs.replace(topology, incomplete=topology.incomplete - {"floating_ips"})
+            self.ports.recall(Listed(ports, (), (), complete=False), listed_at=listed_at)
+        if topology.floating:
+            floating = FloatingAddresses(
+                topology.floating, topology.public, complete="floating_ips" not in topology.incomplete
+            )
+            self.floating_ips.recall(floating, listed_at=listed_at)
+        if topology.rules:
+            security = Topology(
+                rules=topology.rules, members=topology.members, address_groups=topology.address_groups
+            )
+            self.security_groups.recall(security, listed_at=listed_at)
 
     def copy(self) -> Self:
         """Return another one that begins with the same content."""

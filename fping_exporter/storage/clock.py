@@ -31,17 +31,13 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def seconds_between(earlier: Moment, later: Moment) -> float | None:
-    """Return how many seconds passed at least, as far as the clocks tell; None if the later one is wrong.
+    """Return how many seconds have passed; None if nobody knows, because a wall clock is wrong.
 
-    Of two clocks that disagree, the one by which more time has passed is believed, so that a wall clock
-    that was set back makes nothing look fresh. After a reboot there is only the wall clock, and the time
-    since the boot.
+    Within one boot, of two clocks that disagree, the one by which more time has passed is believed: a wall
+    clock that was set back makes nothing look fresh. After a reboot, or on another machine, there is only
+    the wall clock. If it shows an earlier time, one of the two times is wrong.
     """
-    passed = [later.unix - earlier.unix]
+    by_wall_clock = later.unix - earlier.unix
     if earlier.boot and earlier.boot == later.boot and later.uptime >= earlier.uptime:
-        passed.append(later.uptime - earlier.uptime)
-    elif passed[0] < 0:
-        return None
-    elif earlier.boot and later.boot and earlier.boot != later.boot:
-        passed.append(later.uptime)
-    return max(passed)
+        return max(by_wall_clock, later.uptime - earlier.uptime)
+    return by_wall_clock if by_wall_clock >= 0 else None

@@ -56,6 +56,11 @@ class State(NamedTuple):
     """Instances that the newest list lacks, and that stay until the next one lacks them as well."""
     history: History
 
+    @property
+    def age(self) -> float:
+        """Seconds since the list was begun."""
+        return time.monotonic() - self.list_began
+
 
 class _Identity(msgspec.Struct):
     """The part of a header that stays the same in all versions."""

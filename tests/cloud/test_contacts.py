@@ -1,6 +1,7 @@
 """Whom to write to: the configuration's word, else the users of Keystone."""
 
 import copy
+import time
 from random import Random
 from typing import Any
 
@@ -191,3 +192,14 @@ def test_users_are_no_longer_written_to_once_the_configuration_says_so() -> None
         after = connect(keystone).cloud
         after.take_over(before)
         assert after.inventory().contacts == {}
+
+
+def test_contacts_outlive_a_restart_while_keystone_does_not_list_them() -> None:
+    with Directory() as keystone:
+        stored = connect(keystone, contacts_from_keystone=True).cloud.inventory()
+        keystone.refuses = True
+        cloud = connect(keystone, contacts_from_keystone=True).cloud
+        cloud.recall(stored, listed_at=time.monotonic())
+        inventory = cloud.inventory()
+    assert inventory.contacts == stored.contacts
+    assert not inventory.parts["contacts"]

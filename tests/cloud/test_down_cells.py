@@ -3,9 +3,11 @@
 What Nova answers then: https://docs.openstack.org/api-guide/compute/down_cells.html
 """
 
+import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from fping_exporter.cloud import Cloud
@@ -60,6 +62,18 @@ def repair(standin: FaultyCloud) -> None:
 
 def by_id(inventory: Inventory) -> dict[str, Any]:
     return {instance.id: instance for instance in inventory.instances}
+
+
+@pytest.mark.parametrize("change", [minimal, dropped])
+def test_servers_of_a_cell_that_is_down_outlive_a_restart(
+    two_cells: FaultyCloud, change: Callable[[Any], Any]
+) -> None:
+    stored = connect(two_cells).cloud.inventory()
+    break_down(two_cells, change)
+    cloud = connect(two_cells).cloud
+    cloud.recall(stored, listed_at=time.monotonic())
+    got, before = by_id(cloud.inventory()), by_id(stored)
+    assert got["alpha-0001"] == msgspec.structs.replace(before["alpha-0001"], status="UNKNOWN")
 
 
 @pytest.mark.parametrize("change", [minimal, dropped])
