@@ -26,6 +26,7 @@ from fping_exporter.os_fping.paths import is_os_fping
 from fping_exporter.os_fping.views import blueprint as os_fping_blueprint
 from fping_exporter.probe import check_permission
 from fping_exporter.service import Service, check_exposure
+from fping_exporter.storage import Observe as ObserveWrite
 from fping_exporter.storage import Storage, check_named_directory, open_storage
 from fping_exporter.systemd import notify, watchdog_interval
 from fping_exporter.web import create_app
@@ -45,13 +46,15 @@ _LAST_WRITE_SECONDS = 5.0
 
 def serve(args: argparse.Namespace, settings: Config, *, read: Callable[[], Config]) -> int:
     """Serve the metrics of the configured cloud until SIGTERM or SIGINT; `read` is called at a reload."""
+    if args.storage_path:
+        check_named_directory(args.storage_path)
     block_signals()
     return run_server(
         args,
         settings,
         read=read,
         connect=lambda settings, observe: Cloud(settings, observe=observe),
-        storage=open_storage(args.storage_path),
+        find_storage=lambda observe: open_storage(args.storage_path, observe=observe),
     )
 
 
@@ -78,15 +81,15 @@ def run_server(
     *,
     read: Callable[[], Config],
     connect: Callable[[Config, Observe], Cloud],
-    storage: Storage | None = None,
+    find_storage: Callable[[ObserveWrite], Storage | None] = lambda _observe: None,
     reload_on_hangup: bool = True,
     greeting: str = "",
 ) -> int:
     """Serve until SIGTERM or SIGINT.
 
-    SIGHUP reloads the configuration with `read`, or ends the server if not `reload_on_hangup`. What is in
-    `storage` is used, and kept up. `greeting` is printed when the server listens; it may contain
-    ``{url}``, which has no slash at its end.
+    SIGHUP reloads the configuration with `read`, or ends the server if not `reload_on_hangup`.
+    `find_storage` returns where to store what outlives a restart, if anywhere. `greeting` is printed when
+    the server listens; it may contain ``{url}``, which has no slash at its end.
     """
     _return_memory_to_os()
     _reduce_gil_latency()
@@ -96,6 +99,7 @@ def run_server(
     )
     listen = _listen_addresses(args)
     telemetry = Telemetry()
+    storage = find_storage(telemetry.observe_state)
     service = Service(
         settings,
         read=read,

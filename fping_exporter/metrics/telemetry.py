@@ -29,6 +29,8 @@ class Telemetry(Collector):
         self.forget_refreshes()
         self._read_at: float | None = None
         self._read = True
+        self._stored: tuple[bool, float] | None = None
+        """Whether the last write of the state succeeded, and when one last did; None: nothing is stored."""
 
         def counter(name: str, documentation: str, *labels: str) -> Counter:
             return Counter(f"fping_exporter_{name}", documentation, labels, registry=registry)
@@ -152,6 +154,23 @@ class Telemetry(Collector):
             "Unix time at which the configuration was last read with success.",
             {(): self._read_at or 0},
         )
+        if self._stored:
+            success, at = self._stored
+            yield _gauge(
+                "state_success",
+                "1 if the last write of what outlives a restart succeeded, else 0; absent if none was tried.",
+                {(): success},
+            )
+            yield _gauge(
+                "state_last_success_timestamp_seconds",
+                "Unix time at which what outlives a restart was last written with success, else 0.",
+                {(): at},
+            )
+
+    def observe_state(self, *, success: bool) -> None:
+        """Record that what is to outlive a restart was written, or could not be."""
+        at = self._stored[1] if self._stored else 0
+        self._stored = success, time.time() if success else at
 
     def observe_os_fping(self, code: int) -> None:
         """Count one answer of the os-fping API."""

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from fping_exporter.config import Scope
 from fping_exporter.errors import ConfigError, FpingExporterError, StorageError, StorageInUseError
@@ -17,7 +18,7 @@ from fping_exporter.storage.clock import Moment
 from fping_exporter.storage.directory import FILE, UNREADABLE_FILE, Directory, check_directory
 from fping_exporter.storage.format import State
 
-__all__ = ["State", "Storage", "check_named_directory", "open_storage"]
+__all__ = ["Observe", "State", "Storage", "check_named_directory", "open_storage"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,20 +26,41 @@ _INTERVAL_SECONDS = 60.0
 """Between the begins of two writes."""
 
 
-def open_storage(named: Path | None, *, environment: Mapping[str, str] = os.environ) -> "Storage | None":
+class Observe(Protocol):
+    """Is told whether a write succeeded."""
+
+    def __call__(self, *, success: bool) -> object:
+        """Take note; whoever writes does not wait."""
+        ...
+
+
+def _ignore(*, success: bool) -> None:
+    """Take no note."""
+
+
+def open_storage(
+    named: Path | None,
+    *,
+    observe: Observe = _ignore,
+    environment: Mapping[str, str] = os.environ,
+) -> "Storage | None":
     """Open the directory that is `named` by --storage.path, else the first one in ``STATE_DIRECTORY``.
 
     systemd sets that variable: systemd.exec(5). None: nothing is stored, because neither is given, another
     process has the directory, or that of the variable cannot be used; the latter two are logged. Raises
     ConfigError if the directory that is `named` cannot be used.
+
+    `observe` is called with False if nothing is stored though it should be, and then with whether each write
+    succeeded.
     """
     given = environment.get("STATE_DIRECTORY", "").partition(":")[0]
     if named is None and not given:
         return None
     try:
         with _named() if named else contextlib.nullcontext():
-            return Storage(Directory(named or Path(given)))
+            return Storage(Directory(named or Path(given)), observe=observe)
     except StorageError as error:
+        observe(success=False)
         logger.warning("nothing will outlive a restart: %s", error)
         return None
 
@@ -65,9 +87,19 @@ class Storage:
     No caller of :meth:`save` waits for the disk.
     """
 
-    def __init__(self, directory: Directory, *, interval: float = _INTERVAL_SECONDS) -> None:
-        """Use the file in `directory`; `interval` is in seconds."""
+    def __init__(
+        self,
+        directory: Directory,
+        *,
+        observe: Observe = _ignore,
+        interval: float = _INTERVAL_SECONDS,
+    ) -> None:
+        """Use the file in `directory`; `interval` is in seconds.
+
+        `observe` is called with whether a write succeeded.
+        """
         self._directory = directory
+        self._observe = observe
         self._interval = interval
         self._lock = threading.Lock()
         self._usable = True
@@ -103,6 +135,7 @@ class Storage:
                 error,
             )
             self._usable = False
+            self._observe(success=False)
         else:
             logger.warning("%s cannot be used: %s. It is %s now", file, reason, UNREADABLE_FILE)
         return None
@@ -135,7 +168,7 @@ class Storage:
         try:
             return self._flight.start()
         except FpingExporterError as error:
-            self._log_failure(error)
+            self._fail(error)
             ended = threading.Event()
             ended.set()
             return ended
@@ -163,14 +196,18 @@ class Storage:
             self._directory.replace(
                 lambda file: file_format.write(state, file, scope=scope, now=Moment.now())
             )
-            self._written = state
         except (OSError, StorageError) as error:
-            self._log_failure(error)
+            self._fail(error)
         except Exception as error:
+            self._observe(success=False)
             if self._log_limit.allows(repr(error)):
                 logger.exception("writing the state failed, which is a bug")
+        else:
+            self._written = state
+            self._observe(success=True)
 
-    def _log_failure(self, error: Exception) -> None:
+    def _fail(self, error: Exception) -> None:
+        self._observe(success=False)
         reason = getattr(error, "strerror", None) or str(error)
         if self._log_limit.allows(reason):
             logger.error("the state cannot be written to %s: %s", self._directory.path, reason)

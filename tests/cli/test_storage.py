@@ -64,7 +64,7 @@ def test_a_restart_while_the_cloud_is_away(
     with exporter(directory, cloud, *flags) as (process, url):
         before = alive(url)
         assert before
-        eventually((directory / FILE).exists)
+        eventually(lambda: "fping_exporter_state_success 1.0" in fetch(f"{url}/metrics"))
         process.send_signal(number)
         assert process.wait(SECONDS) == (0 if number is signal.SIGTERM else -number)
     cloud.close()

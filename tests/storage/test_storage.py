@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fping_exporter.errors import ConfigError
+from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.storage import State, Storage, check_named_directory, open_storage
 from fping_exporter.storage.directory import FILE, UNREADABLE_FILE, Directory
 from tests.build import instance, inventory
@@ -200,7 +201,7 @@ def test_what_cannot_be_set_aside_is_not_written_over(
     assert (tmp_path / FILE).read_bytes() == b"precious"
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(data=st.binary(max_size=200), length=st.integers(0, 400))
 def test_no_file_breaks_a_start(data: bytes, length: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("state")
@@ -212,11 +213,21 @@ def test_no_file_breaks_a_start(data: bytes, length: int, tmp_path_factory: pyte
     assert written(path) == ["b"]
 
 
-def test_a_disk_that_refuses_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_disk_that_refuses_is_logged_once_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "state"
     path.mkdir()
-    storage = Storage(Directory(path), interval=0)
+    telemetry = Telemetry()
+    sample = telemetry.registry.get_sample_value
+    storage = Storage(Directory(path), observe=telemetry.observe_state, interval=0)
     storage.read(SCOPE)
+    assert sample("fping_exporter_state_success") is None
+    storage.save(C, scope=SCOPE)
+    assert storage.write().wait(SOON)
+    assert sample("fping_exporter_state_success") == 1
+    written_at = sample("fping_exporter_state_last_success_timestamp_seconds")
+    assert written_at == pytest.approx(time.time(), abs=SOON)
     shutil.rmtree(path)
     for state in (A, B, C):
         storage.save(state, scope=SCOPE)
@@ -224,6 +235,8 @@ def test_a_disk_that_refuses_is_logged_once(tmp_path: Path, caplog: pytest.LogCa
     storage.close(SOON)
     assert caplog.messages == [f"the state cannot be written to {path}: No such file or directory"]
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert sample("fping_exporter_state_success") == 0
+    assert sample("fping_exporter_state_last_success_timestamp_seconds") == written_at
 
 
 def test_a_bug_costs_a_write_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -270,7 +283,10 @@ def test_a_directory_that_cannot_be_used(tmp_path: Path, caplog: pytest.LogCaptu
     for use in (open_storage, check_named_directory):
         with pytest.raises(ConfigError, match=refused):
             use(missing)
-    assert not open_and_close(None, {"STATE_DIRECTORY": str(missing)})
+    told: list[bool] = []
+    environment = {"STATE_DIRECTORY": str(missing)}
+    assert not open_storage(None, observe=lambda *, success: told.append(success), environment=environment)
+    assert told == [False]
     assert caplog.messages == [f"nothing will outlive a restart: {missing}: No such file or directory"]
 
 
