@@ -65,10 +65,6 @@ _DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 _TAG = "fping-exporter"
 
 
-_RUNBOOK = "https://runbooks.example.org/fping-exporter/runbook.md"
-"""As in the alert rules."""
-
-
 def new(
     uid: str, title: str, description: str, *variables: dashboard.QueryVariable, alerts: str
 ) -> dashboard.Dashboard:
@@ -115,10 +111,9 @@ def new(
             .include_all(include_all=True)
         )
         .with_variable(
-            dashboard.TextBoxVariable("runbook")
-            .label("Runbook")
-            .default_value(_RUNBOOK)
-            .hide(VariableHide.HIDE_VARIABLE)
+            variable("runbook", "Runbook", "label_values(fping_exporter:runbook:info, url)").hide(
+                VariableHide.HIDE_VARIABLE
+            )
         )
     )
     for each in variables:

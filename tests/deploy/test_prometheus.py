@@ -17,6 +17,7 @@ from fping_exporter.config.duration import Duration
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy" / "prometheus"
 RULES = DEPLOY / "fping-exporter.rules.yml"
+RUNBOOK = "https://runbooks.example.org/fping-exporter/runbook.md"
 CASES = sorted((Path(__file__).parent / "rules").glob("*.test.yml"))
 
 
@@ -105,9 +106,19 @@ def test_every_alert_says_what_it_means_and_where_to_read_on(alert: str) -> None
     rule = ALERTS[alert]
     assert rule["labels"]["severity"] in {"warning", "critical"}
     assert set(rule["annotations"]) == {"summary", "description", "resolved", "runbook_url"}
-    assert rule["annotations"]["runbook_url"] == (
-        f"https://runbooks.example.org/fping-exporter/runbook.md#{alert.lower()}"
-    )
+    assert rule["annotations"]["runbook_url"] == RUNBOOK
+
+
+def test_the_address_of_the_runbook_is_in_one_place() -> None:
+    assert RULES.read_text(encoding="utf-8").count("runbooks.example.org") == 1
+    (first, *_), *_ = (group["rules"] for group in load(RULES)["groups"])
+    assert first == {
+        "record": "fping_exporter:runbook:info",
+        "expr": "vector(1)",
+        "labels": {"url": RUNBOOK},
+    }
+    elsewhere = [*(ROOT / "grafana").rglob("*.json"), *(ROOT / "deploy" / "alertmanager").rglob("*.*")]
+    assert not [path for path in elsewhere if "runbooks.example.org" in path.read_text(encoding="utf-8")]
 
 
 def test_the_runbook_has_a_section_for_every_alert_and_for_no_other() -> None:

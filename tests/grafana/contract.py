@@ -15,6 +15,8 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "instances.prom"
 
 PROMETHEUS = {"up", "scrape_duration_seconds", "ALERTS", "ALERTS_FOR_STATE"}
 """Written by Prometheus itself."""
+_ALERTMANAGER = {"alertmanager_notifications_failed_total": {"integration"}}
+"""Metrics of Alertmanager that the rules read, with their labels."""
 
 
 def names() -> set[str]:
@@ -25,7 +27,7 @@ def names() -> set[str]:
         for metric in Telemetry().scrape(up=True).collect()
         for name in (metric.name + "_total" * (metric.type == "counter"),)
     }
-    return exported | own | PROMETHEUS
+    return exported | own | PROMETHEUS | _ALERTMANAGER.keys()
 
 
 def labels() -> dict[str, set[str]]:
@@ -38,6 +40,8 @@ def labels() -> dict[str, set[str]]:
     found = {name: {"job", "instance"} for name in names()}
     for sample in (sample for family in shown for sample in family.samples):
         found[sample.name] |= sample.labels.keys()
+    for name, given in _ALERTMANAGER.items():
+        found[name] |= given
     found["ALERTS"] |= {"alertname", "alertstate"}
     found["ALERTS_FOR_STATE"] |= {"alertname"}
     return found
