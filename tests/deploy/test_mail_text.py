@@ -83,9 +83,9 @@ HYPERVISOR_DOWN = alert(
 OUTAGE = alert(
     "ProjectHypervisorOutage",
     "warning",
-    "3 instances of project Alpha Shop are on a host that is out",
-    "3 instances of the project do not answer. Their host kvm-3 is out. The cloud's operator has been told, "
-    "and you need not do anything.",
+    "kvm-3 is out, and with it 3 of project Alpha Shop's instances",
+    "There is no answer from 3 of the project's instances on the host kvm-3, which is out. The cloud's "
+    "operator has been told, and you need not do anything.",
     "The instances of project Alpha Shop on kvm-3 answer again, or were moved",
     hypervisor="kvm-3",
     **ALPHA,
