@@ -23,7 +23,7 @@ from fping_exporter.errors import CloudError, ConfigError
 __all__ = ["Connection"]
 
 _SILENCE_SECONDS = 60.0
-"""Nova may take that long for a page of servers from several cells; clouds.yaml's api_timeout goes first."""
+"""Nova may take that long for a page of servers from several cells. An api_timeout of clouds.yaml replaces it."""
 
 _VERSIONS = {"compute": ("2.1", "2.latest"), "identity": ("3", "3.latest"), "network": ("2", "2.latest")}
 
@@ -43,10 +43,11 @@ class Connection:
             loader: loading.BaseLoader[BaseAuthPlugin] = loading.get_plugin_loader(region.config["auth_type"])
             auth = loader.load_from_options(**region.config["auth"])
         except (SDKException, ka.ClientException, OSError, *UNREADABLE) as error:
-            raise ConfigError(describe(error)) from error
+            raise ConfigError(f"the configuration of OpenStack: {describe(error)}") from error
         for path in (verify, *(cert if isinstance(cert, tuple) else (cert,))):
-            if isinstance(path, str) and not os.access(path, os.R_OK):
-                raise ConfigError(f"the configuration of OpenStack: {path} cannot be read")
+            if isinstance(path, str) and not _is_readable(path):
+                named = path.replace("\0", r"\0")
+                raise ConfigError(f"the configuration of OpenStack: {named} cannot be read")
         if isinstance(auth, BaseIdentityPlugin):
             auth._lock = _AuthenticationLock()  # type: ignore[assignment]  # noqa: SLF001, see there
         self.session = keystoneauth.Session(
@@ -84,12 +85,19 @@ class Connection:
         self.session.session.close()
 
 
+def _is_readable(path: str) -> bool:
+    try:
+        return os.access(path, os.R_OK)
+    except ValueError:  # there is a null character in it
+        return False
+
+
 class _AuthenticationLock:
     """The lock that keystoneauth holds while it authenticates, without its deadlock.
 
     If Keystone's version document answers 401, keystoneauth asks for it again with a token, while it
     holds the lock for getting one, and waits for itself. Such a request fails here instead. Then
-    keystoneauth takes an address of Keystone that ends in /v3 at its word, and fails with any other.
+    keystoneauth uses an address of Keystone that ends in /v3 without its versions, and fails with any other.
     Other threads do not wait for ever either.
     """
 

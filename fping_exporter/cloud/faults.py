@@ -40,7 +40,7 @@ def root_failure(error: ka.ClientException) -> ka.ClientException:
 
 
 def retry_delay(error: ka.ClientException, backoff: float | None) -> float | None:
-    """Return the seconds after which to try again; None: it is no use."""
+    """Return the seconds after which to try again; None: do not try again."""
     if backoff is None:
         return None
     if isinstance(error, ka.HttpError) and error.http_status in _RETRIED_STATUS:

@@ -37,7 +37,7 @@ class ComputeNodes(NamedTuple):
     nodes: tuple[ComputeNode, ...]
     """Several may have the same name: an Ironic node that moved from one nova-compute to another."""
     hosts_in_down_cells: frozenset[str]
-    """Hosts of nova-compute in a cell that is down, of which Nova tells nothing else."""
+    """Hosts of nova-compute in a cell that is down, of which Nova shows nothing else."""
 
 
 def list_compute_nodes(

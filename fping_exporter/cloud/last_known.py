@@ -20,7 +20,7 @@ class LastKnown(Generic[T]):
     """What an optional list last contained, and whether the last try to read it succeeded."""
 
     def __init__(self, name: str, empty: T, *, outlives_failure: bool = True) -> None:
-        """Begin with `empty`. `name` is the value of the label `part` and the word for it in the log.
+        """Begin with `empty`. `name` is the value of the label `part`, and names the list in the log.
 
         What changes from minute to minute should not outlive a failure: then the value is `empty` again.
         """
@@ -44,7 +44,7 @@ class LastKnown(Generic[T]):
         return copy.copy(self)
 
     def set(self, value: T) -> None:
-        """Take a value that was had without the list."""
+        """Use a value that was obtained without the list."""
         self.value, self.succeeded, self._listed_at = value, True, time.monotonic()
 
     def recall(self, value: T, *, listed_at: float) -> None:

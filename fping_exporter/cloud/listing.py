@@ -129,7 +129,7 @@ class CloudListing:
         return {own.id: own}
 
     def _find_project(self, given: str, own: Project | None) -> Project:
-        """Return a project of the configuration, as it was if Keystone no longer has one of that name."""
+        """Return a configured project; the one found earlier if Keystone has none of that name now."""
         try:
             return find_project(self._identity, given, own=own)
         except ConfigError as error:
@@ -266,7 +266,7 @@ class CloudListing:
 
 
 def _filters(projects: Iterable[str] | None, *, all_projects: bool) -> list[dict[str, str]]:
-    """Return the filters of each list that Nova is to be asked for."""
+    """Return the filters of each list to request from Nova."""
     if not all_projects:
         return [{}]
     if projects is None:

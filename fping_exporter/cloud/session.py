@@ -193,7 +193,7 @@ class Session:
             self._sleep(delay)
 
     def _note_response(self, response: requests.Response) -> None:
-        """Note a response, be it to us or to keystoneauth's own requests for tokens and versions."""
+        """Note every response, including those to keystoneauth's own requests for tokens and versions."""
         self._unreported.append((response.url, response.status_code))
 
     def _report_responses(self) -> None:
@@ -217,7 +217,7 @@ class Session:
                 for endpoint in entry.get("endpoints", ())
             ]
             near = [(len(root), service) for root, service in roots if root and url.startswith(root)]
-        except UNREADABLE:  # a catalog of the wrong shape, which is told where an endpoint is looked up
+        except UNREADABLE:  # a catalog of the wrong shape, which is an error where an endpoint is looked up
             return "identity"
         return max(near, default=(0, "identity"))[1]
 
@@ -287,7 +287,7 @@ class Client:
             return self._session.ask(ask, retry=False)
 
     def max_microversion(self) -> str | None:
-        """Return the highest microversion that the service offers; None if it tells of no microversions.
+        """Return the highest microversion that the service offers; None if it has no microversions.
 
         What fails is not tried again.
         """
@@ -296,7 +296,7 @@ class Client:
         return f"{highest[0]}.{highest[1]}" if highest else None
 
     def in_catalog(self) -> bool:
-        """Whether the cloud has such a service, for all that its catalog tells."""
+        """Whether the catalog has such a service."""
         adapter = self._adapter
 
         def ask() -> bool:
@@ -309,7 +309,7 @@ class Client:
         return self._session.ask(ask)
 
     def microversion(self, wanted: Sequence[str]) -> str | None:
-        """Return the first of `wanted` that the service offers; None if it tells of no microversions."""
+        """Return the first of `wanted` that the service offers; None if it has no microversions."""
         adapter = self._adapter
         return _first_offered(wanted, self._session.ask(lambda: self._endpoint_data(adapter)))
 

@@ -92,7 +92,7 @@ def judge_instance(
     asked_at: float,
     replied_at: float | None = None,
 ) -> Verdict:
-    """Return the verdict on one instance; no filter of a security group is looked for.
+    """Return the verdict on one instance, without regard to security groups.
 
     `planned` are its addresses from the plan, asked at `asked_at`. It last replied at `replied_at` before
     that, None if it never did. Both are Unix times.
@@ -115,7 +115,7 @@ def judge_instance(
 
 
 def _reason(instance: Instance, probed: Sequence[Probed], outcomes: Sequence[Outcome]) -> Reason:
-    """Return the first reason that fits an instance that is not alive; a filter is looked for later."""
+    """Return the first reason that fits an instance that is not alive, without regard to security groups."""
     if not instance.active:
         return Reason.NOT_ACTIVE
     if not probed:

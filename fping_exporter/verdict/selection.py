@@ -1,4 +1,4 @@
-"""Which instances are taken: the include and exclude rules of the configuration."""
+"""Which instances are selected: the include and exclude rules of the configuration."""
 
 import fnmatch
 import ipaddress
@@ -18,7 +18,7 @@ Test = Callable[[Instance], bool]
 
 
 def select(inventory: Inventory, instances: config.Instances) -> Inventory:
-    """Return the inventory with only the instances that the rules take.
+    """Return the inventory with only the instances that the rules select.
 
     Addresses that others share with them stay known as such (`Topology.claims`).
     """
