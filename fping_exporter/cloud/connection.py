@@ -23,7 +23,7 @@ from fping_exporter.errors import CloudError, ConfigError
 __all__ = ["Connection"]
 
 _SILENCE_SECONDS = 60.0
-"""Nova may take that long for a page of servers from several cells. An api_timeout of clouds.yaml replaces it."""
+"""Nova may take that long for a page of servers from several cells. clouds.yaml's api_timeout replaces it."""
 
 _VERSIONS = {"compute": ("2.1", "2.latest"), "identity": ("3", "3.latest"), "network": ("2", "2.latest")}
 
