@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -212,6 +213,22 @@ def test_without_files_what_cannot_be_opened_waits_for_the_next_turn(left: int) 
     else:
         with pytest.raises(OpenFilesError, match="raise the limit"):
             probe(["127.0.0.1", "::1"], opener=opener)
+
+
+@pytest.mark.usefixtures("_icmp")
+def test_where_no_thread_can_be_started_only_namespaces_are_not_asked(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    local, elsewhere = Target(LOCAL, "127.0.0.1"), Target(f"qdhcp-{uuid.uuid4()}", "10.0.0.5")
+    prober = SweepProber(timeout=0.3, count=1, retries=0, pacer=Pacer(rate=1000), sockets=SocketBudget(10))
+    before = threading.stack_size(1 << 46)
+    try:
+        sweep = prober.probe([local, elsewhere])
+    finally:
+        threading.stack_size(before)
+    assert sweep.outcomes[local].alive
+    assert sweep.outcomes[elsewhere] == NOT_ASKED
+    assert "part of the targets cannot be asked: no thread could be started" in caplog.text
 
 
 def test_another_vantage_may_be_gone_with_nothing_else_to_ask() -> None:
