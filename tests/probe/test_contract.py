@@ -43,6 +43,8 @@ from tests.probe.script import (
 pytestmark = pytest.mark.netns
 
 SILENT = ("10.64.255.1", "fd64::ff01")
+SLACK = 1.0
+"""Seconds by which a busy machine may be late, above all while coverage is measured."""
 REJECTED = ("10.64.255.2", "fd64::ff02")
 ALIVE = ("10.64.200.1", "fd64::1")
 NO_ROUTE = ("198.51.100.1", "2001:db8::1")
@@ -81,20 +83,20 @@ def test_who_answers_is_alive_and_who_does_not_is_not(engine: Engine) -> None:
     sweep = engine.probe([*ALIVE, *SILENT])
     assert verdicts(sweep) == {**dict.fromkeys(ALIVE, True), **dict.fromkeys(SILENT, False)}
     assert (sweep.sent, sweep.received) == (4, 2)
-    assert sweep.started_at == pytest.approx(start, abs=0.1)
-    assert sweep.duration == pytest.approx(0.4, abs=0.15)
+    assert start <= sweep.started_at < start + 1
+    assert 0.39 < sweep.duration < 0.4 + SLACK
     for target, outcome in sweep.outcomes.items():
         assert outcome.sent == 1
         assert not outcome.unreachable
         if target.ip in ALIVE:
             assert outcome.rtt is not None
-            assert 0 < outcome.rtt < 0.1
+            assert 0 < outcome.rtt < 0.3
         else:
             assert outcome.rtt is None
 
 
 def test_nobody_waits_once_all_have_answered(engine: Engine) -> None:
-    assert engine.probe(ALIVE, timeout=2).duration < 0.5
+    assert engine.probe(ALIVE, timeout=5).duration < SLACK
 
 
 def test_no_targets_is_an_empty_sweep(engine: Engine) -> None:
@@ -107,11 +109,11 @@ def test_a_routers_word_makes_a_target_unreachable_at_once(
     engine: Engine, request: pytest.FixtureRequest
 ) -> None:
     engine.multiping_fails(request, "drops what an ICMP error says")
-    sweep = engine.probe(REJECTED, timeout=2)
+    sweep = engine.probe(REJECTED, timeout=5)
     assert sweep.outcomes == {
         Target(LOCAL, ip): Outcome(sent=1, received=0, rtt=None, unreachable=True) for ip in REJECTED
     }
-    assert sweep.duration < 0.5
+    assert sweep.duration < SLACK
 
 
 def test_a_neighbour_that_does_not_answer_is_unreachable(
@@ -233,7 +235,8 @@ def test_duplicates_count_once(engine: Engine) -> None:
 @pytest.mark.usefixtures("script")
 def test_delay_shows_in_the_round_trip(engine: Engine) -> None:
     for outcome in engine.probe(addresses(late)).outcomes.values():
-        assert outcome.rtt == pytest.approx(DELAY, abs=0.05)
+        assert outcome.rtt is not None
+        assert 0.99 * DELAY < outcome.rtt < DELAY + SLACK
 
 
 @pytest.mark.usefixtures("script")
@@ -265,7 +268,8 @@ def test_a_reply_after_its_time_counts_while_the_sweep_goes_on(
     for ip in ips:
         outcome = sweep.outcomes[Target(LOCAL, ip)]
         assert (outcome.sent, outcome.received) == (2, 1)
-        assert outcome.rtt == pytest.approx(3 * DELAY, abs=0.05)
+        assert outcome.rtt is not None
+        assert 2.99 * DELAY < outcome.rtt < 3 * DELAY + SLACK
 
 
 @pytest.mark.usefixtures("script")
@@ -308,7 +312,7 @@ def test_5000_targets_without_one_wrong_verdict(engine: Engine) -> None:
 
 
 def test_sweeps_at_the_same_time_do_not_mix(engine: Engine) -> None:
-    prober = engine.make()
+    prober = engine.make(timeout=0.4 if engine.name == "sweep" else 1.5)  # as above
     ips = [*MANY[:60], *ALIVE]
     results: list[dict[str, bool]] = []
 
@@ -327,7 +331,7 @@ def test_sweeps_at_the_same_time_do_not_mix(engine: Engine) -> None:
 def test_the_rate_holds(engine: Engine, script: Script) -> None:
     ips = addresses(*REORDERED)
     sweep = engine.make(rate=400, timeout=1).probe([Target(LOCAL, ip) for ip in ips])
-    assert sweep.duration == pytest.approx(0.6, abs=0.25)
+    assert 0.35 < sweep.duration < 0.6 + SLACK
     assert sum(script.asked.values()) == len(ips)
 
 

