@@ -76,7 +76,7 @@ sleep 6 # longer than RestartSec
 is SubState failed; is ExecMainStatus 2; is NRestarts 0
 sed -i 's/per_adress:/per_address:/' $config
 systemctl start fping-exporter
-logs 'of an earlier process are used'
+soon logs 'of an earlier process are used'
 [ "$(stat -Lc %a /var/lib/fping-exporter/state.jsonl.gz)" = 600 ]
 
 step 'the watchdog'

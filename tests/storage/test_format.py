@@ -40,7 +40,11 @@ def test_what_is_written_is_read(state: State) -> None:
     assert age(again) == pytest.approx(before + SLEPT, abs=5)
     assert again.inventory == msgspec.structs.replace(state.inventory, listed_at=again.inventory.listed_at)
     assert again.unconfirmed == state.unconfirmed
+    assert again.history.begun_at == state.history.begun_at
     assert again.history.last_replies == state.history.last_replies
+    assert again.history.missed == {
+        id_: at for id_, at in state.history.missed.items() if id_ in state.history.last_replies
+    }
 
 
 def test_more_than_a_slice_of_everything_is_read_in_its_order() -> None:
@@ -61,6 +65,12 @@ def test_more_than_a_slice_of_everything_is_read_in_its_order() -> None:
     assert again.inventory == there
     assert list(again.inventory.topology.ports) == ids
     assert again.history.last_replies == history.last_replies
+
+
+def test_a_header_alone_is_an_empty_list() -> None:
+    header, *_ = gzip.decompress(packed(state_of(inventory()), now=at())).splitlines(keepends=True)
+    alone = unpack(gzip.compress(header), now=at())
+    assert (alone.inventory, alone.history) == (inventory(), History())
 
 
 def test_a_list_is_as_old_as_it_is() -> None:

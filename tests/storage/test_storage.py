@@ -250,6 +250,35 @@ def test_a_bug_costs_a_write_only(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert written(tmp_path) == ["a"]
 
 
+def test_a_bug_in_reading_does_not_break_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Odd(Directory):
+        def read(self) -> BinaryIO | None:
+            raise ZeroDivisionError
+
+    (tmp_path / FILE).write_bytes(b"whatever")
+    storage = Storage(Odd(tmp_path))
+    assert storage.read(SCOPE) is None
+    assert caplog.messages[0] == "reading the stored state failed, which is a bug"
+    assert (tmp_path / UNREADABLE_FILE).exists()
+    storage.close(SOON)
+
+
+def test_a_thread_that_cannot_be_started_costs_a_write(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = Storage(Directory(tmp_path), interval=0)
+    storage.read(SCOPE)
+    before = threading.stack_size(1 << 46)  # no stack is as large, so that the system refuses every thread
+    try:
+        storage.save(A, scope=SCOPE)
+    finally:
+        threading.stack_size(before)
+    [message] = caplog.messages
+    assert message.startswith(f"the state cannot be written to {tmp_path}: no thread could be started")
+    storage.close(SOON)
+    assert written(tmp_path) == ["a"]
+
+
 def open_and_close(named: Path | None, environment: dict[str, str]) -> bool:
     storage = open_storage(named, environment=environment)
     if storage:
