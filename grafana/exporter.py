@@ -29,7 +29,8 @@ def build() -> Dashboard:
         .with_panel(
             parts.tabular(
                 "Exporters",
-                "Whether each is scraped and has results; success and age of its last listing and sweep.",
+                "Whether each is scraped and has results; success and age of its last listing and sweep; "
+                "whether it is blind, so that silence says nothing of an instance.",
                 keys=["instance", "version"],
                 columns=[
                     Column("build", f"group by (instance, version) (fping_exporter_build_info{{{IT}}})"),
@@ -58,6 +59,11 @@ def build() -> Dashboard:
                         f" (fping_exporter_sweep_last_success_timestamp_seconds{{{IT}}})",
                         unit="s",
                         steps=[(None, "green"), (120, "orange"), (180, "red")],
+                    ),
+                    Column(
+                        "blind",
+                        f"max by (instance) (fping_exporter_blind{{{IT}}})",
+                        mappings=parts.values({"0": ("no", "green"), "1": ("yes", "red")}),
                     ),
                     Column(
                         "config ok",
@@ -125,6 +131,54 @@ def build() -> Dashboard:
                 {"{{instance}}": f"scrape_duration_seconds{{{IT}}}"},
                 unit="s",
                 steps=[(None, "green"), (10, "orange"), (15, "red")],
+            )
+        )
+        .with_row(Row("Vantages"))
+        .with_panel(
+            parts.tabular(
+                "Vantages",
+                "From where it pings, by kind: its own network namespace (local) or those of Neutron. "
+                "How many have targets, how many of these can send, and the number of targets.",
+                keys=["instance", "vantage"],
+                columns=[
+                    Column(
+                        "with targets",
+                        f"max by (instance, vantage) (fping_exporter_vantages{{{IT}}})",
+                    ),
+                    Column(
+                        "can send",
+                        f"max by (instance, vantage) (fping_exporter_vantage_up{{{IT}}})",
+                        steps=[(None, "red"), (1, "green")],
+                    ),
+                    Column(
+                        "targets",
+                        f"max by (instance, vantage) (fping_exporter_vantage_targets{{{IT}}})",
+                    ),
+                ],
+                span=12,
+                height=8,
+            )
+        )
+        .with_panel(
+            parts.series(
+                "Vantages that cannot send",
+                "They have targets, which are not asked. FpingExporterVantageLost fires after three minutes.",
+                {
+                    "{{instance}} {{vantage}}": f"fping_exporter_vantages{{{IT}}}"
+                    f" - fping_exporter_vantage_up{{{IT}}}"
+                },
+                steps=[(None, "green"), (1, "red")],
+                span=6,
+            )
+        )
+        .with_panel(
+            parts.series(
+                "Neighbour table overflows",
+                "How often the kernel had no room for another neighbour during a sweep, in five minutes. "
+                "Raise net.ipv4.neigh.default.gc_thresh3 to more than the addresses pinged.",
+                {"{{instance}}": f"increase(fping_exporter_neighbour_table_overflows_total{{{IT}}}[5m])"},
+                steps=[(None, "green"), (1, "orange")],
+                span=6,
             )
         )
         .with_row(Row("OpenStack"))

@@ -226,7 +226,7 @@ def exporters_healthy(*, span: int = 4) -> stat.Panel:
     """Return the tile that tells whether to believe the others; it links to the exporters' dashboard."""
     return single(
         "Exporters",
-        "Healthy: every exporter is scraped, has results, and completed its last listing and sweep.",
+        "Healthy: each is scraped, has results, completed its last listing and sweep, and is not blind.",
         EXPORTERS_HEALTHY,
         mappings=values({"0": ("in trouble", "red"), "1": ("healthy", "green")}),
         span=span,

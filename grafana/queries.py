@@ -100,6 +100,7 @@ EXPORTERS_HEALTHY = (
     ' or fping_exporter_up{job=~"$job"} == 0'
     ' or fping_exporter_inventory_success{job=~"$job"} == 0'
     ' or fping_exporter_sweep_success{job=~"$job"} == 0'
+    ' or 0 * (fping_exporter_blind{job=~"$job"} == 1)'
     ' or up{job=~"$job"})'
 )
-"""1 if every exporter is scraped, has results and completed its last listing and sweep; else 0."""
+"""1 if each is scraped, has results, completed its last listing and sweep, and is not blind; else 0."""

@@ -194,20 +194,21 @@ def test_every_dashboard_tells_whether_its_exporters_are_well() -> None:
 
 @pytest.mark.e2e  # promtool
 def test_the_tile_of_the_exporters_health(tmp_path: Path) -> None:
-    exported = (
-        "up",
-        "fping_exporter_up",
-        "fping_exporter_inventory_success",
-        "fping_exporter_sweep_success",
-    )
+    healthy = {
+        "up": 1,
+        "fping_exporter_up": 1,
+        "fping_exporter_inventory_success": 1,
+        "fping_exporter_sweep_success": 1,
+        "fping_exporter_blind": 0,
+    }
     cases = []
-    for broken in (None, *exported):
+    for broken in (None, *healthy):
         series = [
             {
                 "series": f'{metric}{{job="fping-exporter",instance="{exporter}"}}',
-                "values": "0" if (metric, exporter) == (broken, "x2") else "1",
+                "values": str(1 - value if (metric, exporter) == (broken, "x2") else value),
             }
-            for metric in exported
+            for metric, value in healthy.items()
             for exporter in ("x1", "x2")
         ]
         expected = [{"labels": "{}", "value": 0 if broken else 1}]
