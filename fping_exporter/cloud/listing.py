@@ -24,7 +24,7 @@ from fping_exporter.cloud.servers import (
     list_servers,
 )
 from fping_exporter.cloud.session import DEMO_SERVICE, Session
-from fping_exporter.cloud.unreadable import SkippedEntries
+from fping_exporter.cloud.unreadable import SkippedEntries, Unreadable
 from fping_exporter.config import Config
 from fping_exporter.errors import CloudError, ConfigError, ForbiddenError
 from fping_exporter.hosts import own_host
@@ -140,11 +140,20 @@ class CloudListing:
             return before
 
     def _servers(self, filters: Mapping[str, str], microversion: str | None) -> dict[str, Instance]:
+        """Return the instances by id; a server that cannot be read stays as it was last listed."""
+        before: dict[str, Instance] = {}
+
+        def skip(unreadable: Iterable[Unreadable]) -> None:
+            self._skipped.of("servers")(unreadable)
+            for each in unreadable:
+                if known := self._memory.instances.get(each.known_id or ""):
+                    before[known.id] = known
+
         def get(params: Mapping[str, str]) -> bytes:
             return self._compute.get("/servers/detail", params=params, microversion=microversion)
 
         try:
-            return list_servers(get, filters, skip=self._skipped.of("servers"))
+            return before | list_servers(get, filters, skip=skip)
         except ForbiddenError as error:
             if "all_tenants" not in filters:
                 raise

@@ -223,6 +223,24 @@ def test_an_instance_of_which_no_address_can_be_read_is_not_called_dead(standin:
     assert there.skipped == {"servers": 2}
 
 
+def test_a_server_that_cannot_be_read_any_more_stays_as_it_was(standin: AlteredCloud) -> None:
+    cloud = exporter(standin)
+    before = cloud.inventory()
+    standin.changes["servers"] = lambda servers: [
+        {**server, "status": 7} if server["id"] == "other" else server for server in servers
+    ]
+    for _ in range(2):
+        after = cloud.inventory()
+        assert {i.id: i for i in after.instances} == {i.id: i for i in before.instances}
+        assert after.skipped == {"servers": 1}
+    standin.servers, everyone = [each for each in standin.servers if each.id != "other"], standin.servers
+    try:
+        gone = {i.id for i in before.instances} - {i.id for i in cloud.inventory().instances}
+    finally:
+        standin.servers = everyone
+    assert gone == {"other"}
+
+
 def test_a_port_that_is_deleted_between_two_pages_begins_the_list_once_more(standin: AlteredCloud) -> None:
     standin.page = 3
     before = inventory(standin)
