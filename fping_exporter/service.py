@@ -119,7 +119,7 @@ class Service:
                 raise ConfigError("a bug, see the log") from error
             self._pacer.rate = settings.probe.rate
             if self._storage:
-                self._storage.use(cloud.scope)
+                self._storage.set_scope(cloud.scope)
             monitor = before.monitor.hand_over(setup, same_cloud=same_cloud)
             self.runtime = self._make_runtime(monitor, setup, cloud)
             self._telemetry.observe_reload(success=True)

@@ -23,19 +23,19 @@ __all__ = ["Observe", "State", "Storage", "check_named_directory", "open_storage
 logger = logging.getLogger(__name__)
 
 _INTERVAL_SECONDS = 60.0
-"""Between the begins of two writes."""
+"""Least time from the start of one write to the start of the next."""
 
 
 class Observe(Protocol):
-    """Is told whether a write succeeded."""
+    """A callback for the result of each write."""
 
     def __call__(self, *, success: bool) -> object:
-        """Take note; whoever writes does not wait."""
+        """Record whether the write succeeded. It is called in the thread that writes."""
         ...
 
 
 def _ignore(*, success: bool) -> None:
-    """Take no note."""
+    """Record nothing."""
 
 
 def open_storage(
@@ -61,7 +61,7 @@ def open_storage(
             return Storage(Directory(named or Path(given)), observe=observe)
     except StorageError as error:
         observe(success=False)
-        logger.warning("nothing will outlive a restart: %s", error)
+        logger.warning("the state is not stored, and a restart will begin without it: %s", error)
         return None
 
 
@@ -82,7 +82,7 @@ def _named() -> Iterator[None]:
 
 
 class Storage:
-    """Keeps the newest state of one scope in a file, which a thread of its own writes once a minute at most.
+    """Keeps the newest state of one scope in a file. A thread of its own writes it, once a minute at most.
 
     No caller of :meth:`save` waits for the disk.
     """
@@ -107,7 +107,7 @@ class Storage:
         self._scope: Scope | None = None
         self._newest: State | None = None
         self._written: State | None = None
-        self._begun = -interval
+        self._write_began = -interval
         self._flight = SingleFlight("state", self._write)
         self._log_limit = LogLimit(interval=3600)
 
@@ -116,7 +116,7 @@ class Storage:
 
         A file that is damaged, of another version or of another scope is renamed, with a warning.
         """
-        self.use(scope)
+        self.set_scope(scope)
         try:
             return self._read(scope)
         except StorageError as error:
@@ -147,7 +147,7 @@ class Storage:
         with file:
             return file_format.read(file, scope=scope, now=Moment.now())
 
-    def use(self, scope: Scope) -> None:
+    def set_scope(self, scope: Scope) -> None:
         """Store only states of `scope` from now on: what is saved for another one is ignored."""
         with self._lock:
             if scope != self._scope:
@@ -159,7 +159,7 @@ class Storage:
             if scope != self._scope or not self._usable:
                 return
             self._newest = state
-            due = time.monotonic() - self._begun >= self._interval
+            due = time.monotonic() - self._write_began >= self._interval
         if due:
             self.write()
 
@@ -189,7 +189,7 @@ class Storage:
     def _write(self) -> None:
         with self._lock:
             state, scope = self._newest, self._scope
-            self._begun = time.monotonic()
+            self._write_began = time.monotonic()
         if state is None or scope is None or state is self._written:
             return
         try:

@@ -104,7 +104,7 @@ def test_nobody_waits_for_a_disk_that_hangs(slow: SlowDirectory, caplog: pytest.
     begun = time.monotonic()
     for state in (A, B, A, B):
         storage.save(state, scope=SCOPE)
-    storage.use(OTHER)
+    storage.set_scope(OTHER)
     storage.save(C, scope=OTHER)
     assert time.monotonic() - begun < 0.2
     assert slow.hangs.wait(SOON)
@@ -140,7 +140,7 @@ def test_after_a_reload_nothing_of_the_old_scope_is_written_over_the_new(tmp_pat
     storage = Storage(Directory(tmp_path), interval=0)
     storage.read(SCOPE)
     storage.save(A, scope=SCOPE)
-    storage.use(OTHER)
+    storage.set_scope(OTHER)
     storage.save(B, scope=OTHER)
     storage.save(A, scope=SCOPE)
     storage.close(SOON)
@@ -154,7 +154,7 @@ def test_an_old_write_that_is_under_way_at_a_reload_comes_before_the_new(
     storage.read(SCOPE)
     storage.save(A, scope=SCOPE)
     assert slow.hangs.wait(SOON)
-    storage.use(OTHER)
+    storage.set_scope(OTHER)
     storage.save(B, scope=OTHER)
     slow.released.set()
     storage.close(SOON)
@@ -164,7 +164,7 @@ def test_an_old_write_that_is_under_way_at_a_reload_comes_before_the_new(
 def test_a_reload_before_the_first_list_leaves_the_file(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(packed(A, now=at()))
     storage = Storage(Directory(tmp_path))
-    storage.use(OTHER)
+    storage.set_scope(OTHER)
     storage.close(SOON)
     assert written(tmp_path) == ["a"]
 
@@ -316,7 +316,9 @@ def test_a_directory_that_cannot_be_used(tmp_path: Path, caplog: pytest.LogCaptu
     environment = {"STATE_DIRECTORY": str(missing)}
     assert not open_storage(None, observe=lambda *, success: told.append(success), environment=environment)
     assert told == [False]
-    assert caplog.messages == [f"nothing will outlive a restart: {missing}: No such file or directory"]
+    assert caplog.messages == [
+        f"the state is not stored, and a restart will begin without it: {missing}: No such file or directory"
+    ]
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -328,8 +330,7 @@ def test_a_second_process_goes_on_without(
     first = Storage(Directory(tmp_path))
     environment = {"STATE_DIRECTORY": str(tmp_path)}
     assert not open_and_close(tmp_path if named else None, environment)
-    assert caplog.messages == [
-        f"nothing will outlive a restart: {tmp_path}: another process stores its state there"
-    ]
+    [message] = caplog.messages
+    assert message.endswith(f" will begin without it: {tmp_path}: another process stores its state there")
     check_named_directory(tmp_path)
     first.close(SOON)
