@@ -123,8 +123,8 @@ def families(snapshot: Snapshot) -> list[Family]:
         ),
         Family(
             "instance_missed",
-            "1 if an ACTIVE instance that answered within a day is silent, and nothing explains it (cached); "
-            "absent otherwise.",
+            "1 if an ACTIVE instance that answered within a day before is silent, and nothing explained that "
+            "when it began, until it answers or Nova calls it off (cached); absent otherwise.",
             [(who, 1) for verdict, who in judged if verdict.instance.id in snapshot.missed],
         ),
         Family(

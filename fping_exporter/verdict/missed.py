@@ -6,6 +6,7 @@ import msgspec
 
 from fping_exporter.history import History
 from fping_exporter.model import Reason, Snapshot, Verdict
+from fping_exporter.nova_status import is_off
 
 __all__ = ["find_missed"]
 
@@ -22,8 +23,8 @@ def find_missed(snapshot: Snapshot, history: History) -> Snapshot:
 
     `history` is what was known before it. An instance is missed if Nova calls it ACTIVE (or did before its
     cell went down), it answered within a day, was asked and is silent, and nothing explains the silence.
-    It remains missed while it is ACTIVE, asked and silent: neither the time that passes nor a security group
-    that is closed afterwards explains the silence before.
+    It remains missed while it is asked and silent, until Nova calls it off: neither the time that passes,
+    nor a reboot, nor a security group that is closed afterwards explains the silence before.
 
     An instance has never answered if it has not since its launch, between 15 minutes and a day ago, which the
     exporter watched.
@@ -47,10 +48,9 @@ def find_missed(snapshot: Snapshot, history: History) -> Snapshot:
 
 def _unexplained(verdict: Verdict, history: History) -> bool:
     """Whether an instance that was asked should answer, for all that Nova and Neutron say."""
-    id_ = verdict.instance.id
-    return _is_active(verdict, history) and (
-        verdict.reason is not Reason.ICMP_BLOCKED or id_ in history.missed
-    )
+    if verdict.instance.id in history.missed:
+        return not is_off(verdict.instance.status)
+    return _is_active(verdict, history) and verdict.reason is not Reason.ICMP_BLOCKED
 
 
 def _is_active(verdict: Verdict, history: History) -> bool:
