@@ -166,7 +166,8 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     public: Mapping[str, Mapping[str, str]] = {}
     """By the id of an instance: the floating address that Neutron maps to each of its fixed ones."""
     claims: Mapping[str, frozenset[str]] = {}
-    """The ids of the instances that Nova lists with an address, for addresses of more than one."""
+    """The ids of the instances that Nova lists with an address, for addresses of more than one, and of those
+    servers that cannot be read otherwise."""
     metadata_ports: Mapping[str, tuple[Port, ...]] = {}
     """The ports through which OVN's metadata agents are reached, by the network's id."""
     networks: Mapping[str, Network] = {}

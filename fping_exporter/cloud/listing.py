@@ -20,7 +20,9 @@ from fping_exporter.cloud.neutron import list_floating, list_security, list_topo
 from fping_exporter.cloud.projects import PROJECTS, find_project
 from fping_exporter.cloud.servers import (
     MICROVERSIONS,
+    claims_of_unreadable,
     keep_servers_of_down_cells,
+    keep_unreadable_servers,
     list_servers,
 )
 from fping_exporter.cloud.session import DEMO_SERVICE, Session
@@ -44,6 +46,7 @@ class CloudListing:
         self._session = session
         self._memory = memory
         self._skipped = SkippedEntries(memory.log_limit)
+        self._unreadable_servers: list[Unreadable] = []
         self._gaps: set[str] = set()
         """Optional lists that were read, but lack something."""
         self._compute = session.client("compute")
@@ -61,6 +64,9 @@ class CloudListing:
         instances: dict[str, Instance] = {}
         for filters in _filters(projects, all_projects=self._config.all_projects):
             instances |= self._servers(filters | ({"host": host} if host else {}), microversion)
+        instances = keep_unreadable_servers(
+            instances, known=memory.instances, unreadable=self._unreadable_servers
+        )
         self._ask_keystone(projects, needed={instance.project_id for instance in instances.values()})
         memory.hypervisors.refresh(
             lambda: list_compute_nodes(
@@ -89,6 +95,7 @@ class CloudListing:
                 address_groups=security.address_groups,
                 floating=floating.instances,
                 public=floating.public,
+                claims=claims_of_unreadable(self._unreadable_servers),
                 incomplete=topology.incomplete | (set() if floating.complete else {"floating_ips"}),
                 loopback=self._has_loopback_guests(),
             ),
@@ -140,20 +147,16 @@ class CloudListing:
             return before
 
     def _servers(self, filters: Mapping[str, str], microversion: str | None) -> dict[str, Instance]:
-        """Return the instances by id; a server that cannot be read stays as it was last listed."""
-        before: dict[str, Instance] = {}
-
-        def skip(unreadable: Iterable[Unreadable]) -> None:
-            self._skipped.of("servers")(unreadable)
-            for each in unreadable:
-                if known := self._memory.instances.get(each.known_id or ""):
-                    before[known.id] = known
-
         def get(params: Mapping[str, str]) -> bytes:
             return self._compute.get("/servers/detail", params=params, microversion=microversion)
 
+        def skip(unreadable: Iterable[Unreadable]) -> None:
+            entries = list(unreadable)
+            self._skipped.of("servers")(entries)
+            self._unreadable_servers.extend(entries)
+
         try:
-            return before | list_servers(get, filters, skip=skip)
+            return list_servers(get, filters, skip=skip)
         except ForbiddenError as error:
             if "all_tenants" not in filters:
                 raise

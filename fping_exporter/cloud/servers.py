@@ -1,6 +1,6 @@
 """Nova's servers: raw pages of ``GET /servers/detail``, decoded straight into instances."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from sys import intern
 from typing import Any
@@ -16,7 +16,9 @@ from fping_exporter.model import Instance
 
 __all__ = [
     "MICROVERSIONS",
+    "claims_of_unreadable",
     "keep_servers_of_down_cells",
+    "keep_unreadable_servers",
     "list_servers",
     "read_server",
 ]
@@ -89,12 +91,54 @@ def keep_servers_of_down_cells(
     }
 
 
+def keep_unreadable_servers(
+    found: Mapping[str, Instance], *, known: Mapping[str, Instance], unreadable: Iterable[Unreadable]
+) -> dict[str, Instance]:
+    """Return the instances that were `found`, and those that cannot be read as they were `known` before.
+
+    Their status is UNKNOWN. Nova lists them, so they are not gone. One that was never read is left out: its
+    metadata, by which it may be excluded, are not known.
+    """
+    kept = [known.get(each.known_id or "") for each in unreadable if not _is_gone(each.entry)]
+    return {each.id: _unknown(each) for each in kept if each} | dict(found)
+
+
+def claims_of_unreadable(unreadable: Iterable[Unreadable]) -> dict[str, frozenset[str]]:
+    """Return the ids of the servers that cannot be read as a whole, by their addresses that can be.
+
+    They may answer all the same.
+    """
+    claims: dict[str, frozenset[str]] = {}
+    for each in unreadable:
+        if not _is_gone(each.entry):
+            for ip in _readable_addresses(each.entry):
+                claims[ip] = claims.get(ip, frozenset()) | {each.known_id or "a server without an id"}
+    return claims
+
+
+def _is_gone(server: Any) -> bool:  # noqa: ANN401, any JSON
+    status = server.get("status") if isinstance(server, dict) else None
+    return isinstance(status, str) and status in _GONE
+
+
+def _readable_addresses(server: Any) -> Iterator[str]:  # noqa: ANN401, any JSON
+    networks = server.get("addresses") if isinstance(server, dict) else None
+    for addresses in networks.values() if isinstance(networks, dict) else ():
+        for address in addresses if isinstance(addresses, list) else ():
+            try:
+                entry = msgspec.convert(address, _Address)
+            except msgspec.ValidationError:
+                continue
+            if parsed := _ADDRESSES.get(entry.addr, entry.kind, "", entry.mac):
+                yield parsed.ip
+
+
 def _unknown(instance: Instance) -> Instance:
     return msgspec.structs.replace(instance, status=_UNKNOWN)
 
 
 _UNKNOWN = "UNKNOWN"
-"""Nova's status of servers in a cell that is down."""
+"""Nova's status of servers in a cell that is down; here that of unreadable servers as well."""
 
 
 class _Address(msgspec.Struct, gc=False):

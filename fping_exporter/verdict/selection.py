@@ -31,7 +31,10 @@ def select(inventory: Inventory, instances: config.Instances) -> Inventory:
         if (not include or any(rule(instance) for rule in include))
         and not any(rule(instance) for rule in exclude)
     )
-    topology = msgspec.structs.replace(inventory.topology, claims=find_claims(inventory.instances))
+    claims = find_claims(inventory.instances)
+    for ip, ids in inventory.topology.claims.items():  # of servers that cannot be read
+        claims[ip] = claims.get(ip, frozenset()) | ids
+    topology = msgspec.structs.replace(inventory.topology, claims=claims)
     return msgspec.structs.replace(inventory, instances=taken, topology=topology)
 
 

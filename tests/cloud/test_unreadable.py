@@ -4,13 +4,15 @@ import copy
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fping_exporter.cloud import Cloud
-from fping_exporter.config import Probe
+from fping_exporter.config import Instances, Probe
 from fping_exporter.model import Inventory, Reason
+from fping_exporter.verdict.selection import select
 from tests.cloud.faulty import ALPHA, BETA, connect
 from tests.cloud.neutron import PORTS, rule
 from tests.cloud.unreadable import BY_NETWORK, EVERYWHERE, AlteredCloud, judged, without_names
@@ -223,22 +225,55 @@ def test_an_instance_of_which_no_address_can_be_read_is_not_called_dead(standin:
     assert there.skipped == {"servers": 2}
 
 
-def test_a_server_that_cannot_be_read_any_more_stays_as_it_was(standin: AlteredCloud) -> None:
+@pytest.mark.parametrize(
+    "fault", [{"metadata": 7}, {"tenant_id": None}, {"addresses": {"net": [{"addr": 7}]}}]
+)
+def test_a_server_that_cannot_be_read_any_more_stays_as_it_was_with_an_unknown_status(
+    standin: AlteredCloud, fault: dict[str, Any]
+) -> None:
+    """It is listed, so it is not gone: its series do not vanish, and neither do alerts on it."""
     cloud = exporter(standin)
-    before = cloud.inventory()
+    before = {each.id: each for each in cloud.inventory().instances}
     standin.changes["servers"] = lambda servers: [
-        {**server, "status": 7} if server["id"] == "other" else server for server in servers
+        server | fault if server["id"] == "friendly" else server for server in servers
     ]
     for _ in range(2):
-        after = cloud.inventory()
-        assert {i.id: i for i in after.instances} == {i.id: i for i in before.instances}
-        assert after.skipped == {"servers": 1}
-    standin.servers, everyone = [each for each in standin.servers if each.id != "other"], standin.servers
-    try:
-        gone = {i.id for i in before.instances} - {i.id for i in cloud.inventory().instances}
-    finally:
-        standin.servers = everyone
-    assert gone == {"other"}
+        there = cloud.inventory()
+        after = {each.id: each for each in there.instances}
+        assert after == before | {"friendly": msgspec.structs.replace(before["friendly"], status="UNKNOWN")}
+        assert there.skipped == {"servers": 1}
+    standin.changes["servers"] = lambda servers: [server for server in servers if server["id"] != "friendly"]
+    assert {each.id for each in cloud.inventory().instances} == before.keys() - {"friendly"}
+
+
+def test_a_server_that_cannot_be_read_but_is_deleted_does_not_stay(standin: AlteredCloud) -> None:
+    cloud = exporter(standin)
+    cloud.inventory()
+    standin.changes["servers"] = lambda servers: [
+        server | {"metadata": 7, "status": "DELETED"} if server["id"] == "friendly" else server
+        for server in servers
+    ]
+    assert "friendly" not in {each.id for each in cloud.inventory().instances}
+
+
+@pytest.mark.parametrize("fault", [{"metadata": 7}, {"id": 7}])
+def test_a_server_that_cannot_be_read_may_answer_for_another_one(
+    standin: AlteredCloud, fault: dict[str, Any]
+) -> None:
+    """Without Neutron only Nova tells that an address has two owners."""
+    standin.changes["ports"] = lambda _ports: [7]  # no list of ports
+    standin.changes["servers"] = lambda servers: [
+        server | fault | {"addresses": servers[0]["addresses"]} if server["id"] == "friendly" else server
+        for server in servers
+    ]
+    cloud = exporter(standin)
+    for _ in range(2):
+        there = select(cloud.inventory(), Instances())
+        assert "friendly" not in {each.id for each in there.instances}
+        assert (judged(there)["answers"].alive, judged(there)["answers"].reason) == (
+            None,
+            Reason.AMBIGUOUS_ADDRESS,
+        )
 
 
 def test_a_port_that_is_deleted_between_two_pages_begins_the_list_once_more(standin: AlteredCloud) -> None:
