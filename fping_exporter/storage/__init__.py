@@ -105,8 +105,8 @@ class Storage:
         self._usable = True
         """Whether the file may be replaced."""
         self._scope: Scope | None = None
-        self._newest: State | None = None
-        self._written: State | None = None
+        self._unwritten: State | None = None
+        """The newest state, until it is written: then nothing here keeps its list in memory."""
         self._write_began = -interval
         self._flight = SingleFlight("state", self._write)
         self._log_limit = LogLimit(interval=3600)
@@ -151,14 +151,14 @@ class Storage:
         """Store only states of `scope` from now on: what is saved for another one is ignored."""
         with self._lock:
             if scope != self._scope:
-                self._scope, self._newest = scope, None
+                self._scope, self._unwritten = scope, None
 
     def save(self, state: State, *, scope: Scope) -> None:
         """Take `state` as the newest one; begin to write it if the last write was begun long enough ago."""
         with self._lock:
             if scope != self._scope or not self._usable:
                 return
-            self._newest = state
+            self._unwritten = state
             due = time.monotonic() - self._write_began >= self._interval
         if due:
             self.write()
@@ -177,7 +177,7 @@ class Storage:
         """Write what is not written yet; give that up after so many seconds."""
         deadline = time.monotonic() + seconds
         for _ in range(2):  # a write that is under way may be of an older state
-            if self._newest is self._written:
+            if self._unwritten is None:
                 break
             if not self.write().wait(max(deadline - time.monotonic(), 0)):
                 logger.warning(
@@ -188,9 +188,9 @@ class Storage:
 
     def _write(self) -> None:
         with self._lock:
-            state, scope = self._newest, self._scope
+            state, scope = self._unwritten, self._scope
             self._write_began = time.monotonic()
-        if state is None or scope is None or state is self._written:
+        if state is None or scope is None:
             return
         try:
             self._directory.replace(
@@ -203,7 +203,9 @@ class Storage:
             if self._log_limit.allows(repr(error)):
                 logger.exception("writing the state failed, which is a bug")
         else:
-            self._written = state
+            with self._lock:
+                if self._unwritten is state:
+                    self._unwritten = None
             self._observe(success=True)
 
     def _fail(self, error: Exception) -> None:

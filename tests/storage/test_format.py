@@ -60,11 +60,18 @@ def test_more_than_a_slice_of_everything_is_read_in_its_order() -> None:
     )
     history = History(last_replies=dict.fromkeys(ids, NOW - 1.25))
     data = packed(state_of(there, history=history), now=at())
-    assert len(gzip.decompress(data).splitlines()) == 1 + 5 + (1 + 5 + 5) + (1 + 5)
+    assert len(gzip.decompress(data).splitlines()) == 1 + 13 + (1 + 13 + 13) + (1 + 13)
     again = unpack(data, now=at())
     assert again.inventory == there
     assert list(again.inventory.topology.ports) == ids
     assert again.history.last_replies == history.last_replies
+
+
+def test_whatever_metadata_nova_admits_are_stored() -> None:
+    """A tenant must not be able to keep the state of the whole cloud from the disk."""
+    metadata = {f"{number:0255}": "\x01" * 255 for number in range(128)}
+    there = inventory(*(instance(str(number), metadata=metadata) for number in range(150)))
+    assert unpack(packed(state_of(there), now=at()), now=at()).inventory == there
 
 
 def test_a_header_alone_is_an_empty_list() -> None:

@@ -3,6 +3,7 @@
 import gzip
 import logging
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -134,6 +135,19 @@ def test_a_state_that_is_written_is_not_written_again(slow: SlowDirectory) -> No
     assert storage.write().wait(SOON)
     storage.close(SOON)
     assert slow.writes == 1
+
+
+def test_a_state_that_is_written_is_not_kept_in_memory(tmp_path: Path) -> None:
+    """It holds a whole list, which the next listing replaces."""
+    storage = Storage(Directory(tmp_path))
+    storage.read(SCOPE)
+    state = state_of(inventory(instance("a")))
+    before = sys.getrefcount(state)
+    storage.save(state, scope=SCOPE)
+    assert storage.write().wait(SOON)
+    eventually(lambda: sys.getrefcount(state) == before)
+    storage.close(SOON)
+    assert written(tmp_path) == ["a"]
 
 
 def test_after_a_reload_nothing_of_the_old_scope_is_written_over_the_new(tmp_path: Path) -> None:
