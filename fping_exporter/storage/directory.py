@@ -37,15 +37,17 @@ class Directory:
         """
         check_directory(path)
         self.path = path
-        with contextlib.ExitStack() as stack, _explained(path):
-            self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        with contextlib.ExitStack() as stack:
+            with _explained(path):
+                self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
             stack.callback(os.close, self._directory)
-            lock = self._open(_LOCK_FILE, os.O_RDWR | os.O_CREAT)
-            stack.callback(os.close, lock)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StorageInUseError(f"{path}: another process stores its state there") from None
+            with _explained(path / _LOCK_FILE):  # which may be another user's
+                lock = self._open(_LOCK_FILE, os.O_RDWR | os.O_CREAT)
+                stack.callback(os.close, lock)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise StorageInUseError(f"{path}: another process stores its state there") from None
             self._open_files = stack.pop_all()
 
     def close(self) -> None:

@@ -84,6 +84,12 @@ def test_a_second_process_does_not_get_it(directory: Directory) -> None:
         Directory(directory.path)
 
 
+def test_a_lock_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(StorageError, match=f"{tmp_path}/lock: Is a directory"):
+        Directory(tmp_path)
+
+
 def test_it_can_be_had_after_the_first_one(tmp_path: Path) -> None:
     for _ in range(2):
         Directory(tmp_path).close()
@@ -112,5 +118,5 @@ def test_a_directory_that_is_none(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_cannot_be_written_to() -> None:
-    with pytest.raises(StorageError, match=r"^/proc/self/fdinfo: "):  # not even root writes there
+    with pytest.raises(StorageError, match=r"^/proc/self/fdinfo(/lock)?: "):  # not even root writes there
         Directory(Path("/proc/self/fdinfo"))
