@@ -30,6 +30,25 @@ def test_who_finds_none_waits_for_one() -> None:
     assert order == ["first", "second"]
 
 
+def test_the_next_turn_of_a_sweep_comes_after_those_that_wait() -> None:
+    """Otherwise a caller of os-fping would wait for all turns of a sweep."""
+    budget, order = SocketBudget(1), list[str]()
+
+    def wait() -> None:
+        with budget.take(1):
+            order.append("other")
+
+    thread = threading.Thread(target=wait)
+    for turn in ("turn 1", "turn 2"):
+        with budget.take(1):
+            order.append(turn)
+            if turn == "turn 1":
+                thread.start()
+                thread.join(0.05)
+    thread.join(5)
+    assert order == ["turn 1", "other", "turn 2"]
+
+
 def test_a_failure_gives_them_back() -> None:
     budget = SocketBudget(2)
     with contextlib.suppress(ZeroDivisionError), budget.take(2) as taken:
