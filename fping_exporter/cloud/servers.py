@@ -233,21 +233,21 @@ def _instance(server: _Server, unreadable: list[Unreadable]) -> Instance | None:
         launched_at = _timestamp(server.launched_at)
         if launched_at is None:
             unreadable.append(Unreadable({"id": server.id}, "its launched_at is no ISO 8601 time"))
+    # Of most texts there are few, in thousands of servers: interned, each is in memory once.
     return Instance(
         id=server.id,
-        project_id=server.tenant_id,
+        project_id=intern(server.tenant_id),
         name=server.name or "",
-        status=server.status,
+        status=intern(server.status),
         power_state=_POWER_STATES.get(server.power_state, ""),
         task_state=server.task_state or "",
-        host=server.host or "",
-        hypervisor=server.hypervisor or "",
-        availability_zone=server.availability_zone or "",
+        host=intern(server.host or ""),
+        hypervisor=intern(server.hypervisor or ""),
+        availability_zone=intern(server.availability_zone or ""),
         addresses=tuple(addresses),
         tags=server.tags,
         metadata=server.metadata,
         launched_at=launched_at,
-        # Few values, in thousands of servers.
         flavor=intern(server.flavor.original_name or server.flavor.id) if server.flavor else "",
         image=intern(server.image.id) if isinstance(server.image, _Image) else "",
         user_id=intern(server.user_id or ""),
