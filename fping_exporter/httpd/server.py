@@ -22,6 +22,7 @@ from fping_exporter.httpd.connection_pool import ConnectionPool
 from fping_exporter.httpd.http1 import BadRequestError, Exchange, Request
 from fping_exporter.httpd.listen import ListenAddress, TcpAddress, UnixAddress, open_listener
 from fping_exporter.httpd.wsgi import Response, call, make_environ
+from fping_exporter.log_limit import LogLimit
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -79,6 +80,7 @@ class HttpServer:
         self._tls = tls
         self._limits = limits
         self._pool = ConnectionPool(limits.connections, pending_bytes=limits.pending_bytes)
+        self._log_limit = LogLimit(interval=60)  # clients must not fill the log
         self._wake, self._woken = socket.socketpair()
         self._thread = threading.Thread(target=self._accept_all, name="http", daemon=True)
         self._listeners: list[socket.socket] = []
@@ -137,7 +139,8 @@ class HttpServer:
             sock, peer = listener.accept()
         except OSError as error:
             if error.errno in _NO_RESOURCES:
-                logger.warning("cannot accept a connection", extra={"error": error.strerror})
+                if self._log_limit.allows(error.strerror):
+                    logger.warning("cannot accept a connection", extra={"error": error.strerror})
                 self._pool.make_room()
                 time.sleep(0.1)  # the listener stays readable: without a pause this would be a busy loop
             return
@@ -147,7 +150,8 @@ class HttpServer:
             try:
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
             except RuntimeError as error:  # no thread can be started
-                logger.warning("cannot serve a connection", extra={"error": str(error)})
+                if self._log_limit.allows(str(error)):
+                    logger.warning("cannot serve a connection", extra={"error": str(error)})
                 connection.interrupt(socket.SHUT_RDWR)
                 self._pool.remove(connection)
         else:
@@ -162,7 +166,8 @@ class HttpServer:
         except PlainHttpError:
             self._refuse_plain_http(connection)
         except ConfigError as error:
-            logger.warning("connection refused", extra={"client": connection.client, "error": str(error)})
+            if self._log_limit.allows(str(error)):
+                logger.warning("connection refused", extra={"client": connection.client, "error": str(error)})
         except (OSError, EOFError) as error:
             logger.debug("connection dropped", extra={"client": connection.client, "error": str(error)})
         except Exception:

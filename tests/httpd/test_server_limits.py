@@ -1,6 +1,8 @@
 """What clients may take together: places, memory and open files."""
 
 import contextlib
+import os
+import resource
 import select
 import socket
 import subprocess
@@ -63,6 +65,28 @@ def received(client: socket.socket) -> int:
         while data := client.recv(MIB):
             count += len(data)
     return count
+
+
+def hello(_: dict[str, Any], start_response: "StartResponse") -> list[bytes]:
+    start_response("200 OK", [])
+    return [b"hello"]
+
+
+def test_a_want_of_files_is_logged_once_and_not_at_every_try(caplog: pytest.LogCaptureFixture) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with serving(hello, Limits()) as address, socket.socket() as client:
+        assert get(address) == (200, b"hello")
+        time.sleep(0.2)  # now the server has opened what it needs, and closed that connection
+        free = os.dup(client.fileno())
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+        try:
+            client.connect(address)
+            time.sleep(0.35)  # it is tried again every tenth of a second
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert get(address) == (200, b"hello")
+    assert caplog.messages.count("cannot accept a connection") == 1
 
 
 # Bytes that wait to be sent
