@@ -148,10 +148,11 @@ def test_sockets_are_closed_whatever_happens(fault: Exception | None) -> None:
             raise fault
         return open_socket(family)
 
+    probe(["127.0.0.1"])  # the first sweep of a process opens a socket that stays
     before = open_descriptors()
     with contextlib.suppress(RuntimeError):
         probe(["127.0.0.1", "::1"], opener=opener)
-    assert open_descriptors() == before
+    assert not set(open_descriptors()) - set(before)  # other tests' may be closed meanwhile
 
 
 @pytest.mark.usefixtures("_icmp")
