@@ -1,33 +1,26 @@
 """The addresses and routes of a network namespace, read from the kernel over rtnetlink(7)."""
 
-import errno
 import ipaddress
 import socket
-import struct
 import sys
 from collections.abc import Iterator
 
 import msgspec
 
 from fping_exporter.probe.netlink import (
-    HEADER,
-    NLM_F_REQUEST,
-    NLMSG_ERROR,
+    LINK,
     ROUTE,
+    RTM_GETLINK,
     RTM_GETROUTE,
-    aligned,
     attributes,
+    dump,
 )
 
 __all__ = ["IPNetwork", "RoutingTable", "read_routing_table"]
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# From Linux's linux/netlink.h, linux/rtnetlink.h and linux/if_link.h; the socket module lacks them.
-_RTM_GETLINK = 18
-_NLM_F_DUMP = 0x300
-_NLMSG_DONE = 3
-_LINK = struct.Struct("=BxHiII")
+# From Linux's linux/rtnetlink.h and linux/if_link.h; the socket module lacks them.
 _IFLA_ADDRESS = 1
 _RTA_DST, _RTA_TABLE = 1, 15
 _TABLE_MAIN, _TABLE_LOCAL = 254, 255
@@ -36,8 +29,6 @@ _OWN_TYPES = frozenset({_RTN_LOCAL, _RTN_BROADCAST, _RTN_ANYCAST})
 
 _LOOPBACK = 127
 """The first byte of 127.0.0.0/8."""
-_BUFFER_BYTES = 1 << 16
-"""More than the kernel puts into one message of a dump."""
 
 
 class RoutingTable(msgspec.Struct, frozen=True):
@@ -105,7 +96,7 @@ def _network(address: bytes, length: int) -> IPNetwork:
 def _dump_routes(sock: socket.socket, family: int, table: int) -> Iterator[tuple[int, int, bytes]]:
     """Yield the type, the prefix length and the destination of each route of a table."""
     request = ROUTE.pack(family, 0, 0, 0, table, 0, 0, 0, 0)
-    for message in _dump(sock, RTM_GETROUTE, request):
+    for message in dump(sock, RTM_GETROUTE, request):
         answered, length, _, _, in_table, _, _, kind, _ = ROUTE.unpack_from(message)
         details = dict(attributes(message[ROUTE.size :]))
         if _RTA_TABLE in details:
@@ -116,27 +107,7 @@ def _dump_routes(sock: socket.socket, family: int, table: int) -> Iterator[tuple
 
 
 def _dump_macs(sock: socket.socket) -> Iterator[str]:
-    for message in _dump(sock, _RTM_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
-        for kind, value in attributes(message[_LINK.size :]):
+    for message in dump(sock, RTM_GETLINK, LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
+        for kind, value in attributes(message[LINK.size :]):
             if kind == _IFLA_ADDRESS and any(value):
                 yield value.hex(":")
-
-
-def _dump(sock: socket.socket, kind: int, request: bytes) -> Iterator[bytes]:
-    """Ask for all objects of a kind; yield the body of each message."""
-    size = HEADER.size + len(request)
-    sock.send(HEADER.pack(size, kind, NLM_F_REQUEST | _NLM_F_DUMP, 0, 0) + request)
-    while True:
-        data = sock.recv(_BUFFER_BYTES)
-        while data:
-            length, answered, _, _, _ = HEADER.unpack_from(data)
-            body = data[HEADER.size : length]
-            if answered == _NLMSG_DONE:
-                return
-            if answered == NLMSG_ERROR:
-                number = -int(struct.unpack_from("=i", body)[0])
-                if number == errno.ENOENT:  # a table comes with its first route
-                    return
-                raise OSError(number, "rtnetlink refuses to list")
-            yield body
-            data = data[aligned(length) :]

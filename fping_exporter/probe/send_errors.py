@@ -53,7 +53,7 @@ _NO_ROUTE = SendError(
 )
 _NO_LINK = SendError(
     Fault.ROUTE,
-    "the network interface is gone, down or without carrier",
+    "the network interface is gone or down, or it is or was without carrier",
     "see `ip link` and `ip route get ADDRESS`",
 )
 _NO_DESCRIPTOR = SendError(

@@ -12,7 +12,7 @@ from fping_exporter.errors import OpenFilesError, ProbeError
 from fping_exporter.log_limit import LogLimit
 from fping_exporter.model import LOCAL, NOT_ASKED, Family, Rejection, Sweep, Target
 from fping_exporter.probe.exchange import COOKIE_BYTES, Channel, Exchange, Ping
-from fping_exporter.probe.first_hop import broken_first_hops
+from fping_exporter.probe.first_hop import broken_first_hops, count_carrier_changes
 from fping_exporter.probe.pacing import Pacer, Progress
 from fping_exporter.probe.send_errors import errno_name, explain
 from fping_exporter.probe.socket_budget import SocketBudget
@@ -46,8 +46,8 @@ class SweepProber:
       would be waited for, so that a refusal makes no sweep longer than silence does; a target to
       which nothing was sent in the end was not asked. If the kernel takes some of what it refused,
       the sweep goes on with the rest, for five seconds more at most.
-    - A target that is silent and whose first hop is not there (a link without carrier, a gateway that does
-      not answer ARP or NDP) was not asked: the kernel dropped its packets.
+    - A target that is silent and whose first hop is not there (a link that is or was without carrier, a
+      gateway that does not answer ARP or NDP) was not asked: the kernel dropped its packets.
     - A text that is not an address, or one with a scope (``fe80::1%eth0``), which means nothing beyond
       one host, is not asked either.
     - A vantage or family for which no socket can be opened costs only its own targets; nothing is
@@ -94,7 +94,7 @@ class SweepProber:
                 work.open(exchange, self._opener, at_most=room)
                 pings = exchange.pings()
                 self._run_rounds(pings, exchange)
-                _disregard_the_lost(exchange)
+                _disregard_the_lost(exchange, work.carrier_changes)
                 work.book(exchange, pings)
         self._report_failures(work)
         self._log_refusals(work.pings)
@@ -163,6 +163,8 @@ class _Work:
         self.waiting: dict[_Key, list[tuple[Target, SocketAddress]]] = {}
         self.failures: dict[_Key, ProbeError] = {}
         """Why no socket could be opened."""
+        self.carrier_changes: dict[str, Mapping[int, int]] = {}
+        """Of each vantage, before anything was sent from there."""
         self.opened = 0
         self.sent = self.received = 0
         self.rejected: Counter[Rejection] = Counter()
@@ -183,6 +185,7 @@ class _Work:
         opened_before, failures = self.opened, dict[_Key, ProbeError]()
 
         def open_here(vantage: str) -> None:
+            self.carrier_changes[vantage] = count_carrier_changes()
             for family in families[vantage]:
                 try:
                     channel = exchange.add(opener(family), vantage)
@@ -213,7 +216,7 @@ class _Work:
         self.refused += exchange.refused
 
 
-def _disregard_the_lost(exchange: Exchange) -> None:
+def _disregard_the_lost(exchange: Exchange, changes_before: Mapping[str, Mapping[int, int]]) -> None:
     """Take back what was sent to silent targets whose first hop is not there."""
     silent: dict[str, list[tuple[Channel, dict[str, Ping]]]] = {}
     for channel in exchange.channels:
@@ -225,7 +228,8 @@ def _disregard_the_lost(exchange: Exchange) -> None:
 
     def look_up(vantage: str) -> None:
         for channel, pings in silent[vantage]:
-            for ip, number in broken_first_hops(channel.sock.family, pings).items():
+            broken = broken_first_hops(channel.sock.family, pings, changes_before=changes_before[vantage])
+            for ip, number in broken.items():
                 exchange.disregard(pings[ip], number)
 
     visit(silent, look_up)

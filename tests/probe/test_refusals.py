@@ -111,6 +111,25 @@ def test_a_link_without_carrier_makes_nobody_dead(engine: Engine, network: Netwo
     assert (sweep.sent, sweep.refused) == (0, {"ENETDOWN": 2 * len(everybody)})
 
 
+def test_a_link_that_was_without_carrier_for_a_while_makes_nobody_dead(
+    engine: Engine, network: Network
+) -> None:
+    """Nobody answers while it is away, and when the sweep ends it is there again."""
+    everybody = [*ALIVE, *ALIVE6]
+    assert engine.probe(everybody).received == len(everybody)
+    network.far.ip("link set veth0 down")
+    wait_for_loss_of_carrier(network)
+    back = threading.Timer(0.3, bring_back, [network])
+    back.start()
+    try:
+        sweep = engine.probe(everybody, timeout=1.5, retries=0)
+    finally:
+        back.join()
+    assert set(sweep.outcomes.values()) == {NOT_ASKED}
+    assert (sweep.sent, sweep.refused) == (0, {"ENETDOWN": len(everybody)})
+    assert engine.probe(everybody).received == len(everybody)
+
+
 def wait_for_loss_of_carrier(network: Network) -> None:
     """Wait until Linux has seen it, which it does within a second; until then it answers ENOBUFS."""
     end = time.monotonic() + 5
