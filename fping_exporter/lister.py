@@ -65,7 +65,7 @@ class Lister:
         self._telemetry = telemetry
         self._retired = False
         self._lock = threading.Lock()
-        self._flight = SingleFlight("inventory", self._run)
+        self._flight = SingleFlight("inventory", self._run, refused=self._fail)
         self.newest: Listing | None = None
 
     def reconfigure(self, source: InventorySource, *, select: Callable[[Inventory], Inventory]) -> None:
@@ -98,13 +98,7 @@ class Lister:
 
         A refresh that fails leaves the list as it was.
         """
-        try:
-            return self._flight.start()
-        except FpingExporterError as error:
-            self._fail(error)
-            ended = threading.Event()
-            ended.set()
-            return ended
+        return self._flight.start()
 
     def _run(self) -> None:
         source, began = self._source, time.monotonic()

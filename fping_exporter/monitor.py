@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from fping_exporter import config
-from fping_exporter.errors import FpingExporterError, ProbeError, ResourceError
+from fping_exporter.errors import FpingExporterError, ProbeError
 from fping_exporter.history import History
 from fping_exporter.lister import InventorySource, Lister
 from fping_exporter.metrics.telemetry import Telemetry
@@ -62,7 +62,7 @@ class Monitor:
         lister = Lister(setup.source, select=setup.select, telemetry=telemetry)
         self._lister, self._history, self._sweep = kept or _Kept(lister, History(), None)
         self._retired = False
-        self._flight = SingleFlight("sweep", self._refresh)
+        self._flight = SingleFlight("sweep", self._refresh, refused=self._refuse)
 
     @classmethod
     def resume(cls, setup: Setup, stored: State, *, telemetry: Telemetry) -> "Monitor":
@@ -135,14 +135,11 @@ class Monitor:
 
     def refresh(self) -> threading.Event:
         """Begin a refresh, or join the one under way; the event is set when it has ended."""
-        try:
-            return self._flight.start()
-        except ResourceError as error:
-            self._fail(str(error))
-            logger.error("sweep failed: %s", error)  # noqa: TRY400, the line says it all
-            ended = threading.Event()
-            ended.set()
-            return ended
+        return self._flight.start()
+
+    def _refuse(self, error: FpingExporterError) -> None:
+        self._fail(str(error))
+        logger.error("sweep failed: %s", error)
 
     def _refresh(self) -> None:
         cache = self.settings.cache

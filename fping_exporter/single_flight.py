@@ -11,25 +11,36 @@ __all__ = ["SingleFlight", "start_daemon_thread"]
 class SingleFlight:
     """Runs `work` in a thread of its own, at most once at a time."""
 
-    def __init__(self, name: str, work: Callable[[], None]) -> None:
-        """Name the thread `name`; nothing runs yet."""
+    def __init__(
+        self, name: str, work: Callable[[], None], *, refused: Callable[[ResourceError], None]
+    ) -> None:
+        """Name the thread `name`; nothing runs yet.
+
+        `refused` is called where the process may have no further thread; the next start tries again.
+        """
         self._name = name
         self._work = work
+        self._refused = refused
         self._lock = threading.Lock()
         self._done = threading.Event()
         self._done.set()
 
     def start(self) -> threading.Event:
-        """Start a run unless one is under way; the event is set when that run has ended.
-
-        Raises ResourceError where the process may have no further thread; the next call tries again.
-        """
+        """Start a run unless one is under way; the event is set when that run has ended, or was refused."""
         with self._lock:
-            if self._done.is_set():
-                done = threading.Event()
+            if not self._done.is_set():
+                return self._done
+            done = threading.Event()
+            try:
                 start_daemon_thread(lambda: self._run(done), name=self._name)
+            except ResourceError as error:
+                refusal = error
+            else:
                 self._done = done
-            return self._done
+                return done
+        self._refused(refusal)
+        done.set()
+        return done
 
     def _run(self, done: threading.Event) -> None:
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fping_exporter.config import Scope
-from fping_exporter.errors import ConfigError, FpingExporterError, StorageError, StorageInUseError
+from fping_exporter.errors import ConfigError, StorageError, StorageInUseError
 from fping_exporter.log_limit import LogLimit
 from fping_exporter.single_flight import SingleFlight
 from fping_exporter.storage import format as file_format
@@ -108,7 +108,7 @@ class Storage:
         self._unwritten: State | None = None
         """The newest state, until it is written: then nothing here keeps its list in memory."""
         self._write_began = -interval
-        self._flight = SingleFlight("state", self._write)
+        self._flight = SingleFlight("state", self._write, refused=self._fail)
         self._log_limit = LogLimit(interval=3600)
 
     def read(self, scope: Scope) -> State | None:
@@ -165,13 +165,7 @@ class Storage:
 
     def write(self) -> threading.Event:
         """Begin to write the newest state unless it is written; the event is set when that has ended."""
-        try:
-            return self._flight.start()
-        except FpingExporterError as error:
-            self._fail(error)
-            ended = threading.Event()
-            ended.set()
-            return ended
+        return self._flight.start()
 
     def close(self, seconds: float) -> None:
         """Write what is not written yet; give that up after so many seconds."""
