@@ -71,6 +71,11 @@ def build() -> Dashboard:
                         mappings=YES,
                     ),
                     Column(
+                        "state stored",
+                        f"max by (instance) (fping_exporter_state_success{{{IT}}})",
+                        mappings=YES,
+                    ),
+                    Column(
                         "config loaded",
                         "1000 * max by (instance)"
                         f" (fping_exporter_config_last_reload_success_timestamp_seconds{{{IT}}})",
@@ -213,15 +218,22 @@ def build() -> Dashboard:
         )
         .with_panel(
             parts.tabular(
-                "Optional parts of the listing",
-                "What is listed besides the instances, and whether that succeeded.",
+                "Parts of the listing",
+                "What is listed, how many entries could not be read in five minutes, and whether the last "
+                "list succeeded.",
                 keys=["instance", "part"],
                 columns=[
+                    Column(
+                        "unreadable",
+                        "sum by (instance, part)"
+                        f" (increase(fping_exporter_entries_skipped_total{{{IT}}}[5m]))",
+                        steps=[(None, "green"), (1, "orange")],
+                    ),
                     Column(
                         "ok",
                         f"max by (instance, part) (fping_exporter_part_success{{{IT}}})",
                         mappings=YES,
-                    )
+                    ),
                 ],
                 span=6,
                 height=8,

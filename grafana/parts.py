@@ -1,5 +1,6 @@
 """Building blocks of the dashboards: panels, variables, links, annotations."""
 
+import string
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -95,6 +96,7 @@ def new(
             .url("${runbook}")
             .target_blank(target_blank=True)
         )
+        .link(dashboard.DashboardLink("Alerts").type(DashboardLinkType.LINK).url("/alerting/list"))
         .annotation(
             dashboard.AnnotationQuery()
             .name("Alerts")
@@ -179,7 +181,7 @@ def _query(ref: str, expr: str, *, legend: str = "") -> prometheus.Dataquery:
 
 
 def _refs(count: int) -> str:
-    return "ABCDEFGHIJ"[:count]
+    return string.ascii_uppercase[:count]
 
 
 _NO_DATA = SpecialValueMap(

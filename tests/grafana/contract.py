@@ -24,7 +24,7 @@ def names() -> set[str]:
     exported = {family.name for family in families(judge(inventory(), targets={}, sweep=sweep({})))}
     own = {
         name
-        for metric in Telemetry().scrape(up=True).collect()
+        for metric in _stored().scrape(up=True).collect()
         for name in (metric.name + "_total" * (metric.type == "counter"),)
     }
     return exported | own | PROMETHEUS | _ALERTMANAGER.keys()
@@ -32,7 +32,7 @@ def names() -> set[str]:
 
 def labels() -> dict[str, set[str]]:
     """Return the labels of each of these names, as Prometheus stores them."""
-    telemetry = Telemetry()
+    telemetry = _stored()
     telemetry.observe_request("compute", 200)
     telemetry.observe_sweep(sweep({"192.0.2.1": ALIVE}))
     text = GOLDEN.read_text(encoding="utf-8")
@@ -45,3 +45,10 @@ def labels() -> dict[str, set[str]]:
     found["ALERTS"] |= {"alertname", "alertstate"}
     found["ALERTS_FOR_STATE"] |= {"alertname"}
     return found
+
+
+def _stored() -> Telemetry:
+    """Return the telemetry of an exporter whose state outlives a restart."""
+    telemetry = Telemetry()
+    telemetry.observe_state(success=True)
+    return telemetry

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.e2e
 
 NOT_IN_THE_DEMO = {
     "alertmanager_notifications_failed_total",
+    "fping_exporter_state_success",
     "project_contact_info",
     "ALERTS",
     "ALERTS_FOR_STATE",
