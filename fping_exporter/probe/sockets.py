@@ -5,7 +5,6 @@ in a Python loop, and give neither the sender, nor kernel timestamps, nor the er
 """
 
 import contextlib
-import ctypes
 import errno
 import os
 import secrets
@@ -22,6 +21,7 @@ from fping_exporter.errors import OpenFilesError, ProbeError, SocketPermissionEr
 from fping_exporter.model import Family
 from fping_exporter.probe import packet
 from fping_exporter.probe.send_errors import PENDING
+from fping_exporter.probe.socket_options import BOOKED_BYTES, attach_filter, enlarge_buffers
 from fping_exporter.probe.timestamps import SO_TIMESTAMPNS, ArrivalClock
 
 __all__ = [
@@ -49,11 +49,8 @@ None if it is not known.
 LOOPBACK_BROADCAST = "127.255.255.255"
 """What is sent there stays on this machine and is not answered: the address of the demo's silent guests."""
 
-# From Linux's asm-generic/socket.h, linux/icmp.h, linux/icmpv6.h, linux/in.h, linux/in6.h
+# From Linux's linux/icmp.h, linux/icmpv6.h, linux/in.h, linux/in6.h
 # and linux/errqueue.h; the socket module lacks them.
-_SO_ATTACH_FILTER = 26
-_SO_SNDBUFFORCE = 32
-_SO_RCVBUFFORCE = 33
 _SOL_RAW = 255
 _ICMP_FILTER = 1
 _ICMP6_FILTER = 1
@@ -61,13 +58,6 @@ _RECVERR: dict[Family, tuple[int, int]] = {4: (socket.IPPROTO_IP, 11), 6: (socke
 _FROM_ICMP = (2, 3)
 _EXTENDED_ERROR = struct.Struct("=IBBB")
 
-_BUFFER_BYTES = 16 << 20
-"""Asked for in either direction; the kernel doubles it, or cuts it to the system's limit.
-
-In the send buffer packets wait for neighbours that do not answer ARP.
-"""
-_BOOKED_BYTES = 2048
-"""More than the kernel books of a buffer for a small packet (768 to 1280 bytes)."""
 _PACKET_BYTES = 2048
 _ANCILLARY_BYTES = 512
 _AT_ONCE = 1 << 16
@@ -110,8 +100,7 @@ class IcmpSocket:
         self._errors: list[Arrival] = []
         sock.settimeout(0)
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        _enlarge(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF)
-        _enlarge(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF)
+        enlarge_buffers(sock)
         # Without it, the kernel does not tell a raw socket that there was no room for a packet.
         sock.setsockopt(*_RECVERR[family], 1)
         if kind is Kind.RAW:
@@ -120,7 +109,7 @@ class IcmpSocket:
             _filter_ident(sock, family, self.ident)
         else:
             self.ident = _bind_ident(sock)
-        self.room = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // _BOOKED_BYTES
+        self.room = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // BOOKED_BYTES
         """Packets that the receive buffer certainly holds."""
         self._clock = ArrivalClock(wall_clock)
 
@@ -288,14 +277,6 @@ def socket_address(ip: str) -> SocketAddress | None:
     return ip, 0
 
 
-def _enlarge(sock: socket.socket, forced: int, option: int) -> None:
-    """Enlarge a socket buffer, with CAP_NET_ADMIN beyond the system's limit."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, forced, _BUFFER_BYTES)
-    except PermissionError:
-        sock.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
-
-
 def _bind_ident(sock: socket.socket) -> int:
     """Give a datagram socket a random identifier: the kernel would count up, which can be guessed."""
     for _ in range(16):
@@ -348,9 +329,4 @@ def _filter_ident(sock: socket.socket, family: Family, ident: int) -> None:
         (give, 0, 0, 0xFFFFFFFF),
         (give, 0, 0, 0),
     )
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in program))
-    sock.setsockopt(
-        socket.SOL_SOCKET,
-        _SO_ATTACH_FILTER,
-        struct.pack("@HP", len(program), ctypes.addressof(code)),
-    )
+    attach_filter(sock, program)
