@@ -21,6 +21,9 @@ __all__ = [
     "Hypervisor",
     "Instance",
     "Inventory",
+    "Layer2Rejection",
+    "Layer2Sweep",
+    "Layer2Target",
     "Network",
     "Outcome",
     "Port",
@@ -305,6 +308,72 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     """How often the kernel's neighbour table was full meanwhile, whoever filled it."""
     started_at: float
     duration: float
+
+
+class Layer2Target(NamedTuple):
+    """A guest as it is asked at layer 2: who has this address is asked at this MAC, and nowhere else."""
+
+    vantage: str
+    """As in :class:`Target`."""
+    ip: str
+    mac: str
+    """Of the port that has the address, in Neutron's notation: ``fa:16:3e:00:00:01``."""
+
+    @property
+    def kind(self) -> str:
+        """The vantage without the id, as in :class:`Target`."""
+        return self.vantage.partition("-")[0]
+
+    @property
+    def family(self) -> Family:
+        """The IP version of the address."""
+        return 6 if ":" in self.ip else 4
+
+
+class Layer2Rejection(StrEnum):
+    """Why an ARP reply or a neighbour advertisement that came in proves nothing."""
+
+    MALFORMED = "malformed"
+    """It is not what RFC 826 or RFC 4861 describes."""
+    TAGGED = "tagged"
+    """It is from another VLAN."""
+    BROADCAST = "broadcast"
+    """It was sent to all, not to this interface."""
+    UNSOLICITED = "unsolicited"
+    """It answers no question, or one that has not been asked yet."""
+    RECIPIENT = "recipient"
+    """It answers a question from another address than ours."""
+    MAC = "mac"
+    """Another MAC than the one asked answers for the address."""
+    ADDRESS = "address"
+    """A MAC that was asked answers for another address."""
+    FOREIGN = "foreign"
+    """Neither its MAC nor its address was asked for."""
+    HOP_LIMIT = "hop_limit"
+    """It may have come through a router."""
+    CHECKSUM = "checksum"
+    """Its ICMPv6 checksum is wrong."""
+    LATE = "late"
+    """It came when the time for it was over."""
+    DUPLICATE = "duplicate"
+    """It repeats what has been answered."""
+    KERNEL = "kernel"
+    """This machine's kernel has asked all for the address meanwhile: a switch may have answered that."""
+
+
+class Layer2Sweep(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sweep at layer 2 found out."""
+
+    alive: Mapping[Layer2Target, bool] = {}
+    """Whether the kernel behind the MAC answered. Who could not be asked to the end, or is not believed, is
+    not here."""
+    sent: int = 0
+    received: int = 0
+    """Answers that count."""
+    rejected: Mapping[Layer2Rejection, int] = {}
+    trusted: Mapping[str, bool] = {}
+    """By the kind of vantage, whether answers are believed there as a rule; only kinds that were asked."""
+    duration: float = 0.0
 
 
 class Reason(StrEnum):

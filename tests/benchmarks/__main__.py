@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-BENCHMARKS = ("sweep", "listing", "scrape", "os_fping", "memory", "namespaces", "storage", "rules")
+BENCHMARKS = ("sweep", "layer2", "listing", "scrape", "os_fping", "memory", "namespaces", "storage", "rules")
 
 
 def main() -> int:
