@@ -133,6 +133,8 @@ class Port(msgspec.Struct, frozen=True, gc=False):
     """Ids; None if port security is off, so that no packet is filtered, or if it is not known."""
     device: str = ""
     """The id of the instance that has it; where no instance has it, a text that is no instance's id."""
+    driver: str = ""
+    """The mechanism driver that binds it, at the lowest level, such as ``ovn``; empty if it is not known."""
 
 
 class Network(msgspec.Struct, frozen=True, gc=False):
@@ -289,27 +291,6 @@ class Rejection(StrEnum):
     """Its ICMP checksum is wrong."""
 
 
-class Sweep(msgspec.Struct, frozen=True, kw_only=True):
-    """One round of pings to every target. Every target asked for has an outcome."""
-
-    outcomes: Mapping[Target, Outcome]
-    sent: int
-    received: int
-    rejected: Mapping[Rejection, int] = {}
-    """Packets that came in and were not counted as replies."""
-    refused: Mapping[str, int] = {}
-    """Packets that this machine refused to send, retries included, by the name of the errno, such as
-    ``EPERM``."""
-    ambiguous: int = 0
-    """Addresses that were not asked, since nothing tells whose an answer would be."""
-    failed: int = 0
-    """Instances that could not be planned or judged, or not completely, because of a bug."""
-    overflows: int = 0
-    """How often the kernel's neighbour table was full meanwhile, whoever filled it."""
-    started_at: float
-    duration: float
-
-
 class Layer2Target(NamedTuple):
     """A guest as it is asked at layer 2: who has this address is asked at this MAC, and nowhere else."""
 
@@ -376,6 +357,29 @@ class Layer2Sweep(msgspec.Struct, frozen=True, kw_only=True):
     duration: float = 0.0
 
 
+class Sweep(msgspec.Struct, frozen=True, kw_only=True):
+    """One round of pings to every target. Every target asked for has an outcome."""
+
+    outcomes: Mapping[Target, Outcome]
+    sent: int
+    received: int
+    rejected: Mapping[Rejection, int] = {}
+    """Packets that came in and were not counted as replies."""
+    refused: Mapping[str, int] = {}
+    """Packets that this machine refused to send, retries included, by the name of the errno, such as
+    ``EPERM``."""
+    ambiguous: int = 0
+    """Addresses that were not asked, since nothing tells whose an answer would be."""
+    failed: int = 0
+    """Instances that could not be planned or judged, or not completely, because of a bug."""
+    layer2: Layer2Sweep | None = None
+    """What those said at layer 2 who are silent to pings; None where nobody was asked."""
+    overflows: int = 0
+    """How often the kernel's neighbour table was full meanwhile, whoever filled it."""
+    started_at: float
+    duration: float
+
+
 class Reason(StrEnum):
     """Why an instance is not alive; of several that fit, the first."""
 
@@ -386,6 +390,8 @@ class Reason(StrEnum):
     AMBIGUOUS_ADDRESS = "ambiguous_address"
     """Somebody else may have its addresses, and nothing tells whose an answer would be."""
     ICMP_BLOCKED = "icmp_blocked"
+    ICMP_IGNORED = "icmp_ignored"
+    """Its kernel answers at layer 2, and no security group that is known keeps the ping out."""
     UNREACHABLE = "unreachable"
     NO_REPLY = "no_reply"
 
@@ -404,7 +410,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     loss: float | None = None
     """Lost / sent of its best address, 0 to 1; None where nothing was sent."""
     last_reply_at: float | None = None
-    """When it last answered this exporter; None until it has."""
+    """When it last answered a ping of this exporter; None until it has."""
+    layer2_alive: bool | None = None
+    """Whether its kernel answers at layer 2; None where it was not asked there, or is not believed."""
 
     @property
     def silent(self) -> bool:

@@ -13,7 +13,7 @@ from fping_exporter.history import History
 from fping_exporter.lister import InventorySource, Lister
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory, Snapshot
-from fping_exporter.probe import Prober
+from fping_exporter.probe import Layer2Witness, Prober
 from fping_exporter.single_flight import SingleFlight
 from fping_exporter.snapshot import take_snapshot
 from fping_exporter.storage import State
@@ -34,6 +34,8 @@ class Setup(NamedTuple):
     settings: config.Config
     source: InventorySource
     prober: Prober
+    layer2: Layer2Witness | None = None
+    """Asks those at layer 2 who are silent; None: nobody does."""
     save: Callable[[State], None] = lambda _state: None
     """Called after each complete sweep with what is to outlive a restart. It must not wait for a disk."""
 
@@ -159,6 +161,7 @@ class Monitor:
                 take_snapshot(
                     listing.selected,
                     prober=self._setup.prober,
+                    layer2=self._setup.layer2,
                     probe=self.settings.probe,
                     instances=self.settings.instances,
                     last_replies=self._history.last_replies,

@@ -20,7 +20,7 @@ from fping_exporter.os_fping.callers import AnonymousAccess
 from fping_exporter.os_fping.keystone import KeystoneCallers
 from fping_exporter.os_fping.on_demand import OnDemand
 from fping_exporter.os_fping.rate_limit import RateLimits
-from fping_exporter.probe import Pacer, SocketBudget, make_prober
+from fping_exporter.probe import Pacer, SocketBudget, Trust, make_layer2_prober, make_prober
 from fping_exporter.storage import Storage
 
 __all__ = ["Service", "check_exposure"]
@@ -67,6 +67,7 @@ class Service:
         self._rate_limits = RateLimits()
         self._pacer = Pacer(rate=settings.probe.rate)
         self._sockets = SocketBudget(open_files.shares().icmp_sockets)
+        self._trust = Trust()
         setup, cloud = self._set_up(settings)
         stored = storage.read(cloud.scope) if storage else None
         if stored and stored.age < settings.cache.max_stale:
@@ -128,10 +129,16 @@ class Service:
     def _set_up(self, settings: Config) -> tuple[Setup, Cloud]:
         self._check(settings)
         cloud = self._connect(settings)
-        prober = make_prober(settings.probe, pacer=self._pacer, sockets=self._sockets)
+        probe, pacer, sockets = settings.probe, self._pacer, self._sockets
+        setup = Setup(
+            settings,
+            cloud,
+            make_prober(probe, pacer=pacer, sockets=sockets),
+            make_layer2_prober(probe, pacer=pacer, sockets=sockets, trust=self._trust),
+        )
         if self._storage is None:
-            return Setup(settings, cloud, prober), cloud
-        return Setup(settings, cloud, prober, save=partial(self._storage.save, scope=cloud.scope)), cloud
+            return setup, cloud
+        return setup._replace(save=partial(self._storage.save, scope=cloud.scope)), cloud
 
     def _make_runtime(self, monitor: Monitor, setup: Setup, cloud: Cloud) -> Runtime:
         settings = setup.settings

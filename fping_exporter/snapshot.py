@@ -1,4 +1,4 @@
-"""One sweep of an inventory: plan, probe, judge, from where this host stands."""
+"""One sweep of an inventory: plan, ping, ask the silent at layer 2, judge, from where this host stands."""
 
 import logging
 from collections.abc import Collection, Mapping
@@ -10,11 +10,12 @@ from fping_exporter.errors import ProbeError
 from fping_exporter.hosts import own_host
 from fping_exporter.log_limit import LogLimit
 from fping_exporter.model import Instance, Inventory, Snapshot, Topology
-from fping_exporter.probe import Prober
+from fping_exporter.probe import Layer2Witness, Prober
 from fping_exporter.probe.neighbour_table import count_overflows, size_limit
 from fping_exporter.probe.vantage import source_addresses, survey
 from fping_exporter.verdict.instance_errors import InstanceErrors
 from fping_exporter.verdict.judge import judge
+from fping_exporter.verdict.layer2 import plan_layer2
 from fping_exporter.verdict.plan import Plan, plan
 
 __all__ = ["plan_from_here", "take_snapshot"]
@@ -28,13 +29,15 @@ def take_snapshot(
     inventory: Inventory,
     *,
     prober: Prober,
+    layer2: Layer2Witness | None = None,
     probe: config.Probe,
     instances: config.Instances = config.Instances(),  # noqa: B008, it is frozen
     last_replies: Mapping[str, float] = {},
 ) -> Snapshot:
-    """Ask all instances of the inventory once; raises ProbeError where nothing can be asked.
+    """Ping all instances of the inventory once; raises ProbeError where nothing can be asked.
 
-    `last_replies` are the Unix times at which instances last answered before, by id.
+    Those that are silent are asked by `layer2` then. `last_replies` are the Unix times at which instances
+    last answered before, by id.
     """
     errors = InstanceErrors()
     targets = plan_from_here(
@@ -56,10 +59,16 @@ def take_snapshot(
         )
         sweep = msgspec.structs.replace(sweep, overflows=overflows)
     sweep = msgspec.structs.replace(sweep, ambiguous=_count_ambiguous(targets))
+    second = None
+    if layer2:
+        second = plan_layer2(inventory, targets, sweep.outcomes, errors)
+        heard = layer2.probe(second.distinct(), suspects=second.suspects)
+        sweep = msgspec.structs.replace(sweep, layer2=heard, duration=sweep.duration + heard.duration)
     snapshot = judge(
         inventory,
         targets=targets,
         sweep=sweep,
+        layer2=second,
         last_replies=last_replies,
         sources=source_addresses,
         errors=errors,

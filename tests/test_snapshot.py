@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from fping_exporter import config
-from fping_exporter.model import LOCAL, Reason, Sweep, Target
+from fping_exporter.model import LOCAL, Layer2Sweep, Layer2Target, Reason, Sweep, Target
 from fping_exporter.snapshot import take_snapshot
-from tests.build import ALIVE, instance, inventory, sweep
+from tests.build import ALIVE, SILENT, address, instance, inventory, sweep
 
 
 class Everybody:
@@ -57,3 +57,47 @@ def test_this_hosts_own_addresses_are_never_asked() -> None:
     got = take_snapshot(inventory(instance("a", *ips)), prober=prober, probe=config.Probe())
     assert prober.asked == set()
     assert [(v.alive, v.reason) for v in got.verdicts] == [(False, Reason.NO_ADDRESS)]
+
+
+class Witness:
+    """A prober for layer 2 to which everybody answers, in a second."""
+
+    def __init__(self) -> None:
+        self.asked: set[Layer2Target] = set()
+        self.suspects: set[Layer2Target] = set()
+
+    def probe(
+        self, targets: Collection[Layer2Target], *, suspects: Collection[Layer2Target] = ()
+    ) -> Layer2Sweep:
+        self.asked |= set(targets)
+        self.suspects |= set(suspects)
+        return Layer2Sweep(alive=dict.fromkeys(targets, True), duration=1)
+
+
+class Half:
+    """A prober to which only one address answers."""
+
+    def probe(self, targets: Collection[Target]) -> Sweep:
+        return sweep({target: ALIVE if target.ip == "198.51.100.7" else SILENT for target in targets})
+
+
+def test_who_is_silent_is_asked_at_layer_2() -> None:
+    there = inventory(
+        instance("answers", address("198.51.100.7", mac="fa:16:3e:00:00:07")),
+        instance("silent", address("198.51.100.8", mac="fa:16:3e:00:00:08")),
+        instance("unknown", "198.51.100.9"),
+    )
+    witness = Witness()
+    got = take_snapshot(there, prober=Half(), layer2=witness, probe=config.Probe())
+    assert witness.asked == {Layer2Target(LOCAL, "198.51.100.8", "fa:16:3e:00:00:08")}
+    assert [verdict.layer2_alive for verdict in got.verdicts] == [None, True, None]
+    assert [verdict.reason for verdict in got.verdicts] == [None, Reason.ICMP_IGNORED, Reason.NO_REPLY]
+    assert [verdict.alive for verdict in got.verdicts] == [True, False, False], "that is the ping's word"
+    assert got.sweep.duration == 2.5
+    assert take_snapshot(there, prober=Half(), probe=config.Probe()).sweep.layer2 is None
+
+
+def test_where_everybody_answers_layer_2_has_nothing_to_do() -> None:
+    there = inventory(instance("answers", address("198.51.100.7", mac="fa:16:3e:00:00:07")))
+    got = take_snapshot(there, prober=Half(), layer2=Witness(), probe=config.Probe())
+    assert got.sweep.layer2 == Layer2Sweep(duration=1)

@@ -11,7 +11,7 @@ from fping_exporter.cli import report
 from fping_exporter.cloud import Cloud
 from fping_exporter.config import Config
 from fping_exporter.model import Verdict
-from fping_exporter.probe import check_permission, make_prober
+from fping_exporter.probe import check_permission, make_layer2_prober, make_prober
 from fping_exporter.snapshot import take_snapshot
 from fping_exporter.verdict.selection import select
 
@@ -38,6 +38,7 @@ def list_instances(settings: Config, *, as_json: bool, only_silent: bool) -> int
         snapshot = take_snapshot(
             inventory,
             prober=make_prober(settings.probe, progress=bar.update),
+            layer2=make_layer2_prober(settings.probe),
             probe=settings.probe,
             instances=settings.instances,
         )

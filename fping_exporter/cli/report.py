@@ -9,7 +9,7 @@ from fping_exporter.text import printable
 
 __all__ = ["as_json", "as_table"]
 
-_COLUMNS = ("ID", "NAME", "PROJECT", "STATUS", "ALIVE", "REASON", "BEST RTT", "HYPERVISOR")
+_COLUMNS = ("ID", "NAME", "PROJECT", "STATUS", "ALIVE", "LAYER 2", "REASON", "BEST RTT", "HYPERVISOR")
 
 
 def as_table(snapshot: Snapshot, verdicts: Sequence[Verdict]) -> str:
@@ -28,11 +28,16 @@ def _row(snapshot: Snapshot, verdict: Verdict) -> tuple[str, ...]:
         printable(instance.name),
         printable(snapshot.inventory.project_name(verdict.instance.project_id)),
         instance.status,
-        "-" if verdict.alive is None else "yes" if verdict.alive else "no",
+        _word(verdict.alive),
+        _word(verdict.layer2_alive),
         verdict.reason or "-",
         f"{verdict.rtt * 1000:.3f} ms" if verdict.rtt is not None else "-",
         printable(instance.hypervisor) or "-",
     )
+
+
+def _word(value: bool | None) -> str:  # noqa: FBT001, it is the value itself
+    return "-" if value is None else "yes" if value else "no"
 
 
 def as_json(snapshot: Snapshot, verdicts: Sequence[Verdict]) -> str:
@@ -46,6 +51,7 @@ def as_json(snapshot: Snapshot, verdicts: Sequence[Verdict]) -> str:
                 "project": snapshot.inventory.project_name(verdict.instance.project_id),
                 "status": verdict.instance.status,
                 "alive": verdict.alive,
+                "layer2_alive": verdict.layer2_alive,
                 "reason": verdict.reason,
                 "rtt_seconds": verdict.rtt,
                 "hypervisor": verdict.instance.hypervisor or None,

@@ -153,6 +153,7 @@ def _value(port: PortEntry) -> Port:
         security_groups=tuple(map(intern, groups))
         if groups is not None and port.port_security_enabled
         else None,
+        driver=intern(port.driver),
     )
 
 

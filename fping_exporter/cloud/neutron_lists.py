@@ -66,6 +66,20 @@ class PortEntry(msgspec.Struct):
     allowed_address_pairs: list[_AddressPair] = []
     port_security_enabled: bool | None = True
     """Absent where Neutron has no extension to switch it off."""
+    vif_details: object = msgspec.field(default=None, name="binding:vif_details")
+    """Absent where the credentials may not see it."""
+
+    @property
+    def driver(self) -> str:
+        """The mechanism driver that binds it at the lowest level; empty if that is not said.
+
+        ``bound_drivers`` names one for each level of a hierarchical binding, which count from "0".
+        """
+        drivers = self.vif_details.get("bound_drivers") if isinstance(self.vif_details, dict) else None
+        if not isinstance(drivers, dict):
+            return ""
+        levels = {int(level): name for level, name in drivers.items() if level.isdecimal()}
+        return str(levels[max(levels)]) if levels else ""
 
 
 class FloatingIpEntry(msgspec.Struct):

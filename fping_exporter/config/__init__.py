@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from fping_exporter.config import strict_yaml
 from fping_exporter.config.duration import Duration
+from fping_exporter.config.layer2 import Layer2
 from fping_exporter.config.mail_address import are_mail_addresses
 from fping_exporter.config.strict_yaml import Section
 from fping_exporter.errors import ConfigError
@@ -113,6 +114,8 @@ class Probe(Section, frozen=True):
     local_networks: tuple[str, ...] | None = None
     """Names or ids of the networks that are reached from ``local``. None: all networks, or only external
     ones if there are other vantages."""
+    layer2: Layer2 = Layer2("auto")
+    """Whether guests that are silent to pings are asked by ARP and neighbour discovery."""
     per_address: bool = False
     """Whether each address has a series."""
 

@@ -71,6 +71,7 @@ def families(snapshot: Snapshot) -> list[Family]:
     For one silent instance that Nova calls ACTIVE:
 
         instance_alive{id="6ce1",project_id="5fa0"} 0.0
+        instance_layer2_alive{id="6ce1",project_id="5fa0"} 0.0
         instance_hypervisor_active{id="6ce1",project_id="5fa0"} 1.0
         instance_state_mismatch{id="6ce1",project_id="5fa0"} 1.0
         instance_silent{id="6ce1",project_id="5fa0",reason="no_reply"} 1.0
@@ -100,6 +101,13 @@ def families(snapshot: Snapshot) -> list[Family]:
             "1 if any probed address of the instance answered in the last sweep (cached), else 0; absent "
             "where none could be asked, or an answer could be somebody else's.",
             [(who, verdict.alive) for verdict, who in judged if verdict.alive is not None],
+        ),
+        Family(
+            "instance_layer2_alive",
+            "1 if the kernel of an instance that is silent to pings answered at layer 2 (ARP or IPv6 "
+            "neighbour discovery) in the last sweep (cached), else 0; absent where it was not asked or is "
+            "not believed.",
+            [(who, verdict.layer2_alive) for verdict, who in judged if verdict.layer2_alive is not None],
         ),
         Family(
             "instance_hypervisor_active",

@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from fping_exporter import __version__
-from fping_exporter.model import Inventory, Rejection, Sweep, Target
+from fping_exporter.model import Inventory, Layer2Rejection, Rejection, Sweep, Target
 from fping_exporter.probe.send_errors import SEND_ERRORS, errno_name
 
 __all__ = ["RefreshStatus", "Telemetry"]
@@ -49,6 +49,18 @@ class Telemetry(Collector):
         )
         for number in SEND_ERRORS:
             self._packets_refused.labels(errno_name(number))
+        self._frames_sent = counter("layer2_sent", "ARP requests and neighbour solicitations sent.")
+        self._frames_received = counter(
+            "layer2_received",
+            "ARP replies and neighbour advertisements that prove a guest's kernel to be alive.",
+        )
+        self._frames_rejected = counter(
+            "layer2_rejected",
+            "ARP replies and neighbour advertisements that prove nothing, by reason.",
+            "reason",
+        )
+        for rejection in Layer2Rejection:
+            self._frames_rejected.labels(rejection)
         self._overflows = counter(
             "neighbour_table_overflows", "How often the kernel's neighbour table had no room during a sweep."
         )
@@ -85,6 +97,7 @@ class Telemetry(Collector):
         self._unconfirmed = False
         self._ambiguous = 0
         self._blind = False
+        self._layer2_trusted: Mapping[str, bool] = {}
         self._vantages: tuple[Counts[str], Counts[str], Counts[str]] = (Counts(), Counts(), Counts())
 
     def scrape(self, *, up: bool, names: Sequence[str] | None = None) -> Collector:
@@ -139,6 +152,13 @@ class Telemetry(Collector):
             yield _gauge(
                 name, documentation, {(kind,): counts[kind] for kind in self._vantages[0]}, "vantage"
             )
+        yield _gauge(
+            "layer2_trusted",
+            "1 if answers at layer 2 are believed, 0 if somebody else answers for most guests, by the kind "
+            "of vantage; as of the newest complete sweep.",
+            {(kind,): trusted for kind, trusted in self._layer2_trusted.items()},
+            "vantage",
+        )
         yield _gauge(
             "ambiguous_targets",
             "Addresses that the newest complete sweep did not ask, since nothing tells whose an answer is.",
@@ -207,6 +227,11 @@ class Telemetry(Collector):
         for errno, count in sweep.refused.items():
             self._packets_refused.labels(errno).inc(count)
         self._overflows.inc(sweep.overflows)
+        if layer2 := sweep.layer2:
+            self._frames_sent.inc(layer2.sent)
+            self._frames_received.inc(layer2.received)
+            for rejection, count in layer2.rejected.items():
+                self._frames_rejected.labels(rejection).inc(count)
         self._instances_failed.inc(sweep.failed)
 
     def observe_sweep(self, sweep: Sweep, *, blind: bool = False) -> None:
@@ -214,6 +239,7 @@ class Telemetry(Collector):
         self._blind = blind
         self.sweep.succeeded(started_at=sweep.started_at, duration=sweep.duration, size=len(sweep.outcomes))
         self._ambiguous = sweep.ambiguous
+        self._layer2_trusted = sweep.layer2.trusted if sweep.layer2 else {}
         kinds = dict.fromkeys(self._vantages[0], 0)  # what is no longer there is 0
         there = {target.vantage: target.kind for target in sweep.outcomes}
         up = {target.vantage: target.kind for target, outcome in sweep.outcomes.items() if outcome.sent}

@@ -8,6 +8,7 @@ import msgspec
 from fping_exporter.model import (
     Instance,
     Inventory,
+    Layer2Target,
     Outcome,
     Probed,
     Reason,
@@ -18,6 +19,7 @@ from fping_exporter.model import (
     Verdict,
 )
 from fping_exporter.verdict.instance_errors import InstanceErrors
+from fping_exporter.verdict.layer2 import Layer2Plan, witness
 from fping_exporter.verdict.plan import Plan, port_of, unknown
 from fping_exporter.verdict.security_groups import blocks_echo
 
@@ -35,14 +37,16 @@ def judge(
     *,
     targets: Plan,
     sweep: Sweep,
+    layer2: Layer2Plan | None = None,
     last_replies: Mapping[str, float] = {},
     sources: FindSources = lambda _targets: {},
     errors: InstanceErrors | None = None,
 ) -> Snapshot:
     """Set Nova's word on every instance beside the ping's.
 
-    `targets` are the plan's for this inventory, and `sweep` has an outcome for each. `errors` gets the
-    instances that cannot be judged because of a bug: nothing is known of them then.
+    `targets` are the plan's for this inventory, and `sweep` has an outcome for each; `layer2` says who was
+    asked there. `errors` gets the instances that cannot be judged because of a bug: nothing is known of them
+    then.
     """
     errors = errors or InstanceErrors()
 
@@ -74,7 +78,8 @@ def judge(
         if p.outcome and p.target
     ]
     snapshot = Snapshot(inventory=inventory, sweep=sweep, verdicts=verdicts)
-    return blame_security_groups(snapshot, sources(silent), errors)
+    snapshot = blame_security_groups(snapshot, sources(silent), errors)
+    return hear_layer2(snapshot, layer2.targets) if layer2 else snapshot
 
 
 def _asked(probed: Probed, outcomes: Mapping[Target, Outcome]) -> Probed:
@@ -170,3 +175,24 @@ def blame_security_groups(
             for verdict in snapshot.verdicts
         ),
     )
+
+
+def hear_layer2(snapshot: Snapshot, targets: Mapping[str, Sequence[Layer2Target]]) -> Snapshot:
+    """Note whose kernel answers at layer 2, and give those the reason ``icmp_ignored`` whom nothing explains.
+
+    `targets` are those of each instance that was asked, by its id.
+    """
+    sweep = snapshot.sweep.layer2
+    if sweep is None:
+        return snapshot
+
+    def heard(verdict: Verdict) -> Verdict:
+        alive = witness(targets.get(verdict.instance.id, ()), sweep)
+        if alive is None:
+            return verdict
+        ignored = alive and verdict.reason in {Reason.UNREACHABLE, Reason.NO_REPLY}
+        return msgspec.structs.replace(
+            verdict, layer2_alive=alive, reason=Reason.ICMP_IGNORED if ignored else verdict.reason
+        )
+
+    return msgspec.structs.replace(snapshot, verdicts=tuple(map(heard, snapshot.verdicts)))

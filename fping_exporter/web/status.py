@@ -212,6 +212,7 @@ def _filters(snapshot: Snapshot) -> dict[str, _Filter]:
                 ("silent", "silent"),
                 (PingState.STOPPED, "silent: stopped answering"),
                 (PingState.NEVER, "silent: never answered"),
+                ("layer2", "silent: answers at layer 2"),
                 (PingState.UNASKED, "not asked"),
                 *((reason, reason.replace("_", " ")) for reason in Reason),
             ],

@@ -105,7 +105,8 @@ class TableQuery(NamedTuple):
     """Id or name."""
     status: str = ""
     ping: str = ""
-    """A PingState, ``silent`` (STOPPED or NEVER), ``though_off`` (see `answers_though_off`), or a Reason."""
+    """A PingState, ``silent`` (STOPPED or NEVER), ``though_off`` (see `answers_though_off`), ``layer2`` (the
+    kernel answers there), or a Reason."""
     hypervisor: str = ""
     sort: str = ""
     """Key of a column, after a ``-`` in descending order; empty: by urgency."""
@@ -178,6 +179,8 @@ def _ping_filter_values(verdict: Verdict) -> set[str]:
         values.add("silent")
     if answers_though_off(verdict):
         values.add("though_off")
+    if verdict.layer2_alive:
+        values.add("layer2")
     if verdict.reason:
         values.add(verdict.reason)
     return values
@@ -214,9 +217,11 @@ def sort_verdicts(snapshot: Snapshot, verdicts: list[Verdict], order: str) -> li
 def _urgency(verdict: Verdict) -> tuple[int, float]:
     """Return a sort key by what needs attention first.
 
-    ACTIVE and stopped answering (latest reply first), ACTIVE and never answered, off but answering, the rest.
+    ACTIVE and stopped answering (latest reply first), ACTIVE and never answered, off but answering, ACTIVE
+    and answering at layer 2 only, the rest.
     """
-    state = ping_state(verdict)
-    if verdict.instance.active and state.silent:
+    if verdict.instance.active and ping_state(verdict).silent:
+        if verdict.layer2_alive:
+            return 3, 0
         return (0, -verdict.last_reply_at) if verdict.last_reply_at is not None else (1, 0)
-    return (2, 0) if answers_though_off(verdict) else (3, 0)
+    return (2, 0) if answers_though_off(verdict) else (4, 0)

@@ -22,6 +22,7 @@ from fping_exporter.model import LOCAL, Layer2Target, Target
 from fping_exporter.probe import make_prober
 from fping_exporter.probe.layer2.sweep import Layer2Prober
 from fping_exporter.probe.pacing import Pacer
+from fping_exporter.probe.socket_budget import SocketBudget
 from tests.benchmarks.exporter import verdict
 from tests.probe.layer2.guests import Script
 from tests.probe.layer2.world import ScriptedGuests
@@ -95,7 +96,13 @@ def main() -> int:
         guests.ip(*(f"neigh replace {t.ip} lladdr {t.mac} nud permanent dev tap0" for t in four))
 
         def ask(targets: Sequence[Layer2Target], *, rate: float, rounds: int) -> int:
-            prober = Layer2Prober(timeout=TIMEOUT, pacer=Pacer(rate=rate), decoys=False, rounds=rounds)
+            prober = Layer2Prober(
+                timeout=TIMEOUT,
+                pacer=Pacer(rate=rate),
+                sockets=SocketBudget(100),
+                decoys=False,
+                rounds=rounds,
+            )
             return sum(prober.probe(targets).alive.values())
 
         ping = make_prober(config.Probe(timeout=Duration(TIMEOUT), retries=0, rate=UNPACED))

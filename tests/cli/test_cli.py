@@ -252,8 +252,10 @@ def test_list_of_what_could_not_be_asked(cloud: dict[str, str], tmp_path: Path) 
         done.stderr
         == "fping-exporter: 3 of 3 ACTIVE instances were not asked, and may be silent: 3 no_vantage\n"
     )
-    rows = {line.split()[1]: line.split()[3:6] for line in done.stdout.splitlines()[1:]}
-    assert rows == {name: ["ACTIVE", "-", "no_vantage"] for name in ("selenium-0", "selenium-1", "text-0")}
+    rows = {line.split()[1]: line.split()[3:7] for line in done.stdout.splitlines()[1:]}
+    assert rows == {
+        name: ["ACTIVE", "-", "-", "no_vantage"] for name in ("selenium-0", "selenium-1", "text-0")
+    }
 
 
 def test_list_into_a_pipe_that_is_closed(cloud: dict[str, str], tmp_path: Path) -> None:

@@ -60,6 +60,27 @@ def test_ports_networks_and_routers(standin: NeutronCloud) -> None:
     assert got.members == {"default": {"10.0.0.5", "fd00::5", "10.0.0.6", "fd00::1", "10.0.0.9"}}
 
 
+@pytest.mark.parametrize(
+    ("details", "driver"),
+    [
+        ({"bound_drivers": {"0": "ovn"}, "connectivity": "l2"}, "ovn"),
+        ({"bound_drivers": {"0": "arista", "1": "openvswitch"}}, "openvswitch"),
+        ({"bound_drivers": {"9": "arista", "10": "ovn"}}, "ovn"),
+        ({"bound_drivers": {}}, ""),
+        ({"bound_drivers": ["ovn"]}, ""),
+        ({"bound_drivers": {"x": "ovn"}}, ""),
+        ({}, ""),
+        (None, ""),
+        ("odd", ""),
+    ],
+)
+def test_the_driver_that_binds_a_port(standin: NeutronCloud, details: Any, driver: str) -> None:
+    """It is at the lowest level of a hierarchical binding. Whoever may not see it is not told."""
+    standin.network["ports"] = [port("1", "10.0.0.5", device="vm", **{"binding:vif_details": details})]
+    (found,) = topology(standin).ports["vm"]
+    assert found.driver == driver
+
+
 def test_only_what_is_needed_is_asked(standin: NeutronCloud) -> None:
     topology(standin)
     assert [len(standin.asked(path)) for path in (PORTS, GROUPS, NETWORKS)] == [1, 1, 0]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fping_exporter.config import Config, Rule, load, parse
 from fping_exporter.config.duration import Duration
+from fping_exporter.config.strict_yaml import dump
 from fping_exporter.errors import ConfigError
 
 BAD = sorted((Path(__file__).parent / "bad").glob("*.yml"))
@@ -137,3 +138,13 @@ def test_durations_that_are_too_long(text: str) -> None:
 def test_nesting_without_end(text: str) -> None:
     with pytest.raises(ConfigError, match="f: lists or mappings are nested too deeply"):
         parse(text, source="f")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("auto", "auto"), ("on", "on"), ("off", "off"), ("true", "on"), ("false", "off"), ('"off"', "off")],
+)
+def test_layer_2_is_on_or_off_however_yaml_reads_it(text: str, value: str) -> None:
+    read = parse(f"probe: {{layer2: {text}}}", source="f")
+    assert read.probe.layer2 == value
+    assert parse(dump(read), source="f") == read

@@ -17,6 +17,7 @@ from fping_exporter.metrics.exposition import Exposition, as_metrics, families
 from fping_exporter.model import (
     NOT_ASKED,
     Hypervisor,
+    Layer2Sweep,
     Outcome,
     Port,
     Probed,
@@ -25,7 +26,9 @@ from fping_exporter.model import (
     Target,
     Topology,
 )
+from fping_exporter.verdict.instance_errors import InstanceErrors
 from fping_exporter.verdict.judge import judge
+from fping_exporter.verdict.layer2 import plan_layer2
 from fping_exporter.verdict.missed import find_missed
 from fping_exporter.verdict.plan import plan
 from tests.build import ALIVE, SILENT, UNREACHABLE, address, instance, inventory, sweep
@@ -48,13 +51,19 @@ def example() -> Snapshot:
             project_id="5fa0",
             launched_at=1_795_300_000.0,
         ),
-        instance("6ce2-silent", "10.0.0.6", hypervisor="c1.example.com", project_id="5fa0"),
+        instance(
+            "6ce2-silent",
+            address("10.0.0.6", mac="fa:16:3e:00:00:06"),
+            hypervisor="c1.example.com",
+            project_id="5fa0",
+        ),
         instance("6ce3-unreachable", "fd00::7", name='a "b" \\ c\nd', project_id="5fa0"),
         instance("6ce4-no-address", project_id="77aa"),
         instance("6ce5-off", "10.0.0.8", status="SHUTOFF", task_state="powering-on", project_id="77aa"),
         instance("6ce6-off-and-alive", "10.0.0.9", status="SHUTOFF", project_id="77aa"),
         instance("6ce7-blocked", address("10.0.0.10", mac="fa:16:3e:00:00:0a"), project_id="77aa"),
         instance("6ce8-no-vantage", "10.0.0.11", project_id="77aa"),
+        instance("6ce9-ignoring", address("10.0.0.12", mac="fa:16:3e:00:00:0c"), project_id="77aa"),
         projects=(Project("5fa0", "shop", "default"), Project("00", "without instances", "default")),
         hypervisors=(Hypervisor("c1.example.com", up=True), Hypervisor("c2", up=False)),
         contacts={"5fa0": "shop@example.org,ops@example.org", "00": "nobody@example.org"},
@@ -72,11 +81,17 @@ def example() -> Snapshot:
         "10.0.0.9": Outcome(sent=1, received=1, rtt=12.5),
         "10.0.0.10": SILENT,
         "10.0.0.11": NOT_ASKED,
+        "10.0.0.12": SILENT,
     }
+    targets = plan(there.instances, there.topology, config.Probe())
+    pings = sweep(outcomes)
+    layer2 = plan_layer2(there, targets, pings.outcomes, InstanceErrors())
+    answers = {target: target.ip != "10.0.0.6" for target in layer2.distinct()}
     snapshot = judge(
         there,
-        targets=plan(there.instances, there.topology, config.Probe()),
-        sweep=sweep(outcomes),
+        targets=targets,
+        sweep=msgspec.structs.replace(pings, layer2=Layer2Sweep(alive=answers)),
+        layer2=layer2,
         sources=lambda targets: dict.fromkeys(targets, "10.0.0.2"),
     )
     return msgspec.structs.replace(
@@ -201,7 +216,7 @@ def test_the_docstring_shows_what_comes_out() -> None:
     there = inventory(
         instance(
             "6ce1",
-            "192.0.2.7",
+            address("192.0.2.7", mac="fa:16:3e:00:00:07"),
             project_id="5fa0",
             hypervisor="compute-1",
             availability_zone="nova",
@@ -213,10 +228,15 @@ def test_the_docstring_shows_what_comes_out() -> None:
     )
     targets = plan(there.instances, there.topology, config.Probe())
     before = judge(there, targets=targets, sweep=sweep({"192.0.2.7": Outcome(sent=1, received=1, rtt=0.001)}))
+    silence = sweep({"192.0.2.7": SILENT})
+    layer2 = plan_layer2(there, targets, silence.outcomes, InstanceErrors())
     now = judge(
         there,
         targets=targets,
-        sweep=sweep({"192.0.2.7": SILENT}),
+        sweep=msgspec.structs.replace(
+            silence, layer2=Layer2Sweep(alive=dict.fromkeys(layer2.distinct(), False))
+        ),
+        layer2=layer2,
         last_replies=History().after(before).last_replies,
     )
     now = msgspec.structs.replace(find_missed(now, History().after(before)), per_address=True)

@@ -3,7 +3,7 @@
 import msgspec
 
 from fping_exporter.metrics.telemetry import Telemetry
-from fping_exporter.model import LOCAL, NOT_ASKED, Sweep, Target
+from fping_exporter.model import LOCAL, NOT_ASKED, Layer2Rejection, Layer2Sweep, Sweep, Target
 from tests.build import ALIVE, SILENT, inventory, sweep
 
 
@@ -36,6 +36,27 @@ def test_vantages_are_counted_by_kind_and_those_that_went_away_are_none() -> Non
     telemetry.observe_sweep(sweep({Target("ovnmeta-1", "10.0.0.1"): ALIVE}))
     assert observed(telemetry, "vantage_targets") == {"local": 0, "qdhcp": 0, "ovnmeta": 1}
     assert observed(telemetry, "vantage_up") == {"local": 0, "qdhcp": 0, "ovnmeta": 1}
+
+
+def test_what_came_of_layer_2() -> None:
+    telemetry = Telemetry()
+    layer2 = Layer2Sweep(
+        sent=5, received=3, rejected={Layer2Rejection.MAC: 2}, trusted={"qdhcp": True, "ovnmeta": False}
+    )
+    asked = msgspec.structs.replace(sweep({Target(LOCAL, "192.0.2.1"): ALIVE}), layer2=layer2)
+    for _ in range(2):
+        telemetry.count_packets(asked)
+    telemetry.observe_sweep(asked)
+    value = telemetry.registry.get_sample_value
+    assert value("fping_exporter_layer2_sent_total") == 10
+    assert value("fping_exporter_layer2_received_total") == 6
+    assert value("fping_exporter_layer2_rejected_total", {"reason": "mac"}) == 4
+    assert value("fping_exporter_layer2_rejected_total", {"reason": "late"}) == 0, (
+        "each kind is there at once"
+    )
+    assert observed(telemetry, "layer2_trusted") == {"qdhcp": 1, "ovnmeta": 0}
+    telemetry.observe_sweep(sweep({Target(LOCAL, "192.0.2.1"): ALIVE}))
+    assert observed(telemetry, "layer2_trusted") == {}
 
 
 def test_overflows_add_up() -> None:

@@ -2,6 +2,7 @@
 
 import string
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,6 +112,17 @@ def test_the_latest_to_stop_answering_comes_first_and_never_answered_comes_last(
         for id_, heard in (("a", 1.0), ("b", 9.0), ("c", None))
     ]
     assert ids(sort_verdicts(snapshot(), verdicts, "")) == "bac"
+
+
+def test_who_answers_at_layer_2_needs_less_attention_and_can_be_found() -> None:
+    base = snapshot()
+    stopped = verdict(instance("1", "10.0.0.1"), Reason.NO_REPLY, replied_at=5.0)
+    never = verdict(instance("2", "10.0.0.2"), Reason.NO_REPLY)
+    ignoring = msgspec.structs.replace(stopped, instance=instance("3", "10.0.0.3"), layer2_alive=True)
+    verdicts = [ignoring, verdict(instance("4", "10.0.0.4")), never, stopped]
+    assert ids(sort_verdicts(base, verdicts, "")) == "1234"
+    changed = msgspec.structs.replace(base, verdicts=tuple(verdicts))
+    assert ids(filter_verdicts(changed, TableQuery(ping="layer2"))) == "3"
 
 
 @pytest.mark.parametrize(

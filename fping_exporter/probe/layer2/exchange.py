@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Self
 
+from fping_exporter.errors import OpenFilesError
 from fping_exporter.probe.layer2.frames import FRAME_BYTES
 from fping_exporter.probe.layer2.mmsg import Receiver, Sender
 from fping_exporter.probe.layer2.segment import Guest, Segment
@@ -31,7 +32,7 @@ class Exchange:
     """Asks all guests of some segments, in as many rounds as the caller wants."""
 
     def __init__(self, segments: Sequence[Segment], *, pacer: Pacer, timeout: float) -> None:
-        """Wait `timeout` seconds for each answer."""
+        """Wait `timeout` seconds for each answer. Raises OpenFilesError where that needs a file too many."""
         self.sent = 0
         self._segments = segments
         self._pacer = pacer
@@ -40,7 +41,10 @@ class Exchange:
         self._receiver = Receiver(count=_RECEIVED_AT_ONCE, size=FRAME_BYTES)
         self._senders: dict[int, Sender] = {}
         """By the length of their frames."""
-        self._selector = selectors.DefaultSelector()
+        try:
+            self._selector = selectors.DefaultSelector()
+        except OSError as error:
+            raise OpenFilesError from error
         self._read_at = 0.0
 
     def __enter__(self) -> Self:

@@ -1,24 +1,21 @@
 """A sweep at layer 2: from targets in several namespaces to who is alive there."""
 
-import errno
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 
 from fping_exporter.errors import ProbeError
+from fping_exporter.log_limit import LogLimit
 from fping_exporter.model import Layer2Rejection, Layer2Sweep, Layer2Target
 from fping_exporter.probe.layer2.exchange import Exchange
-from fping_exporter.probe.layer2.interfaces import read_neighbourhood
-from fping_exporter.probe.layer2.link import Link
-from fping_exporter.probe.layer2.segment import ParsedTarget, Segment, parse_target
+from fping_exporter.probe.layer2.opening import Links, Queue
+from fping_exporter.probe.layer2.segment import Segment
 from fping_exporter.probe.layer2.trust import Trust, decoy
-from fping_exporter.probe.log_limit import LogLimit
-from fping_exporter.probe.netlink import open_netlink
 from fping_exporter.probe.pacing import Pacer
-from fping_exporter.probe.vantage import run_in_namespace
+from fping_exporter.probe.socket_budget import SocketBudget
+from fping_exporter.probe.vantage import describe_failures
 
 __all__ = ["Layer2Prober"]
 
@@ -26,12 +23,6 @@ logger = logging.getLogger(__name__)
 
 _ROUNDS = 2
 """The second one goes to those who are silent: frames get lost."""
-_LINKS_AT_ONCE = 64
-"""Sockets that are open at the same time. Links beyond these have their turn afterwards."""
-
-
-Links = Sequence[tuple[Link, Sequence[ParsedTarget]]]
-"""Links, and who is asked over each."""
 
 
 class Layer2Prober:
@@ -51,13 +42,18 @@ class Layer2Prober:
         *,
         timeout: float,
         pacer: Pacer,
+        sockets: SocketBudget,
         decoys: bool = True,
         trust: Trust | None = None,
         rounds: int = _ROUNDS,
     ) -> None:
-        """Wait `timeout` seconds for each answer; `trust` remembers what earlier sweeps have unmasked."""
+        """Wait `timeout` seconds for each answer; `trust` remembers what earlier sweeps have unmasked.
+
+        Probers of all kinds may share `pacer` and `sockets`.
+        """
         self._timeout = timeout
         self._pacer = pacer
+        self._sockets = sockets
         self._decoys = decoys
         self._trust = trust or Trust()
         self._rounds = rounds
@@ -71,14 +67,17 @@ class Layer2Prober:
         Raises nothing: where nothing can be asked, nothing is known. Safe to call from several threads.
         """
         start = time.monotonic()
-        tally = _Tally()
-        by_vantage: dict[str, list[Layer2Target]] = {}
-        for target in targets:
-            by_vantage.setdefault(target.vantage, []).append(target)
-        waiting = list(by_vantage.items())
-        while waiting:
-            with self._open_some(waiting) as links:
-                self._ask(links, suspects, tally)
+        tally, queue = _Tally(), Queue(targets)
+        while queue.waiting:
+            with self._sockets.take(len(queue.waiting)) as room, ExitStack() as stack:
+                links = queue.open(at_most=room)
+                for link, _ in links:
+                    stack.enter_context(link)
+                try:
+                    self._ask(links, suspects, tally)
+                except ProbeError as error:
+                    queue.failures |= dict.fromkeys((link.vantage for link, _ in links), error)
+        self._report_failures(queue.failures)
         return Layer2Sweep(
             alive=tally.alive,
             sent=tally.sent,
@@ -88,34 +87,18 @@ class Layer2Prober:
             duration=time.monotonic() - start,
         )
 
-    @contextmanager
-    def _open_some(self, waiting: list[tuple[str, list[Layer2Target]]]) -> Iterator[Links]:
-        """Open the links of as many of the vantages as have room, and take these from `waiting`."""
-        links: list[tuple[Link, list[ParsedTarget]]] = []
-        with ExitStack() as stack:
-            while waiting and len(links) < _LINKS_AT_ONCE:
-                vantage, targets = waiting.pop()
-                try:
-                    opened = run_in_namespace(vantage, partial(_open_links, vantage, targets))
-                except (ProbeError, OSError) as error:
-                    self._report(vantage, error)
-                    continue
-                for link, _ in opened:
-                    stack.enter_context(link)
-                links += opened
-            yield links
-
-    def _report(self, vantage: str, error: ProbeError | OSError) -> None:
-        """Log why a vantage cannot be asked; the want of a right, which concerns all of them, once."""
-        if isinstance(error, PermissionError):
-            text = (
-                "nothing is asked at layer 2, for want of the right to open packet sockets: give the process "
-                "CAP_NET_RAW, or set probe.layer2: off"
-            )
-        else:
-            text = f"nothing is asked at layer 2 from {vantage}: {error}"
-        if self._log_limit.allows(text):
-            logger.warning(text)
+    def _report_failures(self, failures: Mapping[str, ProbeError | OSError]) -> None:
+        """Log why vantages cannot be asked: the want of a right, which concerns all of them, once."""
+        errors: list[ProbeError] = []
+        for vantage, error in failures.items():
+            if isinstance(error, PermissionError):
+                errors.append(ProbeError(_NO_RIGHT))
+            elif isinstance(error, OSError):
+                errors.append(ProbeError(f"the links of {vantage} cannot be read or used: {error.strerror}"))
+            else:
+                errors.append(error)
+        for text in describe_failures(errors, self._log_limit):
+            logger.warning("part of the targets cannot be asked at layer 2: %s", text)
 
     def _ask(self, links: Links, suspects: Collection[Layer2Target], tally: "_Tally") -> None:
         tally.kinds.update(link.vantage.partition("-")[0] for link, _ in links)
@@ -200,6 +183,11 @@ def _only(links: Links, targets: Collection[Layer2Target]) -> Links:
     return [(link, [each for each in some if each.target in targets]) for link, some in links]
 
 
+_NO_RIGHT = (
+    "this process may not open packet sockets: give it the capability CAP_NET_RAW, or set probe.layer2: off"
+)
+
+
 class _Tally:
     """What a sweep finds out, turn by turn."""
 
@@ -220,33 +208,3 @@ class _Tally:
         tested = Counter(each.kind for each in self.tested)
         unmasked = Counter(each.kind for each in self.unmasked)
         return {kind: 2 * unmasked[kind] <= tested[kind] for kind in self.kinds}
-
-
-def _open_links(vantage: str, targets: Iterable[Layer2Target]) -> list[tuple[Link, list[ParsedTarget]]]:
-    """Open a socket on each interface of the current network namespace whose link some targets are on.
-
-    Targets on no link are left out, as are those on one that is not Ethernet or is just being removed. Raises
-    OSError where the kernel tells nothing, or permits nothing.
-    """
-    with open_netlink() as sock:
-        around = read_neighbourhood(sock)
-    by_interface: dict[int, list[ParsedTarget]] = {}
-    for target in targets:
-        parsed = parse_target(target)
-        if parsed and (index := around.interface(parsed.ip)):
-            by_interface.setdefault(index, []).append(parsed)
-    links = []
-    with ExitStack() as stack:
-        for index, some in by_interface.items():
-            try:
-                link = stack.enter_context(Link(vantage, index, around.addresses.get(index, ())))
-            except OSError as error:
-                if error.errno in _GONE:
-                    continue
-                raise
-            links.append((link, some))
-        stack.pop_all()
-    return links
-
-
-_GONE = frozenset({errno.ENODEV, errno.ENXIO, errno.ENETDOWN, errno.EPROTONOSUPPORT})

@@ -9,6 +9,7 @@ from fping_exporter.model import Layer2Target
 from fping_exporter.probe.layer2.sweep import Layer2Prober
 from fping_exporter.probe.layer2.trust import Trust
 from fping_exporter.probe.pacing import Pacer
+from fping_exporter.probe.socket_budget import SocketBudget
 from tests.netns import need_root
 from tests.probe.layer2.guests import Script
 from tests.probe.layer2.world import GuestKernel, ScriptedGuests, ask
@@ -33,7 +34,7 @@ def test_a_switch_that_answers_for_all_is_never_believed(
     """As OVN before 24.09. Nobody need suspect it: a few decoys find it out, and the others follow."""
     with ScriptedGuests(Script(50, "dead", responder="unicast")) as guests:
         targets = guests.targets(six=six)
-        prober = Layer2Prober(timeout=0.3, pacer=Pacer(rate=20_000))
+        prober = Layer2Prober(timeout=0.3, pacer=Pacer(rate=20_000), sockets=SocketBudget(100))
         suspects = frozenset(targets if suspected else ())
         first = prober.probe(targets, suspects=suspects)
         assert (first.alive, first.trusted) == ({}, {"qdhcp": False})

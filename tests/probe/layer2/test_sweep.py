@@ -10,7 +10,10 @@ import pytest
 
 from fping_exporter.model import Layer2Rejection, Layer2Sweep, Layer2Target
 from fping_exporter.probe.layer2 import exchange
+from fping_exporter.probe.layer2.sweep import Layer2Prober
 from fping_exporter.probe.neighbour_table import count_overflows
+from fping_exporter.probe.pacing import Pacer
+from fping_exporter.probe.socket_budget import SocketBudget
 from tests.netns import need_root
 from tests.probe.layer2.guests import BEHAVIOURS, Script
 from tests.probe.layer2.world import ScriptedGuests, ask
@@ -110,6 +113,28 @@ def test_both_families_and_several_vantages_at_once() -> None:
         got = ask(targets, timeout=0.3)
     assert got.alive == {target: not target.mac.endswith(":03") for target in targets}
     assert got.trusted == {"qdhcp": True, "qrouter": True}
+
+
+def test_links_have_their_turn_where_few_sockets_may_be_open() -> None:
+    """A vantage with two links counts as two, and one without any as none."""
+    script = Script(20, exceptions={3: "dead"})
+    with (
+        ScriptedGuests(script) as one,
+        ScriptedGuests(script) as two,
+        ScriptedGuests(script, addresses=()) as none,
+    ):
+        two.ip(
+            "link add more0 type veth peer name more1",
+            "link set more0 up",
+            "link set more1 up",
+            "addr add 192.0.2.1/24 dev more0",
+        )
+        beyond = Layer2Target(two.name, "192.0.2.7", "fa:16:3e:00:00:01")
+        targets = [*one.targets(), *two.targets(), *one.targets(six=True)]
+        prober = Layer2Prober(timeout=0.3, pacer=Pacer(rate=20_000), sockets=SocketBudget(1), decoys=False)
+        got = prober.probe([*targets, beyond, *none.targets()])
+    assert got.alive == {target: not target.mac.endswith(":03") for target in targets} | {beyond: False}
+    assert 3 * 0.6 < got.duration < 3
 
 
 def test_three_thousand_silent_guests_leave_the_neighbour_table_alone() -> None:
@@ -230,7 +255,8 @@ import sys
 from fping_exporter.model import Layer2Target
 from fping_exporter.probe.layer2.sweep import Layer2Prober
 from fping_exporter.probe.pacing import Pacer
-prober = Layer2Prober(timeout=0.1, pacer=Pacer(rate=1000))
+from fping_exporter.probe.socket_budget import SocketBudget
+prober = Layer2Prober(timeout=0.1, pacer=Pacer(rate=1000), sockets=SocketBudget(9))
 for _ in range(2):
     print(prober.probe([Layer2Target(name, "10.0.1.1", "fa:16:3e:00:00:01") for name in sys.argv[1:]]))
 """

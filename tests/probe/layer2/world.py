@@ -17,6 +17,7 @@ from fping_exporter.model import Layer2Sweep, Layer2Target
 from fping_exporter.probe.layer2.sweep import Layer2Prober
 from fping_exporter.probe.layer2.trust import Trust
 from fping_exporter.probe.pacing import Pacer
+from fping_exporter.probe.socket_budget import SocketBudget
 from tests.netns import Namespace
 from tests.probe.layer2.guests import Script, ip4, ip6, mac
 
@@ -144,5 +145,7 @@ def ask(
     suspects: list[Layer2Target] | None = None,
 ) -> Layer2Sweep:
     """Sweep once."""
-    prober = Layer2Prober(timeout=timeout, pacer=Pacer(rate=rate), decoys=decoys, trust=trust)
+    prober = Layer2Prober(
+        timeout=timeout, pacer=Pacer(rate=rate), sockets=SocketBudget(100), decoys=decoys, trust=trust
+    )
     return prober.probe(targets, suspects=frozenset(suspects or ()))

@@ -1,0 +1,86 @@
+"""Opens packet sockets on the links that targets are on, in turns where these are more than may be open."""
+
+import errno
+from collections.abc import Iterable, Sequence
+
+from fping_exporter.errors import OpenFilesError, ProbeError
+from fping_exporter.model import Layer2Target
+from fping_exporter.probe.layer2.interfaces import read_neighbourhood
+from fping_exporter.probe.layer2.link import Link
+from fping_exporter.probe.layer2.segment import ParsedTarget, parse_target
+from fping_exporter.probe.netlink import open_netlink
+from fping_exporter.probe.sockets import OUT_OF_FILES
+from fping_exporter.probe.vantage import visit
+
+__all__ = ["Links", "Queue"]
+
+Links = Sequence[tuple[Link, Sequence[ParsedTarget]]]
+"""Links, and who is asked over each."""
+
+_MISSING = frozenset({errno.ENODEV, errno.ENXIO, errno.ENETDOWN, errno.EPROTONOSUPPORT})
+"""The interface is just being removed, or is not Ethernet."""
+
+
+class Queue:
+    """The targets that wait for a socket on their link."""
+
+    def __init__(self, targets: Iterable[Layer2Target]) -> None:
+        """Begin with all of them."""
+        self.waiting: dict[str, list[ParsedTarget]] = {}
+        """By vantage. Those that are no unicast IP and MAC addresses are left out."""
+        self.failures: dict[str, ProbeError | OSError] = {}
+        """Why a vantage could not be asked; OSError is what the kernel says of its links."""
+        for target in targets:
+            if parsed := parse_target(target):
+                self.waiting.setdefault(target.vantage, []).append(parsed)
+
+    def open(self, *, at_most: int) -> Links:
+        """Open the next links; the caller closes them. What is left waits for the next turn.
+
+        Targets on no link are left out. If not a single socket can be opened for want of files, nothing waits
+        any longer.
+        """
+        links: list[tuple[Link, list[ParsedTarget]]] = []
+        out_of_files: dict[str, ProbeError | OSError] = {}
+
+        def open_here(vantage: str) -> None:
+            if len(links) == at_most:
+                return
+            try:
+                self._open_here(vantage, links, at_most)
+            except OSError as error:
+                if error.errno in OUT_OF_FILES:
+                    raise OpenFilesError from error
+                del self.waiting[vantage]
+                self.failures[vantage] = error
+
+        for vantage, failure in visit(list(self.waiting)[:at_most], open_here).items():
+            if isinstance(failure, OpenFilesError):
+                out_of_files[vantage] = failure
+            elif failure:
+                del self.waiting[vantage]
+                self.failures[vantage] = failure
+        if out_of_files and not links:
+            self.failures |= out_of_files
+            self.waiting.clear()
+        return links
+
+    def _open_here(self, vantage: str, links: list[tuple[Link, list[ParsedTarget]]], at_most: int) -> None:
+        """Open links in this thread's namespace, which is that of the vantage, until there are `at_most`."""
+        with open_netlink() as sock:
+            around = read_neighbourhood(sock)
+        by_interface: dict[int, list[ParsedTarget]] = {}
+        for target in self.waiting[vantage]:
+            if index := around.interface(target.ip):
+                by_interface.setdefault(index, []).append(target)
+        while by_interface and len(links) < at_most:
+            index, targets = next(iter(by_interface.items()))
+            try:
+                links.append((Link(vantage, index, around.addresses.get(index, ())), targets))
+            except OSError as error:
+                if error.errno not in _MISSING:
+                    raise
+            del by_interface[index]
+            self.waiting[vantage] = [target for some in by_interface.values() for target in some]
+        if not by_interface:
+            del self.waiting[vantage]

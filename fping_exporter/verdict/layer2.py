@@ -1,0 +1,88 @@
+"""Whom to ask at layer 2, and what the answers say of an instance."""
+
+from collections.abc import Iterable, Mapping
+
+from fping_exporter.model import (
+    AddressKind,
+    Instance,
+    Inventory,
+    Layer2Sweep,
+    Layer2Target,
+    Outcome,
+    Probed,
+    Target,
+    Topology,
+)
+from fping_exporter.verdict.instance_errors import InstanceErrors
+from fping_exporter.verdict.plan import Plan, port_of
+
+__all__ = ["Layer2Plan", "plan_layer2", "witness"]
+
+_OVN = "ovn"
+"""The mechanism driver whose switch may answer in place of guests."""
+
+
+class Layer2Plan:
+    """Who is asked at layer 2, by the instance's id."""
+
+    def __init__(self) -> None:
+        """Begin with nobody."""
+        self.targets: dict[str, tuple[Layer2Target, ...]] = {}
+        self.suspects: set[Layer2Target] = set()
+        """Those whose port is one of OVN's."""
+
+    def distinct(self) -> set[Layer2Target]:
+        """Return all targets, each once."""
+        return {target for targets in self.targets.values() for target in targets}
+
+
+def plan_layer2(
+    inventory: Inventory, targets: Plan, outcomes: Mapping[Target, Outcome], errors: InstanceErrors
+) -> Layer2Plan:
+    """Choose whom to ask at layer 2: the instances of which no address has answered a ping.
+
+    `outcomes` are the pings'. Asked are the fixed addresses that were planned to be pinged, where the MAC of
+    their port is known. What is no address of a port, such as an allowed pair or a floating address, moves
+    from one guest to the other, and proves nothing of either. `errors` gets the instances that cannot be
+    planned because of a bug.
+    """
+    chosen = Layer2Plan()
+    for instance in inventory.instances:
+        planned = targets.get(instance.id, ())
+        if any(each.target in outcomes and outcomes[each.target].alive for each in planned if each.target):
+            continue
+        try:
+            found = dict(_targets(instance, planned, inventory.topology))
+        except Exception as error:  # noqa: BLE001, a bug costs one instance
+            errors.note(instance, error)
+            continue
+        if found:
+            chosen.targets[instance.id] = tuple(found)
+            chosen.suspects.update(target for target, driver in found.items() if driver == _OVN)
+    return chosen
+
+
+def _targets(
+    instance: Instance, planned: Iterable[Probed], topology: Topology
+) -> Iterable[tuple[Layer2Target, str]]:
+    """Yield the targets at layer 2, each with the driver that binds its port, as far as that is known."""
+    for each in planned:
+        address = each.address
+        if each.target is None or address.kind is not AddressKind.FIXED:
+            continue
+        port = port_of(instance, address, topology)
+        if (
+            port is None and instance.id in topology.ports
+        ):  # Neutron knows its ports, and none has the address
+            continue
+        if mac := (port.mac if port else address.mac):
+            yield Layer2Target(each.target.vantage, each.target.ip, mac), port.driver if port else ""
+
+
+def witness(targets: Iterable[Layer2Target], sweep: Layer2Sweep) -> bool | None:
+    """Whether a kernel answered at any of an instance's targets; None where nothing is known of any.
+
+    One answer proves life. Silence at some of them counts for what silence counts for in pings.
+    """
+    known = [sweep.alive[target] for target in targets if target in sweep.alive]
+    return any(known) if known else None
