@@ -16,14 +16,15 @@ __all__ = ["Prometheus"]
 class Prometheus(Process):
     """Debian's Prometheus on a free port of loopback, with a storage of its own."""
 
-    def __init__(self, directory: Path, *, target: str) -> None:
-        """Prepare to scrape `target`, HOST:PORT, every two seconds."""
+    def __init__(self, directory: Path, *, target: str, rules: Path | None = None) -> None:
+        """Prepare to scrape `target`, HOST:PORT, every two seconds, and to evaluate a file of rules."""
         self._url = f"http://127.0.0.1:{(port := free_port())}"
         config = directory / "prometheus.yml"
         config.write_text(
             yaml.safe_dump(
                 {
                     "global": {"scrape_interval": "2s", "scrape_timeout": "2s"},
+                    "rule_files": [str(rules)] if rules else [],
                     "scrape_configs": [
                         {"job_name": "fping-exporter", "static_configs": [{"targets": [target]}]}
                     ],
