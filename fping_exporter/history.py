@@ -1,6 +1,6 @@
 """What is remembered of instances from sweep to sweep."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
@@ -42,13 +42,16 @@ class History(msgspec.Struct, frozen=True):
     """Unix time of the first snapshot in it; of what was before, it knows nothing."""
     last_replies: Mapping[str, float] = {}
     """Unix times in seconds, by the instance's id; an instance that never answered has none."""
+    layer2_replies: Mapping[str, float] = {}
+    """The same of answers at layer 2, for those that answered there within the retention."""
     unlisted_since: Mapping[str, float] = {}
-    """Unix time of the first snapshot that lacked it, for those in `last_replies` that the newest lacks."""
+    """Unix time of the first snapshot that lacked it, for those with any reply that the newest lacks."""
     missed: Mapping[str, float] = {}
     """Unix time since which each is missed, for those that were when they were last asked, and that Nova has
     not called off since; by the instance's id."""
     awaited: frozenset[str] = frozenset()
-    """Ids of those that Nova calls ACTIVE, or did before their cell went down, and that let pings in."""
+    """Ids of those that Nova calls ACTIVE, or did before their cell went down, and that let pings in or
+    answer at layer 2."""
     vantages: Mapping[str, Vantage] = {}
     """By kind (``local``, ``qdhcp``, ...)."""
 
@@ -58,12 +61,18 @@ class History(msgspec.Struct, frozen=True):
         listed = {verdict.instance.id for verdict in snapshot.verdicts}
         unlisted_since = {
             id_: since
-            for id_ in self.last_replies.keys() - listed
+            for id_ in (self.last_replies.keys() | self.layer2_replies.keys()) - listed
             if now - (since := self.unlisted_since.get(id_, now)) < RETENTION
         }
         return History(
             begun_at=now if self.begun_at is None else self.begun_at,
-            last_replies={id_: self.last_replies[id_] for id_ in unlisted_since} | _last_replies(snapshot),
+            last_replies=_only(self.last_replies, unlisted_since) | _last_replies(snapshot),
+            layer2_replies={
+                id_: at
+                for id_, at in _only(self.layer2_replies, listed | unlisted_since.keys()).items()
+                if now - at < RETENTION
+            }
+            | {verdict.instance.id: now for verdict in snapshot.verdicts if verdict.layer2_alive},
             unlisted_since=unlisted_since,
             missed=self._missed(snapshot, unlisted_since),
             awaited=frozenset(v.instance.id for v in snapshot.verdicts if self._is_awaited(v)),
@@ -79,12 +88,13 @@ class History(msgspec.Struct, frozen=True):
         """
         unlisted_since = {
             id_: since
-            for id_ in self.last_replies
+            for id_ in self.last_replies.keys() | self.layer2_replies.keys()
             if now - (since := self.unlisted_since.get(id_, stopped_at)) < RETENTION
         }
         return History(
             begun_at=self.begun_at if now - stopped_at < _UNWATCHED else None,
-            last_replies={id_: self.last_replies[id_] for id_ in unlisted_since},
+            last_replies=_only(self.last_replies, unlisted_since),
+            layer2_replies=_only(self.layer2_replies, unlisted_since),
             unlisted_since=unlisted_since,
             missed={id_: at for id_, at in self.missed.items() if id_ in unlisted_since},
         )
@@ -94,6 +104,7 @@ class History(msgspec.Struct, frozen=True):
         return History(
             begun_at=None if self.begun_at is None else self.begun_at - seconds,
             last_replies={id_: at - seconds for id_, at in self.last_replies.items()},
+            layer2_replies={id_: at - seconds for id_, at in self.layer2_replies.items()},
             unlisted_since={id_: at - seconds for id_, at in self.unlisted_since.items()},
             missed={id_: at - seconds for id_, at in self.missed.items()},
         )
@@ -108,7 +119,7 @@ class History(msgspec.Struct, frozen=True):
         unknown = {
             verdict.instance.id
             for verdict in (snapshot.verdicts if self.missed else ())
-            if not verdict.alive and not is_off(verdict.instance.status)
+            if not verdict.answers and not is_off(verdict.instance.status)
         }
         now = snapshot.sweep.started_at
         still = self.missed.keys() & unknown.union(unlisted)
@@ -117,7 +128,13 @@ class History(msgspec.Struct, frozen=True):
     def _is_awaited(self, verdict: Verdict) -> bool:
         if verdict.instance.in_down_cell:
             return verdict.instance.id in self.awaited
-        return verdict.instance.active and verdict.reason is not Reason.ICMP_BLOCKED
+        return verdict.instance.active and (
+            verdict.reason is not Reason.ICMP_BLOCKED or bool(verdict.layer2_alive)
+        )
+
+
+def _only(times: Mapping[str, float], ids: Collection[str]) -> dict[str, float]:
+    return {id_: at for id_, at in times.items() if id_ in ids}
 
 
 def _last_replies(snapshot: Snapshot) -> dict[str, float]:

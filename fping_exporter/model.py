@@ -415,6 +415,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Whether its kernel answers at layer 2; None where it was not asked there, or is not believed."""
 
     @property
+    def answers(self) -> bool:
+        """Whether it is known to live: it answered a ping, or its kernel answered at layer 2."""
+        return bool(self.alive or self.layer2_alive)
+
+    @property
     def silent(self) -> bool:
         """Whether Nova reports it as ACTIVE, and it was asked and did not answer."""
         return self.instance.active and self.alive is False

@@ -26,6 +26,9 @@ def find_missed(snapshot: Snapshot, history: History) -> Snapshot:
     It remains missed while it is asked and silent, until Nova calls it off: neither the time that passes,
     nor a reboot, nor a security group that is closed afterwards explains the silence before.
 
+    An instance whose kernel answers at layer 2 is not missed. One that has answered there within a day, and
+    does so no more, is missed even if a security group keeps pings out.
+
     An instance has never answered if it has not since its launch, between 15 minutes and a day ago, which the
     exporter watched.
     """
@@ -34,10 +37,11 @@ def find_missed(snapshot: Snapshot, history: History) -> Snapshot:
         verdict
         for verdict in snapshot.verdicts
         if verdict.alive is False
+        and not verdict.layer2_alive
         and any(probed.outcome for probed in verdict.probed)
         and _unexplained(verdict, history)
     ]
-    missed = [v for v in silent if v.instance.id in history.missed or _answered_lately(v, now)]
+    missed = [v for v in silent if v.instance.id in history.missed or _answered_lately(v, history, now)]
     return msgspec.structs.replace(
         snapshot,
         missed=frozenset(verdict.instance.id for verdict in missed),
@@ -48,9 +52,13 @@ def find_missed(snapshot: Snapshot, history: History) -> Snapshot:
 
 def _unexplained(verdict: Verdict, history: History) -> bool:
     """Whether an instance that was asked should answer, for all that Nova and Neutron say."""
-    if verdict.instance.id in history.missed:
+    id_ = verdict.instance.id
+    if id_ in history.missed:
         return not is_off(verdict.instance.status)
-    return _is_active(verdict, history) and verdict.reason is not Reason.ICMP_BLOCKED
+    return _is_active(verdict, history) and (
+        verdict.reason is not Reason.ICMP_BLOCKED
+        or (verdict.layer2_alive is False and id_ in history.layer2_replies)
+    )
 
 
 def _is_active(verdict: Verdict, history: History) -> bool:
@@ -59,8 +67,12 @@ def _is_active(verdict: Verdict, history: History) -> bool:
     return instance.active or (instance.in_down_cell and instance.id in history.awaited)
 
 
-def _answered_lately(verdict: Verdict, now: float) -> bool:
-    return verdict.last_reply_at is not None and now - verdict.last_reply_at < _LATELY
+def _answered_lately(verdict: Verdict, history: History, now: float) -> bool:
+    """Whether it answered within a day: pings, or at layer 2, where that has been asked now as well."""
+    replies = [verdict.last_reply_at]
+    if verdict.layer2_alive is not None:
+        replies.append(history.layer2_replies.get(verdict.instance.id))
+    return any(at is not None and now - at < _LATELY for at in replies)
 
 
 def _never_answered(verdict: Verdict, history: History, *, now: float) -> bool:
@@ -86,7 +98,7 @@ def _lost_a_vantage(snapshot: Snapshot, history: History) -> bool:
         if kind not in sending and vantage.lost_since(snapshot.sweep.started_at):
             asked |= vantage.asked
     return any(
-        verdict.instance.active and not verdict.alive and verdict.instance.id in asked
+        verdict.instance.active and not verdict.answers and verdict.instance.id in asked
         for verdict in (snapshot.verdicts if asked else ())
     )
 
@@ -98,15 +110,17 @@ def _lost_most(snapshot: Snapshot, missed: Collection[Verdict], history: History
     exporter that sees one hypervisor cannot tell it from its own way, and that hypervisor is reported.
     """
     now = snapshot.sweep.started_at
-    fell_silent = [verdict for verdict in missed if _answered_lately(verdict, now)]
+    fell_silent = [verdict for verdict in missed if _answered_lately(verdict, history, now)]
     if len(fell_silent) < _LEAST_SILENT:
         return False
     answered_lately = [
         verdict
         for verdict in snapshot.verdicts
-        if verdict.alive is not None and _is_active(verdict, history) and _answered_lately(verdict, now)
+        if verdict.alive is not None
+        and _is_active(verdict, history)
+        and _answered_lately(verdict, history, now)
     ]
-    answering = sum(1 for verdict in answered_lately if verdict.alive)
+    answering = sum(1 for verdict in answered_lately if verdict.answers)
     projects = {verdict.instance.project_id for verdict in fell_silent}
     hypervisors = {verdict.instance.hypervisor for verdict in fell_silent} - {""}
     return 2 * answering < len(answered_lately) and len(projects) > 1 and len(hypervisors) != 1

@@ -7,8 +7,10 @@ import pytest
 
 from fping_exporter import config
 from fping_exporter.history import History
-from fping_exporter.model import NOT_ASKED, Instance, Outcome, Port, Snapshot, Target, Topology
+from fping_exporter.model import NOT_ASKED, Instance, Layer2Sweep, Outcome, Port, Snapshot, Target, Topology
+from fping_exporter.verdict.instance_errors import InstanceErrors
 from fping_exporter.verdict.judge import judge
+from fping_exporter.verdict.layer2 import plan_layer2
 from fping_exporter.verdict.missed import find_missed
 from fping_exporter.verdict.plan import plan
 from tests.build import ALIVE, NOW, SILENT, UNREACHABLE, address, instance, inventory, sweep
@@ -31,15 +33,20 @@ class Exporter:
         outcomes: Mapping[str, Outcome] | Mapping[Target, Outcome] | Outcome = SILENT,
         at: float = 0,
         topology: Topology = Topology(),  # noqa: B008, it is frozen
+        layer2: bool | None = None,
     ) -> Snapshot:
         there = inventory(*instances, topology=topology)
         if isinstance(outcomes, Outcome):
             outcomes = {each.ip: outcomes for one in instances for each in one.addresses}
         targets = plan(there.instances, Topology(), config.Probe())
+        pings = msgspec.structs.replace(sweep(outcomes), started_at=NOW + at)
+        second = plan_layer2(there, targets, pings.outcomes, InstanceErrors())
+        answers = {} if layer2 is None else dict.fromkeys(second.distinct(), layer2)
         judged = judge(
             there,
             targets=targets,
-            sweep=msgspec.structs.replace(sweep(outcomes), started_at=NOW + at),
+            sweep=msgspec.structs.replace(pings, layer2=Layer2Sweep(alive=answers)),
+            layer2=second,
             last_replies=self.history.last_replies,
             sources=lambda asked: dict.fromkeys(asked, "10.0.0.254"),
         )
@@ -256,3 +263,70 @@ class TestVantages:
         self.look(exporter, ALIVE, at=0)
         assert not self.look(exporter, None, at=60, status="SHUTOFF").blind
         assert not exporter.look(instance("near", NEAR.ip), outcomes={NEAR: ALIVE}, at=120).blind
+
+
+def test_one_that_answers_at_layer_2_only_is_not_missed(exporter: Exporter) -> None:
+    exporter.look(ONE, outcomes=ALIVE)
+    assert not exporter.look(ONE, layer2=True, at=60).missed
+    assert exporter.look(ONE, layer2=False, at=120).missed == {"a"}
+    assert not exporter.look(ONE, layer2=True, at=180).missed
+    assert not exporter.look(ONE, outcomes=NOT_ASKED, at=240).missed, "that it answered ended it"
+
+
+@pytest.mark.parametrize("topology", [CLOSED, Topology()])
+def test_one_that_was_never_pingable_is_missed_when_layer_2_falls_silent(
+    exporter: Exporter, topology: Topology
+) -> None:
+    assert not exporter.look(ONE, topology=topology, layer2=True).missed
+    assert exporter.look(ONE, topology=topology, layer2=False, at=60).missed == {"a"}
+    assert exporter.look(ONE, topology=topology, layer2=None, at=120).missed == {"a"}, "nobody can ask it now"
+    assert exporter.look(ONE, topology=topology, layer2=False, at=3 * DAY).missed == {"a"}
+    assert not exporter.look(ONE, topology=topology, layer2=True, at=3 * DAY + 60).missed
+
+
+def test_one_that_never_answered_anywhere_is_not_missed(exporter: Exporter) -> None:
+    for at in (0, 60):
+        assert not exporter.look(ONE, topology=CLOSED, layer2=False, at=at).missed
+
+
+def test_what_answered_at_layer_2_more_than_a_day_ago_is_not_missed(exporter: Exporter) -> None:
+    exporter.look(ONE, topology=CLOSED, layer2=True)
+    exporter.look(with_status("SHUTOFF"), topology=CLOSED, layer2=False, at=60)
+    assert not exporter.look(ONE, topology=CLOSED, layer2=False, at=DAY).missed
+
+
+def test_without_layer_2_a_closed_group_explains_the_silence(exporter: Exporter) -> None:
+    exporter.look(ONE, topology=CLOSED, layer2=True)
+    assert not exporter.look(ONE, topology=CLOSED, layer2=None, at=60).missed
+
+
+def test_what_layer_2_said_outlives_a_restart_and_a_list_that_lacks_it(exporter: Exporter) -> None:
+    exporter.look(ONE, topology=CLOSED, layer2=True)
+    exporter.history = exporter.history.stored.resumed(stopped_at=NOW + 10, now=NOW + 60)
+    exporter.look(at=90)
+    assert exporter.look(ONE, topology=CLOSED, layer2=False, at=120).missed == {"a"}
+
+
+def test_one_whose_kernel_answers_has_booted(exporter: Exporter) -> None:
+    exporter.look(at=-60)
+    launched = msgspec.structs.replace(ONE, launched_at=NOW)
+    assert exporter.look(launched, layer2=False, at=1000).never_answered == {"a"}
+    assert not exporter.look(launched, layer2=True, at=1060).never_answered
+
+
+def test_guests_that_answer_at_layer_2_show_that_the_way_is_there(exporter: Exporter) -> None:
+    """Pings are blocked on the way, say: most are silent to them, and none is missed."""
+    many = [
+        instance(
+            f"i{n}",
+            address(f"10.0.1.{n}", mac=f"fa:16:3e:00:01:{n:02x}"),
+            project_id=f"p{n % 3}",
+            hypervisor=f"h{n % 3}",
+        )
+        for n in range(12)
+    ]
+    exporter.look(*many, outcomes=ALIVE)
+    assert exporter.look(*many, at=60).blind
+    found = exporter.look(*many, layer2=True, at=120)
+    assert not found.blind
+    assert not found.missed
