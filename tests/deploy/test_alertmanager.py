@@ -59,6 +59,7 @@ def test_mails_link_to_the_status_page_with_parameters_that_it_has() -> None:
         ("ProjectSilent severity=critical project_id=p email=a@p.example", "pager,operator,project"),
         ("ProjectSilent severity=critical project_id=p", "pager,operator"),
         ("InstanceNeverAnswered severity=warning project_id=p email=a@p.example", "project"),
+        ("InstanceIgnoresPing severity=info project_id=p email=a@p.example", "nobody"),
         ("InstanceStuckBuilding severity=warning project_id=p email=a@p.example", "operator,project"),
         ("InstanceStuckMoving severity=warning project_id=p email=a@p.example", "operator,project"),
         ("InstanceStuckMoving severity=warning project_id=p", "operator"),

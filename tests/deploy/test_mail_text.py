@@ -50,9 +50,8 @@ def silent(id_: str, name: str, **labels: str) -> Any:
         "InstanceSilent",
         "warning",
         f"{name} does not answer",
-        f"Nova called instance {id_} ACTIVE on kvm-3 when it fell silent. It had answered pings within a day "
-        "before, and does "
-        "not on any of its addresses.",
+        f"Nova called instance {id_} ACTIVE on kvm-3 when it fell silent. It had answered within a day "
+        "before, and does not on any of its addresses.",
         f"{name} answers again, or was stopped, moved or deleted",
         id=id_,
         name=name,

@@ -104,7 +104,7 @@ def test_every_alert_is_seen_firing_and_silent(alert: str) -> None:
 @pytest.mark.parametrize("alert", ALERTS)
 def test_every_alert_says_what_it_means_and_where_to_read_on(alert: str) -> None:
     rule = ALERTS[alert]
-    assert rule["labels"]["severity"] in {"warning", "critical"}
+    assert rule["labels"]["severity"] in {"info", "warning", "critical"}
     assert set(rule["annotations"]) == {"summary", "description", "resolved", "runbook_url"}
     assert rule["annotations"]["runbook_url"] == RUNBOOK
 
