@@ -33,7 +33,16 @@ def build() -> Dashboard:
                 "Nova status and ping together.",
                 f"{SCOPE.alive} + on (id) 2 * {SCOPE.active}",
                 mappings=parts.STATE,
-                span=6,
+                span=3,
+            )
+        )
+        .with_panel(
+            parts.single(
+                "Layer 2",
+                "Whether its kernel answers ARP or neighbour discovery; no data while it answers pings.",
+                SCOPE.of("instance_layer2_alive"),
+                mappings=parts.LAYER2,
+                span=3,
             )
         )
         .with_panel(

@@ -48,6 +48,7 @@ from grafana.queries import EXPORTERS_HEALTHY
 
 __all__ = [
     "ANSWER",
+    "LAYER2",
     "RED_ABOVE_ZERO",
     "STATE",
     "Column",
@@ -161,6 +162,8 @@ STATE = values(
     }
 )
 """Of 2 * (ACTIVE) + (answering)."""
+LAYER2 = values({"0": ("silent", "red"), "1": ("kernel answers", "green")})
+"""Of instance_layer2_alive."""
 
 Steps = Sequence[tuple[float | None, str]]
 """Pairs of lower bound (None: no bound) and colour."""

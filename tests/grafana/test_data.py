@@ -15,6 +15,8 @@ pytestmark = pytest.mark.e2e
 NOT_IN_THE_DEMO = {
     "alertmanager_notifications_failed_total",
     "fping_exporter_state_success",
+    "fping_exporter_layer2_trusted",
+    "instance_layer2_alive",
     "project_contact_info",
     "ALERTS",
     "ALERTS_FOR_STATE",
