@@ -1,4 +1,4 @@
-"""How many ICMP sockets may be open at once, in all sweeps together."""
+"""How many ICMP and packet sockets may be open at once, in all sweeps together."""
 
 import contextlib
 import threading
