@@ -1,9 +1,9 @@
 """Open files are a budget of the process (RLIMIT_NOFILE, see getrlimit(2)).
 
 At least half of them are for ICMP sockets, one for each network namespace and IP version, and then for packet
-sockets, one for each interface that is asked from at layer 2. If these are more, they are opened in turns. A
-quarter, and no more than 256, is for clients. A quarter, and no more than 320, is for the cloud, which is asked
-for callers of os-fping as well, and for everything else.
+sockets, one for each interface that is asked from at layer 2. If these are more, they are opened in turns.
+A quarter, and no more than 256, is for clients. A quarter, and no more than 320, is for the cloud, which is
+asked for callers of os-fping as well, and for everything else.
 """
 
 import contextlib

@@ -9,13 +9,13 @@ from fping_exporter import config
 from fping_exporter.errors import ProbeError
 from fping_exporter.hosts import own_host
 from fping_exporter.log_limit import LogLimit
-from fping_exporter.model import Instance, Inventory, Snapshot, Topology
+from fping_exporter.model import Instance, Inventory, Layer2Sweep, Snapshot, Topology
 from fping_exporter.probe import Layer2Witness, Prober
 from fping_exporter.probe.neighbour_table import count_overflows, size_limit
 from fping_exporter.probe.vantage import source_addresses, survey
 from fping_exporter.verdict.instance_errors import InstanceErrors
 from fping_exporter.verdict.judge import judge
-from fping_exporter.verdict.layer2 import plan_layer2
+from fping_exporter.verdict.layer2 import Layer2Plan, plan_layer2
 from fping_exporter.verdict.plan import Plan, plan
 
 __all__ = ["plan_from_here", "take_snapshot"]
@@ -62,7 +62,7 @@ def take_snapshot(
     second = None
     if layer2:
         second = plan_layer2(inventory, targets, sweep.outcomes, errors)
-        heard = layer2.probe(second.distinct(), suspects=second.suspects)
+        heard = _ask(layer2, second)
         sweep = msgspec.structs.replace(sweep, layer2=heard, duration=sweep.duration + heard.duration)
     snapshot = judge(
         inventory,
@@ -79,6 +79,16 @@ def take_snapshot(
         alone=instances.host is not None or probe.only_local,
         per_address=probe.per_address,
     )
+
+
+def _ask(layer2: Layer2Witness, chosen: Layer2Plan) -> Layer2Sweep:
+    """Ask at layer 2; a bug there costs what it would have told, and not the pings."""
+    try:
+        return layer2.probe(chosen.distinct(), suspects=chosen.suspects)
+    except Exception:
+        if _log_limit.allows("layer2"):
+            logger.exception("asking at layer 2 failed, which is a bug")
+        return Layer2Sweep()
 
 
 def _count_ambiguous(targets: Plan) -> int:

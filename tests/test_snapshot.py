@@ -101,3 +101,26 @@ def test_where_everybody_answers_layer_2_has_nothing_to_do() -> None:
     there = inventory(instance("answers", address("198.51.100.7", mac="fa:16:3e:00:00:07")))
     got = take_snapshot(there, prober=Half(), layer2=Witness(), probe=config.Probe())
     assert got.sweep.layer2 == Layer2Sweep(duration=1)
+
+
+class Broken:
+    """A prober for layer 2 with a bug."""
+
+    def probe(
+        self, targets: Collection[Layer2Target], *, suspects: Collection[Layer2Target] = ()
+    ) -> Layer2Sweep:
+        raise ZeroDivisionError(len(targets) + len(suspects))
+
+
+def test_a_bug_at_layer_2_costs_no_ping(caplog: pytest.LogCaptureFixture) -> None:
+    there = inventory(
+        instance("answers", address("198.51.100.7", mac="fa:16:3e:00:00:07")),
+        instance("silent", address("198.51.100.8", mac="fa:16:3e:00:00:08")),
+    )
+    for _ in range(2):
+        got = take_snapshot(there, prober=Half(), layer2=Broken(), probe=config.Probe())
+    assert [(v.alive, v.layer2_alive, v.reason) for v in got.verdicts] == [
+        (True, None, None),
+        (False, None, Reason.NO_REPLY),
+    ]
+    assert caplog.text.count("asking at layer 2 failed") == 1

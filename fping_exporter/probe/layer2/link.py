@@ -9,7 +9,6 @@ import socket
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 from fping_exporter.probe.layer2 import frames
 from fping_exporter.probe.layer2.interfaces import Subnet
@@ -78,11 +77,7 @@ class Link:
         self.room = max(1, self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // BOOKED_BYTES)
         """Frames that the receive buffer certainly holds."""
 
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         """Close the socket."""
         self.sock.close()
 

@@ -37,33 +37,35 @@ class Queue:
     def open(self, *, at_most: int) -> Links:
         """Open the next links; the caller closes them. What is left waits for the next turn.
 
-        Targets on no link are left out. If not a single socket can be opened for want of files, nothing waits
-        any longer.
+        Targets on no link are left out, and so are those of vantages for which no socket can be opened. Where
+        that is for want of files, they wait if there are others.
         """
         links: list[tuple[Link, list[ParsedTarget]]] = []
-        out_of_files: dict[str, ProbeError | OSError] = {}
-
-        def open_here(vantage: str) -> None:
-            if len(links) == at_most:
-                return
-            try:
-                self._open_here(vantage, links, at_most)
-            except OSError as error:
-                if error.errno in OUT_OF_FILES:
-                    raise OpenFilesError from error
-                del self.waiting[vantage]
-                self.failures[vantage] = error
-
-        for vantage, failure in visit(list(self.waiting)[:at_most], open_here).items():
-            if isinstance(failure, OpenFilesError):
-                out_of_files[vantage] = failure
-            elif failure:
+        try:
+            visited = visit(
+                list(self.waiting)[:at_most], lambda vantage: self._open_in(vantage, links, at_most)
+            )
+        except BaseException:
+            for link, _ in links:
+                link.close()
+            raise
+        for vantage, failure in visited.items():
+            if failure and not (links and isinstance(failure, OpenFilesError)):
                 del self.waiting[vantage]
                 self.failures[vantage] = failure
-        if out_of_files and not links:
-            self.failures |= out_of_files
-            self.waiting.clear()
         return links
+
+    def _open_in(self, vantage: str, links: list[tuple[Link, list[ParsedTarget]]], at_most: int) -> None:
+        """Open links of a vantage, unless there are `at_most` already. Raises OpenFilesError."""
+        if len(links) == at_most:
+            return
+        try:
+            self._open_here(vantage, links, at_most)
+        except OSError as error:
+            if error.errno in OUT_OF_FILES:
+                raise OpenFilesError from error
+            del self.waiting[vantage]
+            self.failures[vantage] = error
 
     def _open_here(self, vantage: str, links: list[tuple[Link, list[ParsedTarget]]], at_most: int) -> None:
         """Open links in this thread's namespace, which is that of the vantage, until there are `at_most`."""

@@ -72,7 +72,7 @@ class Layer2Prober:
             with self._sockets.take(len(queue.waiting)) as room, ExitStack() as stack:
                 links = queue.open(at_most=room)
                 for link, _ in links:
-                    stack.enter_context(link)
+                    stack.callback(link.close)
                 try:
                     self._ask(links, suspects, tally)
                 except ProbeError as error:

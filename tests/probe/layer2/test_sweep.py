@@ -277,3 +277,33 @@ def test_no_socket_is_left(guests: ScriptedGuests) -> None:
     for _ in range(3):
         ask([*guests.targets(1), Layer2Target("qdhcp-none", "10.0.0.1", "fa:16:3e:00:00:01")])
     assert sorted(entry.name for entry in Path("/proc/self/fd").iterdir()) == before
+
+
+def test_where_files_are_short_links_wait_for_each_other(guests: ScriptedGuests) -> None:
+    """And where not even one can be opened, nothing waits for ever."""
+    program = """
+import resource, sys
+from fping_exporter.model import Layer2Target
+from fping_exporter.probe.layer2.sweep import Layer2Prober
+from fping_exporter.probe.pacing import Pacer
+from fping_exporter.probe.socket_budget import SocketBudget
+targets = [Layer2Target(name, "10.0.1.1", "fa:16:3e:00:00:01") for name in sys.argv[1:]]
+prober = Layer2Prober(timeout=0.2, pacer=Pacer(rate=1000), sockets=SocketBudget(9), decoys=False)
+print(sum(prober.probe(targets).alive.values()))
+for files in range(4, 14):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, 64))
+    print(files, sum(prober.probe(targets).alive.values()), file=sys.stderr)
+"""
+    with ScriptedGuests(Script(3)) as one, ScriptedGuests(Script(3)) as other:
+        done = subprocess.run(
+            [sys.executable, "-c", program, guests.name, one.name, other.name],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+    assert done.stdout == "3\n"
+    counts = [int(line.split()[1]) for line in done.stderr.splitlines() if line[0].isdigit()]
+    assert counts[0] == 0
+    assert counts[-1] == 3
+    assert "may open no more files" in done.stderr
