@@ -17,6 +17,7 @@ from fping_exporter.probe.socket_budget import SocketBudget
 from tests.netns import need_root
 from tests.probe.layer2.guests import BEHAVIOURS, Script
 from tests.probe.layer2.world import ScriptedGuests, ask
+from tests.probe.test_vantage import room_for_neighbours
 
 pytestmark = pytest.mark.netns
 
@@ -139,7 +140,7 @@ def test_links_have_their_turn_where_few_sockets_may_be_open() -> None:
 
 def test_three_thousand_silent_guests_leave_the_neighbour_table_alone() -> None:
     """At the default limit of 1024, pings to as many would find no room."""
-    with ScriptedGuests(Script(3000, "dead")) as guests:
+    with room_for_neighbours(1024), ScriptedGuests(Script(3000, "dead")) as guests:
         before = count_overflows(), guests.run("ip", "neigh").stdout
         for six in (False, True):
             targets = guests.targets(six=six)
