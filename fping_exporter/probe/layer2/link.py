@@ -37,15 +37,19 @@ class Link:
     Whatever thread uses it, it stays in the network namespace in which it was opened.
     """
 
-    def __init__(self, vantage: str, index: int, addresses: Sequence[Subnet]) -> None:
+    def __init__(
+        self, vantage: str, index: int, addresses: Sequence[Subnet], *, carrier_changes: int = 0
+    ) -> None:
         """Open a socket on the interface with this index in the current network namespace; raises OSError.
 
-        `addresses` are those of the interface. Errors are EPERM without CAP_NET_RAW, and EPROTONOSUPPORT
+        `addresses` are those of the interface, and `carrier_changes` is how often it has lost or found its
+        carrier. Errors are EPERM without CAP_NET_RAW, and EPROTONOSUPPORT
         where the interface is not Ethernet.
         """
         self.vantage = vantage
         self.name = socket.if_indextoname(index)
-        self._index = index
+        self.index = index
+        self.carrier_changes = carrier_changes
         self._subnets = [
             (
                 len(address),
@@ -112,7 +116,7 @@ class Link:
         behind, ethtool's word does not.
         """
         try:
-            if _number(self._ioctl(_SIOCGIFINDEX), "=i") != self._index:
+            if _number(self._ioctl(_SIOCGIFINDEX), "=i") != self.index:
                 return "the interface was replaced"
             if self._ioctl(_SIOCGIFHWADDR)[2:8] != self.mac:
                 return "the interface's MAC address changed"

@@ -1,10 +1,11 @@
 """Opens packet sockets on the links that targets are on, in turns where these are more than may be open."""
 
 import errno
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from fping_exporter.errors import OpenFilesError, ProbeError
 from fping_exporter.model import Layer2Target
+from fping_exporter.probe.first_hop import count_carrier_changes
 from fping_exporter.probe.layer2.interfaces import read_neighbourhood
 from fping_exporter.probe.layer2.link import Link
 from fping_exporter.probe.layer2.segment import ParsedTarget, parse_target
@@ -12,7 +13,7 @@ from fping_exporter.probe.netlink import open_netlink
 from fping_exporter.probe.sockets import OUT_OF_FILES
 from fping_exporter.probe.vantage import visit
 
-__all__ = ["Links", "Queue"]
+__all__ = ["Links", "Queue", "flapped"]
 
 Links = Sequence[tuple[Link, Sequence[ParsedTarget]]]
 """Links, and who is asked over each."""
@@ -71,6 +72,7 @@ class Queue:
         """Open links in this thread's namespace, which is that of the vantage, until there are `at_most`."""
         with open_netlink() as sock:
             around = read_neighbourhood(sock)
+        changes = count_carrier_changes()
         by_interface: dict[int, list[ParsedTarget]] = {}
         for target in self.waiting[vantage]:
             if index := around.interface(target.ip):
@@ -78,7 +80,8 @@ class Queue:
         while by_interface and len(links) < at_most:
             index, targets = next(iter(by_interface.items()))
             try:
-                links.append((Link(vantage, index, around.addresses.get(index, ())), targets))
+                own = around.addresses.get(index, ())
+                links.append((Link(vantage, index, own, carrier_changes=changes.get(index, 0)), targets))
             except OSError as error:
                 if error.errno not in _MISSING:
                     raise
@@ -86,3 +89,17 @@ class Queue:
             self.waiting[vantage] = [target for some in by_interface.values() for target in some]
         if not by_interface:
             del self.waiting[vantage]
+
+
+def flapped(links: Collection[Link]) -> frozenset[Link]:
+    """Return the links that have lost or found their carrier since they were opened.
+
+    Frames were lost meanwhile, without a word, and the carrier may be back.
+    """
+    changes = visit({link.vantage for link in links}, lambda _vantage: count_carrier_changes())
+    return frozenset(
+        link
+        for link in links
+        if isinstance(now := changes[link.vantage], Mapping)
+        and now.get(link.index, link.carrier_changes) != link.carrier_changes
+    )

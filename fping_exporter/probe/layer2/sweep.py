@@ -10,7 +10,7 @@ from fping_exporter.errors import ProbeError
 from fping_exporter.log_limit import LogLimit
 from fping_exporter.model import Layer2Rejection, Layer2Sweep, Layer2Target
 from fping_exporter.probe.layer2.exchange import Exchange
-from fping_exporter.probe.layer2.opening import Links, Queue
+from fping_exporter.probe.layer2.opening import Links, Queue, flapped
 from fping_exporter.probe.layer2.segment import Segment
 from fping_exporter.probe.layer2.trust import Trust, decoy
 from fping_exporter.probe.pacing import Pacer
@@ -106,7 +106,10 @@ class Layer2Prober:
             links = self._leave_out_the_unmasked(links, suspects, tally)
         segments = [Segment(link, targets, timeout=self._timeout) for link, targets in links]
         self._exchange(segments, tally, rounds=self._rounds)
+        unsteady = flapped([link for link, _ in links])
         for segment in segments:
+            if segment.link in unsteady:
+                segment.fault = segment.fault or "the interface had no carrier for a while"
             if segment.fault and self._log_limit.allows((segment.link.vantage, segment.fault)):
                 logger.warning(
                     "not everybody could be asked at layer 2 from %s over %s: %s",

@@ -196,6 +196,21 @@ def test_an_interface_that_is_there_again_is_asked_again(guests: ScriptedGuests)
     assert ask(targets).alive == dict.fromkeys(targets, True)
 
 
+def test_a_carrier_that_is_away_for_a_while_makes_nobody_dead() -> None:
+    """It is back before the round ends, and who was asked meanwhile was not."""
+    script = Script(1000, exceptions={999: "dead"})
+    with ScriptedGuests(script) as guests:
+
+        def flap() -> None:
+            guests.far.ip("link set eth0 down", "link set eth0 up")
+
+        timer = later(0.2, flap)
+        got = ask(guests.targets(), rate=2000, timeout=0.4)
+        timer.join()
+        assert got.alive
+        assert all(got.alive.values())
+
+
 def slow(rate: str, limit: str) -> list[str]:
     return ["rate", rate, "burst", "1600", "limit", limit]
 
