@@ -1,6 +1,7 @@
 """What is remembered of instances from sweep to sweep."""
 
 from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
@@ -45,13 +46,15 @@ class History(msgspec.Struct, frozen=True):
     layer2_replies: Mapping[str, float] = {}
     """The same of answers at layer 2, for those that answered there within the retention."""
     unlisted_since: Mapping[str, float] = {}
-    """Unix time of the first snapshot that lacked it, for those with any reply that the newest lacks."""
+    """Unix time of the first snapshot that lacked it, for those with any reply, or missed, that the newest
+    lacks."""
     missed: Mapping[str, float] = {}
     """Unix time since which each is missed, for those that were when they were last asked, and that Nova has
     not called off since; by the instance's id."""
-    awaited: frozenset[str] = frozenset()
-    """Ids of those that Nova calls ACTIVE, or did before their cell went down, and that let pings in or
-    answer at layer 2."""
+    active: frozenset[str] = frozenset()
+    """Ids of those that Nova calls ACTIVE, or did before their cell went down."""
+    blocked: frozenset[str] = frozenset()
+    """Ids of those whose security groups keep pings out, or did before their cell went down."""
     vantages: Mapping[str, Vantage] = {}
     """By kind (``local``, ``qdhcp``, ...)."""
 
@@ -61,7 +64,7 @@ class History(msgspec.Struct, frozen=True):
         listed = {verdict.instance.id for verdict in snapshot.verdicts}
         unlisted_since = {
             id_: since
-            for id_ in (self.last_replies.keys() | self.layer2_replies.keys()) - listed
+            for id_ in self._remembered - listed
             if now - (since := self.unlisted_since.get(id_, now)) < RETENTION
         }
         return History(
@@ -75,7 +78,8 @@ class History(msgspec.Struct, frozen=True):
             | {verdict.instance.id: now for verdict in snapshot.verdicts if verdict.layer2_alive},
             unlisted_since=unlisted_since,
             missed=self._missed(snapshot, unlisted_since),
-            awaited=frozenset(v.instance.id for v in snapshot.verdicts if self._is_awaited(v)),
+            active=frozenset(v.instance.id for v in snapshot.verdicts if self.calls_active(v)),
+            blocked=frozenset(v.instance.id for v in snapshot.verdicts if self.keeps_pings_out(v)),
             vantages={kind: vantage for kind, vantage in self.vantages.items() if vantage.lost_since(now)}
             | _sending(snapshot),
         )
@@ -88,7 +92,7 @@ class History(msgspec.Struct, frozen=True):
         """
         unlisted_since = {
             id_: since
-            for id_ in self.last_replies.keys() | self.layer2_replies.keys()
+            for id_ in self._remembered
             if now - (since := self.unlisted_since.get(id_, stopped_at)) < RETENTION
         }
         return History(
@@ -109,10 +113,25 @@ class History(msgspec.Struct, frozen=True):
             missed={id_: at - seconds for id_, at in self.missed.items()},
         )
 
+    def calls_active(self, verdict: Verdict) -> bool:
+        """Whether Nova calls an instance ACTIVE, or did before its cell went down."""
+        instance = verdict.instance
+        return instance.active or (instance.in_down_cell and instance.id in self.active)
+
+    def keeps_pings_out(self, verdict: Verdict) -> bool:
+        """Whether the security groups of an instance explain its silence, or did before its cell went down.
+
+        They are not looked at while Nova does not call it ACTIVE.
+        """
+        instance = verdict.instance
+        return verdict.reason is Reason.ICMP_BLOCKED or (
+            instance.in_down_cell and instance.id in self.blocked
+        )
+
     @property
     def stored(self) -> "History":
         """The part that outlives a restart; the rest is found again in the first sweep."""
-        return msgspec.structs.replace(self, awaited=frozenset(), vantages={})
+        return msgspec.structs.replace(self, active=frozenset(), blocked=frozenset(), vantages={})
 
     def _missed(self, snapshot: Snapshot, unlisted: Iterable[str]) -> dict[str, float]:
         """Return those that are missed, and those that were and of which nobody knows better now."""
@@ -125,12 +144,10 @@ class History(msgspec.Struct, frozen=True):
         still = self.missed.keys() & unknown.union(unlisted)
         return {id_: self.missed.get(id_, now) for id_ in snapshot.missed | still}
 
-    def _is_awaited(self, verdict: Verdict) -> bool:
-        if verdict.instance.in_down_cell:
-            return verdict.instance.id in self.awaited
-        return verdict.instance.active and (
-            verdict.reason is not Reason.ICMP_BLOCKED or bool(verdict.layer2_alive)
-        )
+    @property
+    def _remembered(self) -> AbstractSet[str]:
+        """Ids of those of which anything is known that a list may lack for a while."""
+        return self.last_replies.keys() | self.layer2_replies.keys() | self.missed.keys()
 
 
 def _only(times: Mapping[str, float], ids: Collection[str]) -> dict[str, float]:

@@ -5,7 +5,7 @@ from collections.abc import Collection
 import msgspec
 
 from fping_exporter.history import History
-from fping_exporter.model import Reason, Snapshot, Verdict
+from fping_exporter.model import Snapshot, Verdict
 from fping_exporter.nova_status import is_off
 
 __all__ = ["find_missed"]
@@ -55,16 +55,10 @@ def _unexplained(verdict: Verdict, history: History) -> bool:
     id_ = verdict.instance.id
     if id_ in history.missed:
         return not is_off(verdict.instance.status)
-    return _is_active(verdict, history) and (
-        verdict.reason is not Reason.ICMP_BLOCKED
+    return history.calls_active(verdict) and (
+        not history.keeps_pings_out(verdict)
         or (verdict.layer2_alive is False and id_ in history.layer2_replies)
     )
-
-
-def _is_active(verdict: Verdict, history: History) -> bool:
-    """Whether Nova calls it ACTIVE, or did before its cell went down."""
-    instance = verdict.instance
-    return instance.active or (instance.in_down_cell and instance.id in history.awaited)
 
 
 def _answered_lately(verdict: Verdict, history: History, now: float) -> bool:
@@ -82,6 +76,7 @@ def _never_answered(verdict: Verdict, history: History, *, now: float) -> bool:
         launched_at is not None
         and history.begun_at is not None
         and verdict.last_reply_at is None
+        and verdict.instance.id not in history.layer2_replies
         and launched_at > history.begun_at
         and _FIRST_BOOT < now - launched_at < _LATELY
     )
@@ -117,7 +112,7 @@ def _lost_most(snapshot: Snapshot, missed: Collection[Verdict], history: History
         verdict
         for verdict in snapshot.verdicts
         if verdict.alive is not None
-        and _is_active(verdict, history)
+        and history.calls_active(verdict)
         and _answered_lately(verdict, history, now)
     ]
     answering = sum(1 for verdict in answered_lately if verdict.answers)

@@ -330,3 +330,39 @@ def test_guests_that_answer_at_layer_2_show_that_the_way_is_there(exporter: Expo
     found = exporter.look(*many, layer2=True, at=120)
     assert not found.blind
     assert not found.missed
+
+
+def test_one_that_answered_at_layer_2_has_answered_since_its_launch(exporter: Exporter) -> None:
+    exporter.look(at=-60)
+    launched = msgspec.structs.replace(ONE, launched_at=NOW)
+    exporter.look(launched, layer2=True, at=60)
+    found = exporter.look(launched, layer2=False, at=1000)
+    assert found.missed == {"a"}
+    assert not found.never_answered
+
+
+@pytest.mark.parametrize("topology", [CLOSED, Topology()])
+def test_one_that_was_never_pingable_is_missed_for_days_over_a_restart_and_a_list_that_lacks_it(
+    exporter: Exporter, topology: Topology
+) -> None:
+    exporter.look(ONE, topology=topology, layer2=True)
+    exporter.look(ONE, topology=topology, layer2=False, at=60)
+    exporter.look(ONE, topology=topology, layer2=False, at=2 * DAY)
+    exporter.look(at=2 * DAY + 60)
+    exporter.history = exporter.history.stored.resumed(stopped_at=NOW + 2 * DAY + 70, now=NOW + 2 * DAY + 80)
+    assert exporter.look(ONE, topology=topology, layer2=False, at=2 * DAY + 90).missed == {"a"}
+    exporter.look(at=2 * DAY + 120)
+    exporter.look(at=3 * DAY + 120)
+    assert not exporter.look(ONE, topology=topology, layer2=False, at=3 * DAY + 180).missed, "gone for a day"
+
+
+@pytest.mark.parametrize(("layer2", "missed"), [(None, set()), (True, set()), (False, {"a"})])
+def test_of_one_whose_pings_were_blocked_layer_2_has_to_tell_while_its_cell_is_down(
+    exporter: Exporter,
+    layer2: bool | None,  # noqa: FBT001
+    missed: set[str],
+) -> None:
+    exporter.look(ONE, outcomes=ALIVE)
+    exporter.look(ONE, topology=CLOSED, layer2=True, at=60)
+    exporter.look(with_status("UNKNOWN"), topology=CLOSED, layer2=True, at=120)
+    assert exporter.look(with_status("UNKNOWN"), topology=CLOSED, layer2=layer2, at=180).missed == missed
