@@ -54,10 +54,10 @@ class Guest(msgspec.Struct, gc=False):
     sent_at: int = 0
     """When it was last asked, by the monotonic clock, in nanoseconds; 0 if it never was."""
     rounds: int = 0
-    """Those in which it was asked and had its time."""
+    """Those in which it was asked and had its time, and nothing was lost."""
     answered: bool = False
-    ambiguous: bool = False
-    """Whether an answer came that may have been one to the kernel."""
+    doubtful: bool = False
+    """Whether an answer came that may have been one to the kernel, or that came too late."""
 
 
 class Segment:
@@ -74,8 +74,6 @@ class Segment:
         self.waiting = 0
         """Guests that were asked in this round and have not answered."""
         self._round_began = 0
-        self._lossy = False
-        """Whether there was no room for some frames of the last round."""
         self._timeout = round(timeout * 1e9)
         self._askers: dict[bytes, Asker] = {}
         """By the IP address that is asked from."""
@@ -141,11 +139,10 @@ class Segment:
         self._round_began = time.monotonic_ns()
 
     def end_round(self) -> None:
-        """Note who was asked in this round and has had the time to answer."""
+        """Note who was asked in this round and has had the time to answer, unless answers were lost."""
         self.waiting = 0
         self.fault = self.fault or self.link.fault()
-        self._lossy = bool(self.link.lost())
-        if self.fault:
+        if self.link.lost() or self.fault:
             return
         over = time.monotonic_ns() - self._timeout
         for guest in self.guests:
@@ -155,11 +152,12 @@ class Segment:
     def verdict(self, guest: Guest, *, rounds: int) -> bool | None:
         """Whether a guest lives; None where it was not asked in all `rounds`, or may have answered.
 
-        What is wrong with a link takes from all who have not answered yet the right to be called silent.
+        Where something is wrong with the link, nobody is called silent who has not answered yet. Where
+        another MAC has answered, the question may not have got as far as the guest.
         """
         if guest.answered:
             return True
-        if self.fault or self._lossy or guest.ambiguous or guest.rounds < rounds:
+        if self.fault or guest.doubtful or guest.ip in self._impersonated or guest.rounds < rounds:
             return None
         return False
 
@@ -206,9 +204,10 @@ class Segment:
         if guest.answered:
             return Layer2Rejection.DUPLICATE
         if guest.ip in self._broadcast:
-            guest.ambiguous = True
+            guest.doubtful = True
             return Layer2Rejection.KERNEL
         if (at if at >= guest.sent_at else now) - guest.sent_at > self._timeout:
+            guest.doubtful = True
             return Layer2Rejection.LATE
         guest.answered = True
         self.waiting -= 1

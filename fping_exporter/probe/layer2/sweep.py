@@ -31,7 +31,8 @@ class Layer2Prober:
     - Targets are asked over the interface of their vantage that is on the same link, if there is one.
     - An answer counts if it comes in time from the MAC that was asked, for the address that was asked for, to
       the address that asked: see :mod:`fping_exporter.probe.layer2.segment`. What does not count is
-      counted in ``Layer2Sweep.rejected`` by kind.
+      counted in ``Layer2Sweep.rejected`` by kind. Of a guest whose answer comes too late, or for which
+      another MAC answers, nothing is known.
     - With `decoys`, a round of decoys goes first; see :mod:`fping_exporter.probe.layer2.trust`.
     - Where a link has no carrier, goes down, is replaced or takes no frames, those who have answered are
       alive, and of the others nothing is known. Nothing is known in a namespace that cannot be entered.

@@ -141,7 +141,8 @@ Frames = Iterable[bytes | tuple[float, bytes]]
 class Behaviour(NamedTuple):
     """What a guest does when it is asked, and what a prober has to make of it."""
 
-    alive: bool
+    alive: bool | None
+    """None: it is not to be known."""
     answer: Callable[[Question], Frames]
     rejection: Rejection | None
     """As what each answer that does not count is counted, if it gets as far as that."""
@@ -155,6 +156,10 @@ def _tagged(frame: bytes, vlan: int) -> bytes:
 
 def _alive(answer: Callable[[Question], Frames], rejection: Rejection | None = None) -> Behaviour:
     return Behaviour(alive=True, answer=answer, rejection=rejection)
+
+
+def _unclear(answer: Callable[[Question], Frames], rejection: Rejection) -> Behaviour:
+    return Behaviour(alive=None, answer=answer, rejection=rejection)
 
 
 def _lie(answer: Callable[[Question], Frames], rejection: Rejection | None = None) -> Behaviour:
@@ -199,10 +204,12 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
     "announces itself to the asker": _lie(
         lambda q: [q.answer(flags=OVERRIDE) if q.six else q.answer(recipient=q.ip)], Rejection.UNSOLICITED
     ),
-    "another claims its address": _lie(lambda q: [_another(q)], Rejection.MAC),
-    "a neighbour claims its address": _lie(lambda q: [q.answer(sender=mac(0), owner=mac(0))], Rejection.MAC),
-    "names another owner": _lie(lambda q: [q.answer(owner=STRANGER)], Rejection.MAC),
-    "answers from another MAC": _lie(lambda q: [q.answer(sender=STRANGER)], Rejection.MAC),
+    "another claims its address": _unclear(lambda q: [_another(q)], Rejection.MAC),
+    "a neighbour claims its address": _unclear(
+        lambda q: [q.answer(sender=mac(0), owner=mac(0))], Rejection.MAC
+    ),
+    "names another owner": _unclear(lambda q: [q.answer(owner=STRANGER)], Rejection.MAC),
+    "answers from another MAC": _unclear(lambda q: [q.answer(sender=STRANGER)], Rejection.MAC),
     "answers for nobody's address": _lie(lambda q: [q.answer(ip=q.address(NOBODY))], Rejection.ADDRESS),
     "answers for a neighbour's address": _lie(lambda q: [q.answer(ip=q.address(0))], Rejection.MAC),
     "a stranger talks": _lie(
@@ -222,7 +229,7 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
     "has an odd code": _lie6(Rejection.MALFORMED, code=1),
 }
 """By what one can see."""
-SLOW = {"answers after 0.7 s": _lie(lambda q: [(0.7, q.answer())], Rejection.LATE)}
+SLOW = {"answers after 0.7 s": _unclear(lambda q: [(0.7, q.answer())], Rejection.LATE)}
 """Not among the others: an answer that comes in the next sweep is as right as one to it."""
 
 

@@ -9,6 +9,7 @@ from fping_exporter.model import Layer2Rejection, Layer2Target
 from fping_exporter.probe.layer2.link import Link
 from fping_exporter.probe.layer2.mmsg import Arrival, Receiver
 from fping_exporter.probe.layer2.segment import Segment, parse_target
+from fping_exporter.probe.layer2.trust import decoy
 from tests.probe.layer2.guests import BEHAVIOURS, Question, arp, ip4, ip6, mac
 
 ME = bytes.fromhex("fa163e999999")
@@ -102,8 +103,25 @@ def test_an_answer_counts_by_its_arrival_not_by_its_reading() -> None:
     world.link.bring(right(7))
     time.sleep(0.1)
     world.link.bring(right(8))
-    assert world.alive() == {"10.0.1.7": True, "10.0.1.8": False}
+    assert world.alive() == {"10.0.1.7": True, "10.0.1.8": None}
     assert world.segment.rejected == {Layer2Rejection.LATE: 1}
+
+
+def test_an_answer_that_comes_too_late_for_a_decoy_clears_nobody() -> None:
+    """As that of a switch, to a process that was stopped just before it sent."""
+    parsed = parse_target(target(7))
+    assert parsed
+    link = PaperLink()
+    segment = Segment(link, [decoy(parsed)], timeout=0.05)
+    (guest,) = segment.guests
+    segment.begin_round()
+    segment.book_sent([guest], time.monotonic_ns())
+    time.sleep(0.1)
+    answer = arp(to=ME, sender=guest.mac, owner=guest.mac, ip=ip4(7), asker=ME, recipient=SOURCE[4])
+    link.bring(answer)
+    segment.receive(RECEIVER)
+    segment.end_round()
+    assert segment.unmasked(guest) is None
 
 
 @pytest.mark.parametrize("hours", [-3600, 3600])
@@ -119,17 +137,28 @@ def test_more_answers_than_one_call_reads() -> None:
     assert set(world.alive().values()) == {True}
 
 
-@pytest.mark.parametrize("what", ["fault", "drops"])
-def test_nobody_is_silent_on_a_link_that_loses_frames(what: str) -> None:
+def test_nobody_is_silent_on_a_link_that_breaks() -> None:
     world = World(target(7), target(8))
     world.link.bring(right(7))
     world.segment.receive(RECEIVER)
-    if what == "fault":
-        world.link.wrong = "the interface has no carrier"
-    else:
-        world.link.drops = 1
+    world.link.wrong = "the interface has no carrier"
     world.segment.end_round()
     assert world.alive() == {"10.0.1.7": True, "10.0.1.8": None}
+
+
+@pytest.mark.parametrize("lost", [(1, 0), (0, 1)])
+def test_a_round_that_lost_frames_is_none(lost: tuple[int, int]) -> None:
+    """The other one alone is not the two that silence takes."""
+    world = World(target(7), timeout=0.01)
+    (guest,) = world.segment.guests
+    for drops in lost:
+        world.segment.begin_round()
+        world.segment.book_sent([guest], time.monotonic_ns())
+        time.sleep(0.02)
+        world.link.drops = drops
+        world.segment.end_round()
+    assert world.segment.verdict(guest, rounds=2) is None
+    assert world.segment.verdict(guest, rounds=1) is False
 
 
 def test_whoever_was_not_asked_in_every_round_is_not_silent() -> None:
