@@ -95,7 +95,7 @@ class SocketPermissionError(ProbeError):
 
 
 class VantageError(ProbeError):
-    """A network namespace cannot be entered."""
+    """A network namespace cannot be entered, or what it has cannot be used."""
 
     def __init__(self, name: str, why: str) -> None:
         """`why` goes on where the sentence about the namespace `name` has begun."""

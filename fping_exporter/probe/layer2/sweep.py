@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 
-from fping_exporter.errors import ProbeError
+from fping_exporter.errors import ProbeError, VantageError
 from fping_exporter.log_limit import LogLimit
 from fping_exporter.model import Layer2Rejection, Layer2Sweep, Layer2Target
 from fping_exporter.probe.layer2.exchange import Exchange
@@ -89,13 +89,14 @@ class Layer2Prober:
         )
 
     def _report_failures(self, failures: Mapping[str, ProbeError | OSError]) -> None:
-        """Log why vantages cannot be asked: the want of a right, which concerns all of them, once."""
+        """Log why vantages cannot be asked: a cause that concerns many of them once."""
         errors: list[ProbeError] = []
         for vantage, error in failures.items():
             if isinstance(error, PermissionError):
                 errors.append(ProbeError(_NO_RIGHT))
             elif isinstance(error, OSError):
-                errors.append(ProbeError(f"the links of {vantage} cannot be read or used: {error.strerror}"))
+                why = f"has links that cannot be read or used: {error.strerror}"
+                errors.append(VantageError(vantage, why))
             else:
                 errors.append(error)
         for text in describe_failures(errors, self._log_limit):
