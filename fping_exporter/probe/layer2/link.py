@@ -38,13 +38,13 @@ class Link:
     """
 
     def __init__(
-        self, vantage: str, index: int, addresses: Sequence[Subnet], *, carrier_changes: int = 0
+        self, vantage: str, index: int, addresses: Sequence[Subnet], *, carrier_changes: int | None = None
     ) -> None:
         """Open a socket on the interface with this index in the current network namespace; raises OSError.
 
         `addresses` are those of the interface, and `carrier_changes` is how often it has lost or found its
-        carrier. Errors are EPERM without CAP_NET_RAW, and EPROTONOSUPPORT
-        where the interface is not Ethernet.
+        carrier, None if that is not known. Errors are EPERM without CAP_NET_RAW, and EPROTONOSUPPORT where
+        the interface is not Ethernet.
         """
         self.vantage = vantage
         self.name = socket.if_indextoname(index)

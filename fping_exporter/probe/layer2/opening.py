@@ -81,7 +81,7 @@ class Queue:
             index, targets = next(iter(by_interface.items()))
             try:
                 own = around.addresses.get(index, ())
-                links.append((Link(vantage, index, own, carrier_changes=changes.get(index, 0)), targets))
+                links.append((Link(vantage, index, own, carrier_changes=changes.get(index)), targets))
             except OSError as error:
                 if error.errno not in _MISSING:
                     raise
@@ -94,12 +94,13 @@ class Queue:
 def flapped(links: Collection[Link]) -> frozenset[Link]:
     """Return the links that have lost or found their carrier since they were opened.
 
-    Frames were lost meanwhile, without a word, and the carrier may be back.
+    Frames were lost meanwhile, without a word, and the carrier may be back. A link that is no longer there to
+    be looked at, or whose namespace is not, counts as well.
     """
     changes = visit({link.vantage for link in links}, lambda _vantage: count_carrier_changes())
     return frozenset(
         link
         for link in links
-        if isinstance(now := changes[link.vantage], Mapping)
-        and now.get(link.index, link.carrier_changes) != link.carrier_changes
+        if not isinstance(now := changes[link.vantage], Mapping)
+        or now.get(link.index) != link.carrier_changes
     )

@@ -111,7 +111,7 @@ class Layer2Prober:
         unsteady = flapped([link for link, _ in links])
         for segment in segments:
             if segment.link in unsteady:
-                segment.fault = segment.fault or "the interface had no carrier for a while"
+                segment.fault = segment.fault or "the interface had no carrier for a while, or is gone"
             if segment.fault and self._log_limit.allows((segment.link.vantage, segment.fault)):
                 logger.warning(
                     "not everybody could be asked at layer 2 from %s over %s: %s",
