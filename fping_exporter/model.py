@@ -348,6 +348,9 @@ class Layer2Sweep(msgspec.Struct, frozen=True, kw_only=True):
     alive: Mapping[Layer2Target, bool] = {}
     """Whether the kernel behind the MAC answered. Who could not be asked to the end, or is not believed, is
     not here."""
+    doubtful: frozenset[Layer2Target] = frozenset()
+    """Those whose link is here, and of which nothing is known all the same: not asked to the end, or not
+    believed."""
     sent: int = 0
     received: int = 0
     """Answers that count."""

@@ -80,9 +80,14 @@ def _targets(
 
 
 def witness(targets: Iterable[Layer2Target], sweep: Layer2Sweep) -> bool | None:
-    """Whether a kernel answered at any of an instance's targets; None where nothing is known of any.
+    """Whether a kernel answered at any of an instance's targets; None where that is not known.
 
-    One answer proves life. Silence at some of them counts for what silence counts for in pings.
+    One answer proves life. Where one is doubtful, the silence of the others proves nothing: a guest may have
+    only that address set up. Those that are on no link here count as little as addresses that cannot be
+    pinged.
     """
+    targets = tuple(targets)
     known = [sweep.alive[target] for target in targets if target in sweep.alive]
-    return any(known) if known else None
+    if any(known):
+        return True
+    return None if not known or not sweep.doubtful.isdisjoint(targets) else False

@@ -115,6 +115,21 @@ def test_one_answer_proves_life(alive: dict[str, bool], word: bool | None) -> No
     assert witness(targets("10.0.0.1", "fd00::1"), answers) is word
 
 
+@pytest.mark.parametrize(
+    ("alive", "word"), [({}, None), ({"10.0.0.1": False}, None), ({"10.0.0.1": True}, True)]
+)
+def test_where_nothing_is_known_of_one_address_the_others_silence_is_no_death(
+    alive: dict[str, bool],
+    word: bool | None,  # noqa: FBT001
+) -> None:
+    """As where OVN answers for one family, and the guest has only that set up."""
+    answers = Layer2Sweep(
+        alive={Layer2Target(LOCAL, ip, MAC): lives for ip, lives in alive.items()},
+        doubtful=frozenset(targets("fd00::1")),
+    )
+    assert witness(targets("10.0.0.1", "fd00::1"), answers) is word
+
+
 def verdict(one: Instance, outcome: Outcome, *, alive: bool | None, admitted: bool | None = None) -> Verdict:
     """`admitted` says whether the port's security group lets pings in; None: it is not known."""
     rules = {} if admitted is None else {"g": (SecurityRule(4),) if admitted else ()}

@@ -81,6 +81,7 @@ class Layer2Prober:
         self._report_failures(queue.failures)
         return Layer2Sweep(
             alive=tally.alive,
+            doubtful=frozenset(tally.doubtful),
             sent=tally.sent,
             received=sum(tally.alive.values()),
             rejected=dict(tally.rejected),
@@ -122,7 +123,9 @@ class Layer2Prober:
             tally.rejected.update(segment.rejected)
             for guest in segment.guests:
                 alive = segment.verdict(guest, rounds=self._rounds)
-                if alive is not None:
+                if alive is None:
+                    tally.doubtful.add(guest.target)
+                else:
                     tally.alive[guest.target] = alive
 
     def _exchange(self, segments: Sequence[Segment], tally: "_Tally", *, rounds: int) -> None:
@@ -145,19 +148,22 @@ class Layer2Prober:
         tally.tested.update(unmasked)
         left -= unmasked
         chosen = trust.choose(left, suspects)
+        unclear: set[Layer2Target] = set()
         while chosen:
-            found, unclear = self._send_decoys(_only(links, chosen), tally)
+            found, without_result = self._send_decoys(_only(links, chosen), tally)
             trust.unmask(found)
             unmasked |= found
             left -= chosen
             tally.tested.update(chosen)
-            tally.unclear |= unclear
+            unclear |= without_result
             suspected = {(each.vantage, each.family) for each in found}
             chosen = {each for each in left if (each.vantage, each.family) in suspected}
         tally.unmasked |= unmasked
         self._report_unmasked(unmasked)
-        believed = set(trust.believed(each.target for _, targets in links for each in targets))
-        return _only(links, believed - tally.unclear)
+        there = {each.target for _, targets in links for each in targets}
+        believed = set(trust.believed(there)) - unclear
+        tally.doubtful |= there - believed
+        return _only(links, believed)
 
     def _send_decoys(self, links: Links, tally: "_Tally") -> tuple[set[Layer2Target], set[Layer2Target]]:
         """Return for which targets somebody answered at a decoy, and for which that is not clear."""
@@ -204,9 +210,8 @@ class _Tally:
         """The kinds of vantages from which anybody could be asked."""
         self.tested: set[Layer2Target] = set()
         """Those for which a decoy was sent, now or before."""
+        self.doubtful: set[Layer2Target] = set()
         self.unmasked: set[Layer2Target] = set()
-        self.unclear: set[Layer2Target] = set()
-        """Those whose decoy said nothing, as something was wrong with the link."""
 
     def trusted(self) -> dict[str, bool]:
         """Return by the kind of vantage whether most of those that were tested are believed."""

@@ -65,7 +65,9 @@ def test_the_families_of_a_port_are_believed_apart() -> None:
         four, six = guest.targets()
         trust = Trust()
         trust.unmask([four])
-        assert ask([four, six], decoys=True, trust=trust).alive == {six: True}
+        got = ask([four, six], decoys=True, trust=trust)
+        assert got.alive == {six: True}
+        assert got.doubtful == {four}
 
 
 def test_honest_ports_beside_others_are_believed() -> None:
@@ -92,6 +94,7 @@ def test_a_link_that_cannot_be_checked_is_not_believed() -> None:
         got = ask(targets, decoys=True, suspects=targets, timeout=0.3)
         thread.join()
         assert got.alive == {}
+        assert got.doubtful == set(targets)
 
 
 def test_an_answer_to_the_kernel_unmasks_nobody() -> None:

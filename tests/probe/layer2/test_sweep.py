@@ -182,6 +182,7 @@ def test_a_link_that_breaks_in_the_middle(
     timer.join()
     assert 1000 < len(got.alive) < 2000
     assert all(got.alive.values())
+    assert got.doubtful == set(guests.targets()) - got.alive.keys()
     assert "not everybody could be asked at layer 2" in caplog.text
     assert got.duration < 1.5
     again = ask(guests.targets(), rate=5000) if "MAC" not in fault else None
@@ -263,7 +264,9 @@ def test_a_namespace_that_is_gone_costs_its_own_targets(caplog: pytest.LogCaptur
 )
 def test_what_cannot_be_asked_is_unknown(guests: ScriptedGuests, ip: str, mac: str) -> None:
     got = ask([Layer2Target(guests.name, ip, mac)])
-    assert (got.alive, got.sent) == ({}, 0)
+    assert got.alive == {}
+    assert got.doubtful == set()
+    assert got.sent == 0
 
 
 def test_without_the_right_it_says_so_once_and_nothing_is_known() -> None:
