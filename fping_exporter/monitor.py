@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
+
 from fping_exporter import config
 from fping_exporter.errors import FpingExporterError, ProbeError
 from fping_exporter.history import History
@@ -99,7 +101,10 @@ class Monitor:
         self._retired = True
         if same_cloud:
             self._lister.reconfigure(setup.source, select=setup.select)
-            kept = _Kept(self._lister, self._history, self._sweep)
+            history = self._history
+            if setup.settings.probe != self.settings.probe:  # from where guests are asked may be as intended
+                history = msgspec.structs.replace(history, vantages={})
+            kept = _Kept(self._lister, history, self._sweep)
             return Monitor(setup, telemetry=self._telemetry, kept=kept)
         self._lister.retire()
         self._telemetry.forget_refreshes()

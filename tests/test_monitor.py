@@ -313,6 +313,25 @@ def test_a_reload_keeps_the_last_snapshot_until_the_next_sweep(
     eventually(lambda: two.snapshot(timeout=SOON) is not first)
 
 
+@pytest.mark.parametrize(
+    "vantages",
+    [
+        pytest.param(("qdhcp",), id="without local"),
+        pytest.param(("local", "qdhcp"), id="only external networks are reached from local now"),
+    ],
+)
+def test_a_vantage_from_which_a_reload_has_nobody_asked_is_not_lost(
+    cloud: Cloud, pinger: Pinger, telemetry: Telemetry, vantages: tuple[config.Vantage, ...]
+) -> None:
+    one = sweeping(cloud, pinger, telemetry)
+    first = one.snapshot(timeout=SOON)
+    assert sample(telemetry, "blind") == 0
+    two = follow(one, cloud, pinger, probe=config.Probe(vantages=vantages))
+    eventually(lambda: two.snapshot(timeout=SOON) is not first)
+    assert [verdict.alive for verdict in verdicts(two.latest)] == [None]
+    assert sample(telemetry, "blind") == 0
+
+
 def test_a_reload_to_another_cloud_keeps_nothing(cloud: Cloud, pinger: Pinger, telemetry: Telemetry) -> None:
     one = sweeping(cloud, pinger, telemetry)
     assert one.snapshot(timeout=SOON)
