@@ -65,7 +65,7 @@ def project_silent(**labels: str) -> Any:
         "ProjectSilent",
         "critical",
         f"No instance of project {labels['project']} answers",
-        "All 7 ACTIVE instances of the project that answered pings within the last day are silent.",
+        "All 7 ACTIVE instances of the project that answered within the last day are silent.",
         f"Instances of project {labels['project']} answer again",
         **labels,
     )
