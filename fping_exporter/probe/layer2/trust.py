@@ -7,6 +7,7 @@ answers it is no guest. A port that is switched off would not do as a control: N
 for it.
 """
 
+import math
 import secrets
 import threading
 import time
@@ -20,6 +21,8 @@ __all__ = ["Trust", "decoy"]
 
 _MEMORY = 3600.0
 """Seconds for which nobody believes what was unmasked: one decoy may get lost."""
+_SUSPICION = 86_400.0
+"""Seconds for which what was unmasked gets a decoy in each sweep, when it is believed again."""
 _SAMPLE = 3
 """Decoys of a sweep for each vantage and family that nothing is known against. On ML2/OVS, a frame to a MAC
 that nobody has goes to all ports of its network."""
@@ -44,23 +47,24 @@ class Trust:
     def believed(self, targets: Iterable[Layer2Target]) -> list[Layer2Target]:
         """Return those targets against which nothing is known."""
         with self._lock:
-            self._forget()
-            return [target for target in targets if _port(target) not in self._unmasked]
+            since = self._clock() - _MEMORY
+            return [target for target in targets if self._unmasked.get(_port(target), -math.inf) <= since]
 
     def choose(
         self, targets: Iterable[Layer2Target], suspects: Collection[Layer2Target]
     ) -> set[Layer2Target]:
         """Return for which of these targets a decoy is sent in this sweep.
 
-        These are all `suspects`, all in a vantage where something was unmasked, and of the others a few,
-        which are not the same in each sweep.
+        These are all `suspects`, those that were unmasked within a day, all in a vantage where something was
+        unmasked within the hour, and of the others a few, which are not the same in each sweep.
         """
         chosen: set[Layer2Target] = set()
         sampled: dict[tuple[str, Family], list[Layer2Target]] = {}
         with self._lock:
+            self._forget()
             for target in targets:
                 key = target.vantage, target.family
-                if target in suspects or key in self._suspected:
+                if target in suspects or key in self._suspected or _port(target) in self._unmasked:
                     chosen.add(target)
                 else:
                     sampled.setdefault(key, []).append(target)
@@ -80,9 +84,9 @@ class Trust:
                 self._suspected[target.vantage, target.family] = now
 
     def _forget(self) -> None:
-        old = self._clock() - _MEMORY
-        self._unmasked = {port: at for port, at in self._unmasked.items() if at > old}
-        self._suspected = {key: at for key, at in self._suspected.items() if at > old}
+        now = self._clock()
+        self._unmasked = {port: at for port, at in self._unmasked.items() if now - at < _SUSPICION}
+        self._suspected = {key: at for key, at in self._suspected.items() if now - at < _MEMORY}
 
 
 def _port(target: Layer2Target) -> _Port:

@@ -52,7 +52,19 @@ def test_what_is_unmasked_is_not_believed_for_an_hour() -> None:
     assert trust.believed(some) == some[2:]
     clock.now += 1
     assert trust.believed(some) == some
-    assert len(trust.choose(targets(20), ())) == 3
+
+
+def test_what_was_unmasked_is_not_believed_without_a_decoy_for_a_day() -> None:
+    """It may be one of few that lie in its network, so that it would not be found among a sample."""
+    clock = Clock()
+    trust, all_of_them = Trust(clock=clock), targets(20)
+    trust.unmask(all_of_them[-2:])
+    clock.now += HOUR
+    chosen = trust.choose(all_of_them, ())
+    assert set(all_of_them[-2:]) < chosen
+    assert len(chosen) == 2 + 3
+    clock.now += 23 * HOUR
+    assert len(trust.choose(all_of_them, ())) == 3
 
 
 def test_the_port_is_unmasked_with_all_its_addresses_of_the_family() -> None:
