@@ -99,7 +99,7 @@ def _lost_a_vantage(snapshot: Snapshot, history: History) -> bool:
 
 
 def _lost_most(snapshot: Snapshot, missed: Collection[Verdict], history: History) -> bool:
-    """Whether most instances that answered lately are silent, in several projects and on several hypervisors.
+    """Whether more instances have fallen silent than answer, of several projects and on several hypervisors.
 
     The way to them is the likely cause then. Without the right to see hypervisors, projects alone decide. An
     exporter that sees one hypervisor cannot tell it from its own way, and that hypervisor is reported.
@@ -108,14 +108,7 @@ def _lost_most(snapshot: Snapshot, missed: Collection[Verdict], history: History
     fell_silent = [verdict for verdict in missed if _answered_lately(verdict, history, now)]
     if len(fell_silent) < _LEAST_SILENT:
         return False
-    answered_lately = [
-        verdict
-        for verdict in snapshot.verdicts
-        if verdict.alive is not None
-        and history.calls_active(verdict)
-        and _answered_lately(verdict, history, now)
-    ]
-    answering = sum(1 for verdict in answered_lately if verdict.answers)
+    answering = sum(1 for v in snapshot.verdicts if v.answers and history.calls_active(v))
     projects = {verdict.instance.project_id for verdict in fell_silent}
     hypervisors = {verdict.instance.hypervisor for verdict in fell_silent} - {""}
-    return 2 * answering < len(answered_lately) and len(projects) > 1 and len(hypervisors) != 1
+    return answering < len(fell_silent) and len(projects) > 1 and len(hypervisors) != 1

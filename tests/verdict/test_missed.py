@@ -193,6 +193,17 @@ def test_those_that_were_silent_for_long_do_not_make_it_blind(exporter: Exporter
     assert not exporter.look(*MANY, outcomes=answers(2), at=60 + DAY).blind
 
 
+def test_those_whose_silence_a_security_group_explains_do_not_make_it_blind(exporter: Exporter) -> None:
+    """Half of those that should answer do."""
+    guests = (*MANY, instance("blocked", "10.0.0.99"))
+    port = Port("n", "fa:16:3e:00:00:99", {"10.0.0.99": "s"}, ("none",))
+    closed = Topology(ports={"blocked": (port,)}, rules={"none": ()})
+    exporter.look(*guests, outcomes=ALIVE)
+    found = exporter.look(*guests, outcomes=answers(5) | {"10.0.0.99": SILENT}, topology=closed, at=60)
+    assert len(found.missed) == 5
+    assert not found.blind
+
+
 @pytest.mark.parametrize(
     ("changes", "blind"),
     [({"project_id": "p"}, False), ({"hypervisor": "c"}, False), ({"hypervisor": ""}, True)],
