@@ -71,10 +71,12 @@ class Exchange:
 
     def _send(self, segment: Segment, guests: Sequence[Guest]) -> None:
         """Send a question to each of these guests, unless something is wrong with the link."""
+        if segment.fault:
+            return
+        if delay := self._pacer.reserve(len(guests)):
+            time.sleep(delay)
         stuck_at = time.monotonic()
         while guests and not segment.fault:
-            if delay := self._pacer.reserve(len(guests)):
-                time.sleep(delay)
             began, sent_at = time.monotonic(), time.monotonic_ns()
             try:
                 taken = self._sender(guests).send(segment.link.sock, [guest.frame for guest in guests])
