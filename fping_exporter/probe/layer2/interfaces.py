@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from fping_exporter.probe.netlink import ROUTE, RTM_GETROUTE, attributes, dump
 
-__all__ = ["Neighbourhood", "Subnet", "read_neighbourhood"]
+__all__ = ["Neighbourhood", "Subnet", "read_addresses", "read_neighbourhood"]
 
 # From Linux's linux/rtnetlink.h and linux/if_addr.h; the socket module lacks them.
 _RTM_GETADDR = 22
@@ -63,7 +63,6 @@ def read_neighbourhood(sock: socket.socket) -> Neighbourhood:
     A default route counts for none: nothing says that what it leads to is on the link.
     """
     routes: list[tuple[Subnet, int]] = []
-    addresses: dict[int, list[Subnet]] = {}
     for family, size in _BYTES.items():
         for message in dump(sock, RTM_GETROUTE, ROUTE.pack(family, 0, 0, 0, _TABLE_MAIN, 0, 0, 0, 0)):
             answered, length, _, _, table, _, _, kind, _ = ROUTE.unpack_from(message)
@@ -74,6 +73,16 @@ def read_neighbourhood(sock: socket.socket) -> Neighbourhood:
             direct = kind == _RTN_UNICAST and details.keys().isdisjoint({_RTA_GATEWAY, _RTA_VIA})
             subnet = Subnet(details.get(_RTA_DST, bytes(size)), length)
             routes.append((subnet, _number(details.get(_RTA_OIF)) if direct else 0))
+    return Neighbourhood(routes, read_addresses(sock))
+
+
+def read_addresses(sock: socket.socket) -> dict[int, list[Subnet]]:
+    """Read the addresses of each interface, by its index, in the namespace of `sock`; raises OSError.
+
+    Those that are not sure to be its own yet are left out.
+    """
+    addresses: dict[int, list[Subnet]] = {}
+    for family, size in _BYTES.items():
         for message in dump(sock, _RTM_GETADDR, _ADDRESS.pack(family, 0, 0, 0, 0)):
             answered, length, flags, _, index = _ADDRESS.unpack_from(message)
             details = dict(attributes(message[_ADDRESS.size :]))
@@ -81,7 +90,7 @@ def read_neighbourhood(sock: socket.socket) -> Neighbourhood:
             address = details.get(_IFA_LOCAL, details.get(_IFA_ADDRESS, b""))
             if answered == family and len(address) == size and not flags & _NOT_OURS_YET:
                 addresses.setdefault(index, []).append(Subnet(address, length))
-    return Neighbourhood(routes, addresses)
+    return addresses
 
 
 _NOT_OURS_YET = _IFA_F_DADFAILED | _IFA_F_TENTATIVE

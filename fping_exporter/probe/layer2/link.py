@@ -50,6 +50,7 @@ class Link:
         self.name = socket.if_indextoname(index)
         self.index = index
         self.carrier_changes = carrier_changes
+        self.addresses = addresses
         self._subnets = [
             (
                 len(address),

@@ -2,18 +2,19 @@
 
 import errno
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from fping_exporter.errors import OpenFilesError, ProbeError
 from fping_exporter.model import Layer2Target
 from fping_exporter.probe.first_hop import count_carrier_changes
-from fping_exporter.probe.layer2.interfaces import read_neighbourhood
+from fping_exporter.probe.layer2.interfaces import Subnet, read_addresses, read_neighbourhood
 from fping_exporter.probe.layer2.link import Link
 from fping_exporter.probe.layer2.segment import ParsedTarget, parse_target
 from fping_exporter.probe.netlink import open_netlink
 from fping_exporter.probe.sockets import OUT_OF_FILES
 from fping_exporter.probe.vantage import visit
 
-__all__ = ["Links", "Queue", "flapped"]
+__all__ = ["Links", "Queue", "unsteady"]
 
 Links = Sequence[tuple[Link, Sequence[ParsedTarget]]]
 """Links, and who is asked over each."""
@@ -91,16 +92,37 @@ class Queue:
             del self.waiting[vantage]
 
 
-def flapped(links: Collection[Link]) -> frozenset[Link]:
-    """Return the links that have lost or found their carrier since they were opened.
+def unsteady(links: Collection[Link]) -> frozenset[Link]:
+    """Return the links whose carrier or addresses are not known to have been there since they were opened.
 
-    Frames were lost meanwhile, without a word, and the carrier may be back. A link that is no longer there to
-    be looked at, or whose namespace is not, counts as well.
+    Frames were lost meanwhile, without a word, and the carrier may be back. Answers to an address that has
+    moved to another host, as a router's when it fails over, go there.
     """
-    changes = visit({link.vantage for link in links}, lambda _vantage: count_carrier_changes())
-    return frozenset(
-        link
-        for link in links
-        if not isinstance(now := changes[link.vantage], Mapping)
-        or now.get(link.index) != link.carrier_changes
-    )
+    found = visit({link.vantage for link in links}, lambda _vantage: _look_around())
+
+    def is_steady(link: Link) -> bool:
+        now = found[link.vantage]
+        return (
+            not isinstance(now, ProbeError)
+            and now.carrier_changes.get(link.index) == link.carrier_changes
+            and now.addresses.get(link.index, frozenset()).issuperset(link.addresses)
+        )
+
+    return frozenset(link for link in links if not is_steady(link))
+
+
+class _Interfaces(NamedTuple):
+    """What the interfaces of a network namespace have, by their index."""
+
+    carrier_changes: Mapping[int, int]
+    addresses: Mapping[int, frozenset[Subnet]]
+
+
+def _look_around() -> _Interfaces:
+    """Look at this thread's namespace; what the kernel does not tell is left out."""
+    try:
+        with open_netlink() as sock:
+            addresses = {index: frozenset(some) for index, some in read_addresses(sock).items()}
+    except OSError:
+        addresses = {}
+    return _Interfaces(count_carrier_changes(), addresses)

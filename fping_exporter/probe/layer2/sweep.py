@@ -10,7 +10,7 @@ from fping_exporter.errors import ProbeError, VantageError
 from fping_exporter.log_limit import LogLimit
 from fping_exporter.model import Layer2Rejection, Layer2Sweep, Layer2Target
 from fping_exporter.probe.layer2.exchange import Exchange
-from fping_exporter.probe.layer2.opening import Links, Queue, flapped
+from fping_exporter.probe.layer2.opening import Links, Queue, unsteady
 from fping_exporter.probe.layer2.segment import Segment
 from fping_exporter.probe.layer2.trust import Trust, decoy
 from fping_exporter.probe.pacing import Pacer
@@ -34,8 +34,9 @@ class Layer2Prober:
       counted in ``Layer2Sweep.rejected`` by kind. Of a guest whose answer comes too late, or for which
       another MAC answers, nothing is known.
     - With `decoys`, a round of decoys goes first; see :mod:`fping_exporter.probe.layer2.trust`.
-    - Where a link has no carrier, goes down, is replaced or takes no frames, those who have answered are
-      alive, and of the others nothing is known. Nothing is known in a namespace that cannot be entered.
+    - Where a link has no carrier, loses an address, goes down, is replaced or takes no frames, those who have
+      answered are alive, and of the others nothing is known. Nothing is known in a namespace that cannot be
+      entered.
     """
 
     def __init__(
@@ -109,10 +110,10 @@ class Layer2Prober:
             links = self._leave_out_the_unmasked(links, suspects, tally)
         segments = [Segment(link, targets, timeout=self._timeout) for link, targets in links]
         self._exchange(segments, tally, rounds=self._rounds)
-        unsteady = flapped([link for link, _ in links])
+        shaken = unsteady([link for link, _ in links])
         for segment in segments:
-            if segment.link in unsteady:
-                segment.fault = segment.fault or "the interface had no carrier for a while, or is gone"
+            if segment.link in shaken:
+                segment.fault = segment.fault or "the interface has lost its carrier or an address meanwhile"
             if segment.fault and self._log_limit.allows((segment.link.vantage, segment.fault)):
                 logger.warning(
                     "not everybody could be asked at layer 2 from %s over %s: %s",
