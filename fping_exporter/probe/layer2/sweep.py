@@ -113,7 +113,7 @@ class Layer2Prober:
         shaken = unsteady([link for link, _ in links])
         for segment in segments:
             if segment.link in shaken:
-                segment.fault = segment.fault or "the interface has lost its carrier or an address meanwhile"
+                segment.fault = segment.fault or _SHAKEN
             if segment.fault and self._log_limit.allows((segment.link.vantage, segment.fault)):
                 logger.warning(
                     "not everybody could be asked at layer 2 from %s over %s: %s",
@@ -151,7 +151,7 @@ class Layer2Prober:
         chosen = trust.choose(left, suspects)
         unclear: set[Layer2Target] = set()
         while chosen:
-            found, without_result = self._send_decoys(_only(links, chosen), tally)
+            found, without_result = self._send_decoys(_only(links, chosen), suspects, tally)
             trust.unmask(found)
             unmasked |= found
             left -= chosen
@@ -166,10 +166,20 @@ class Layer2Prober:
         tally.doubtful |= there - believed
         return _only(links, believed)
 
-    def _send_decoys(self, links: Links, tally: "_Tally") -> tuple[set[Layer2Target], set[Layer2Target]]:
-        """Return for which targets somebody answered at a decoy, and for which that is not clear."""
+    def _send_decoys(
+        self, links: Links, suspects: Collection[Layer2Target], tally: "_Tally"
+    ) -> tuple[set[Layer2Target], set[Layer2Target]]:
+        """Return for which targets somebody answered at a decoy, and for which that is not clear.
+
+        Where there are suspects, it is not clear over a link that was not steady: decoys may have been lost.
+        """
         segments = [Segment(link, map(decoy, targets), timeout=self._timeout) for link, targets in links]
         self._exchange(segments, tally, rounds=1)
+        suspected = [link for link, targets in links if any(each.target in suspects for each in targets)]
+        shaken = unsteady(suspected)
+        for segment in segments:
+            if segment.link in shaken:
+                segment.fault = segment.fault or _SHAKEN
         results = [
             (guest.target, segment.unmasked(guest)) for segment in segments for guest in segment.guests
         ]
@@ -195,6 +205,7 @@ def _only(links: Links, targets: Collection[Layer2Target]) -> Links:
     return [(link, [each for each in some if each.target in targets]) for link, some in links]
 
 
+_SHAKEN = "the interface has lost its carrier or an address meanwhile"
 _NO_RIGHT = (
     "this process may not open packet sockets: give it the capability CAP_NET_RAW, or set probe.layer2: off"
 )

@@ -1,4 +1,4 @@
-"""How questions are sent, over a link whose queue is full for a while; no frame leaves the test."""
+"""How questions and decoys are sent, over a link that is full or shaken; no frame leaves the test."""
 
 import socket
 import threading
@@ -7,9 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from fping_exporter.model import LOCAL
+from fping_exporter.probe.first_hop import count_carrier_changes
 from fping_exporter.probe.layer2.exchange import Exchange
 from fping_exporter.probe.layer2.segment import Segment, parse_target
+from fping_exporter.probe.layer2.sweep import Layer2Prober, _Tally
 from fping_exporter.probe.pacing import Pacer
+from fping_exporter.probe.socket_budget import SocketBudget
 from tests.probe.layer2.test_segment import PaperLink, target
 
 
@@ -34,6 +38,10 @@ class Pipe(PaperLink):
         self.sock.settimeout(0)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the kernel makes it its least
         self.far.settimeout(0)
+
+        # As if it were on this machine's loopback interface, which is steady.
+        self.vantage, self.index, self.addresses = LOCAL, 1, ()
+        self.carrier_changes = count_carrier_changes().get(self.index)
 
     def close(self) -> None:
         self.sock.close()
@@ -75,3 +83,22 @@ def test_frames_that_wait_for_a_full_queue_are_reserved_once(pipe: Pipe) -> None
     thread.join()
     assert (exchange.sent, taken + pipe.drain(), segment.fault) == (100, 100, "")
     assert pacer.reserved == 100
+
+
+@pytest.mark.parametrize(("shaken", "asked"), [(False, 3), (True, 1)])
+def test_a_decoy_over_a_link_that_was_shaken_clears_no_suspect(
+    pipe: Pipe,
+    shaken: bool,  # noqa: FBT001
+    asked: int,
+) -> None:
+    """It may have been lost, and the answer of a switch that lies would be believed."""
+    if shaken:
+        pipe.carrier_changes = (pipe.carrier_changes or 0) + 2
+    one = target(7)._replace(vantage=LOCAL)
+    parsed = parse_target(one)
+    assert parsed
+    prober = Layer2Prober(timeout=0.05, pacer=CountingPacer(), sockets=SocketBudget(1))
+    tally = _Tally()
+    prober._ask([(pipe, [parsed])], {one}, tally)  # noqa: SLF001, what a sweep does with an open link
+    assert pipe.drain() == tally.sent == asked
+    assert (tally.alive, tally.doubtful) == (({}, {one}) if shaken else ({one: False}, set()))
