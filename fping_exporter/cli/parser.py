@@ -71,8 +71,8 @@ def _add_serve(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
         dest="storage_path",
         type=Path,
         metavar="DIR",
-        help="Directory for the last list of instances and their last replies, which a restart then "
-        "goes on with. [$STATE_DIRECTORY, else none]",
+        help="Directory for the last list of instances and their last replies. A restart goes on with "
+        "them. [$STATE_DIRECTORY, else none]",
     )
     _add_web_flags(flags, listen=":10605")
     _add_log_flags(flags)
@@ -85,8 +85,9 @@ def _add_list(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
         "list",
         usage="fping-exporter list [flags]",
         description="Ping the instances once and print the result.\n\n"
-        "Exit code: 0 all ACTIVE instances answer, 1 some are silent, 2 usage or configuration,\n"
-        "3 the cloud could not be listed, 4 none is silent but some ACTIVE ones could not be asked.",
+        "Exit code: 0 all ACTIVE instances answer, 1 some are silent, 2 usage, configuration or the\n"
+        "permission to ping, 3 the cloud could not be listed, 4 none is silent but some ACTIVE ones\n"
+        "could not be asked.",
     )
     flags = _add_flags(parser)
     _add_config_file(flags)
@@ -237,8 +238,8 @@ def _add_web_flags(flags: argparse._ArgumentGroup, *, listen: str) -> None:
         dest="external_url",
         type=_checked(parse_external_url),
         metavar="URL",
-        help="URL at which people reach the exporter, such as by a reverse proxy. Its path precedes every "
-        "path that is served, health checks and os-fping included. [none]",
+        help="URL at which people reach the exporter, such as that of a reverse proxy. Its path precedes "
+        "every path that is served, including health checks and os-fping. [none]",
     )
     flags.add_argument(
         "--web.route-prefix",
