@@ -15,7 +15,7 @@ from fping_exporter.probe.neighbour_table import count_overflows, size_limit
 from fping_exporter.probe.vantage import source_addresses, survey
 from fping_exporter.verdict.instance_errors import InstanceErrors
 from fping_exporter.verdict.judge import judge
-from fping_exporter.verdict.layer2 import Layer2Plan, plan_layer2
+from fping_exporter.verdict.layer2 import Layer2Plan, deaf_places, plan_layer2, without_silence
 from fping_exporter.verdict.plan import Plan, plan
 
 __all__ = ["plan_from_here", "take_snapshot"]
@@ -84,11 +84,21 @@ def take_snapshot(
 def _ask(layer2: Layer2Witness, chosen: Layer2Plan) -> Layer2Sweep:
     """Ask at layer 2; a bug there costs what it would have told, and not the pings."""
     try:
-        return layer2.probe(chosen.distinct(), suspects=chosen.suspects)
+        heard = layer2.probe(chosen.distinct(), suspects=chosen.suspects)
     except Exception:
         if _log_limit.allows("layer2"):
             logger.exception("asking at layer 2 failed, which is a bug")
         return Layer2Sweep()
+    deaf = deaf_places(chosen, heard)
+    for vantage, family in sorted(deaf):
+        if _log_limit.allows(("deaf", vantage, family)):
+            logger.warning(
+                "silence at layer 2 says nothing in %s (IPv%d): guests that answer pings do not answer there "
+                "either. Port security of this host's own port may drop the questions",
+                vantage,
+                family,
+            )
+    return without_silence(heard, deaf) if deaf else heard
 
 
 def _count_ambiguous(targets: Plan) -> int:

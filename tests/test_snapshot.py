@@ -89,7 +89,10 @@ def test_who_is_silent_is_asked_at_layer_2() -> None:
     )
     witness = Witness()
     got = take_snapshot(there, prober=Half(), layer2=witness, probe=config.Probe())
-    assert witness.asked == {Layer2Target(LOCAL, "198.51.100.8", "fa:16:3e:00:00:08")}
+    assert witness.asked == {
+        Layer2Target(LOCAL, "198.51.100.8", "fa:16:3e:00:00:08"),
+        Layer2Target(LOCAL, "198.51.100.7", "fa:16:3e:00:00:07"),
+    }, "one that answers pings, as a control"
     assert [verdict.layer2_alive for verdict in got.verdicts] == [None, True, None]
     assert [verdict.reason for verdict in got.verdicts] == [None, Reason.ICMP_IGNORED, Reason.NO_REPLY]
     assert [verdict.alive for verdict in got.verdicts] == [True, False, False], "that is the ping's word"
@@ -101,6 +104,26 @@ def test_where_everybody_answers_layer_2_has_nothing_to_do() -> None:
     there = inventory(instance("answers", address("198.51.100.7", mac="fa:16:3e:00:00:07")))
     got = take_snapshot(there, prober=Half(), layer2=Witness(), probe=config.Probe())
     assert got.sweep.layer2 == Layer2Sweep(duration=1)
+
+
+class Deaf:
+    """A prober for layer 2 to which nobody answers."""
+
+    def probe(
+        self, targets: Collection[Layer2Target], *, suspects: Collection[Layer2Target] = ()
+    ) -> Layer2Sweep:
+        assert suspects == set()
+        return Layer2Sweep(alive=dict.fromkeys(targets, False))
+
+
+def test_where_layer_2_is_deaf_nobody_is_dead(caplog: pytest.LogCaptureFixture) -> None:
+    there = inventory(
+        instance("answers", address("198.51.100.7", mac="fa:16:3e:00:00:07")),
+        instance("silent", address("198.51.100.8", mac="fa:16:3e:00:00:08")),
+    )
+    got = take_snapshot(there, prober=Half(), layer2=Deaf(), probe=config.Probe())
+    assert [verdict.layer2_alive for verdict in got.verdicts] == [None, None]
+    assert "silence at layer 2 says nothing in local (IPv4)" in caplog.text
 
 
 class Broken:

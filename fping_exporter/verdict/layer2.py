@@ -1,9 +1,12 @@
 """Whom to ask at layer 2, and what the answers say of an instance."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+
+import msgspec
 
 from fping_exporter.model import (
     AddressKind,
+    Family,
     Instance,
     Inventory,
     Layer2Sweep,
@@ -16,10 +19,17 @@ from fping_exporter.model import (
 from fping_exporter.verdict.instance_errors import InstanceErrors
 from fping_exporter.verdict.plan import Plan, port_of
 
-__all__ = ["Layer2Plan", "plan_layer2", "witness"]
+__all__ = ["Layer2Plan", "deaf_places", "plan_layer2", "without_silence", "witness"]
 
 _OVN = "ovn"
 """The mechanism driver whose switch may answer in place of guests."""
+
+_CONTROLS = 3
+"""Guests that answer pings and are asked all the same, for each place where silent ones are asked. Where not
+one of them answers, questions do not arrive."""
+
+Place = tuple[str, Family]
+"""A vantage and an IP version."""
 
 
 class Layer2Plan:
@@ -30,16 +40,18 @@ class Layer2Plan:
         self.targets: dict[str, tuple[Layer2Target, ...]] = {}
         self.suspects: set[Layer2Target] = set()
         """Those whose port is one of OVN's."""
+        self.controls: set[Layer2Target] = set()
+        """Some of guests that answer pings."""
 
     def distinct(self) -> set[Layer2Target]:
         """Return all targets, each once."""
-        return {target for targets in self.targets.values() for target in targets}
+        return {target for targets in self.targets.values() for target in targets} | self.controls
 
 
 def plan_layer2(
     inventory: Inventory, targets: Plan, outcomes: Mapping[Target, Outcome], errors: InstanceErrors
 ) -> Layer2Plan:
-    """Choose whom to ask at layer 2: the instances of which no address has answered a ping.
+    """Choose whom to ask at layer 2: instances of which no address has answered a ping, and some controls.
 
     `outcomes` are the pings'. Asked are the fixed addresses that were planned to be pinged, where the MAC of
     their port is known. What is no address of a port, such as an allowed pair or a floating address, moves
@@ -59,7 +71,43 @@ def plan_layer2(
         if found:
             chosen.targets[instance.id] = tuple(found)
             chosen.suspects.update(target for target, driver in found.items() if driver == _OVN)
+    _add_controls(chosen, inventory, targets, outcomes, errors)
     return chosen
+
+
+def _add_controls(
+    chosen: Layer2Plan,
+    inventory: Inventory,
+    targets: Plan,
+    outcomes: Mapping[Target, Outcome],
+    errors: InstanceErrors,
+) -> None:
+    """Choose some of those that have answered pings, for each place where somebody silent is asked."""
+    wanted = dict.fromkeys(map(_place, chosen.distinct()), _CONTROLS)
+
+    def serves(target: Target) -> bool:
+        return target in outcomes and outcomes[target].alive and (target.vantage, target.family) in wanted
+
+    for instance in inventory.instances:
+        if not wanted:
+            return
+        answering = [each for each in targets.get(instance.id, ()) if each.target and serves(each.target)]
+        try:
+            found = dict(_targets(instance, answering, inventory.topology)) if answering else {}
+        except Exception as error:  # noqa: BLE001, a bug costs one instance
+            errors.note(instance, error)
+            continue
+        for target, driver in found.items():
+            if left := wanted.pop(_place(target), 0):
+                chosen.controls.add(target)
+                if driver == _OVN:
+                    chosen.suspects.add(target)
+                if left > 1:
+                    wanted[_place(target)] = left - 1
+
+
+def _place(target: Layer2Target) -> Place:
+    return target.vantage, target.family
 
 
 def _targets(
@@ -91,3 +139,22 @@ def witness(targets: Iterable[Layer2Target], sweep: Layer2Sweep) -> bool | None:
     if any(known):
         return True
     return None if not known or not sweep.doubtful.isdisjoint(targets) else False
+
+
+def deaf_places(chosen: Layer2Plan, sweep: Layer2Sweep) -> set[Place]:
+    """Return where nobody answers, not even guests that answer pings: silence says nothing there.
+
+    Port security of the exporter's own port or a switch that is stuck may drop the questions.
+    """
+    silent = {_place(target) for target in chosen.controls if sweep.alive.get(target) is False}
+    return silent - {_place(target) for target, alive in sweep.alive.items() if alive}
+
+
+def without_silence(sweep: Layer2Sweep, places: Collection[Place]) -> Layer2Sweep:
+    """Return the sweep as if nothing were known of those who are silent in some places."""
+    unknown = {target for target, alive in sweep.alive.items() if not alive and _place(target) in places}
+    return msgspec.structs.replace(
+        sweep,
+        alive={target: alive for target, alive in sweep.alive.items() if target not in unknown},
+        doubtful=sweep.doubtful | unknown,
+    )

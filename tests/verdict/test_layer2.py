@@ -22,7 +22,7 @@ from fping_exporter.model import (
 )
 from fping_exporter.verdict.instance_errors import InstanceErrors
 from fping_exporter.verdict.judge import judge
-from fping_exporter.verdict.layer2 import Layer2Plan, plan_layer2, witness
+from fping_exporter.verdict.layer2 import Layer2Plan, deaf_places, plan_layer2, without_silence, witness
 from fping_exporter.verdict.plan import plan
 from tests.build import ALIVE, SILENT, UNREACHABLE, address, instance, inventory, sweep
 
@@ -100,6 +100,59 @@ def test_guests_on_ovns_ports_are_suspects(driver: str, suspect: bool) -> None: 
     port = Port("net", MAC, {"10.0.0.1": "subnet"}, (), driver=driver)
     got = planned(FOUR, topology=ports(port))
     assert got.suspects == (got.distinct() if suspect else set())
+
+
+def guests(silent: int, alive: int) -> Layer2Plan:
+    """Plan for guests of each kind, on OVN's ports."""
+    ips = {
+        f"10.0.0.{number}": SILENT if number <= silent else ALIVE for number in range(1, silent + alive + 1)
+    }
+    topology = Topology(
+        ports={ip: (Port("net", f"mac-{ip}", {ip: "subnet"}, (), driver="ovn"),) for ip in ips}
+    )
+    there = inventory(*(instance(ip, address(ip)) for ip in ips), topology=topology)
+    asked_there = plan(there.instances, topology, config.Probe())
+    return plan_layer2(there, asked_there, sweep(ips).outcomes, InstanceErrors())
+
+
+@pytest.mark.parametrize(
+    ("silent", "alive", "controls"),
+    [
+        pytest.param(0, 5, 0, id="where nobody is silent, there is nothing to control"),
+        pytest.param(2, 5, 3, id="three are enough"),
+        pytest.param(2, 1, 1, id="there is one"),
+        pytest.param(2, 0, 0, id="there is none"),
+    ],
+)
+def test_some_guests_that_answer_pings_are_asked_as_controls(silent: int, alive: int, controls: int) -> None:
+    chosen = guests(silent, alive)
+    assert len(chosen.targets) == silent
+    assert len(chosen.controls) == controls
+    assert chosen.suspects == chosen.distinct()
+    assert len(chosen.distinct()) == silent + controls
+
+
+@pytest.mark.parametrize(
+    ("answers", "deaf"),
+    [
+        pytest.param([], True, id="nobody answers"),
+        pytest.param(["10.0.0.3"], False, id="a control answers"),
+        pytest.param(["10.0.0.1"], False, id="one that is silent to pings answers"),
+    ],
+)
+def test_where_not_even_controls_answer_silence_says_nothing(answers: list[str], deaf: bool) -> None:  # noqa: FBT001
+    chosen = guests(2, 3)
+    heard = Layer2Sweep(alive={target: target.ip in answers for target in chosen.distinct()})
+    places = deaf_places(chosen, heard)
+    assert places == ({(LOCAL, 4)} if deaf else set())
+    left = without_silence(heard, places)
+    assert left.alive == ({} if deaf else heard.alive)
+    assert left.doubtful == (chosen.distinct() if deaf else frozenset())
+
+
+def test_without_controls_silence_counts() -> None:
+    chosen = guests(2, 0)
+    assert deaf_places(chosen, Layer2Sweep(alive=dict.fromkeys(chosen.distinct(), False))) == set()
 
 
 def targets(*ips: str) -> list[Layer2Target]:
