@@ -7,7 +7,9 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.select import Select
+from selenium.webdriver.support.wait import WebDriverWait
 
 from fping_exporter.text import printable
 from tests.browser.chrome import Chrome, chrome
@@ -97,6 +99,13 @@ def rows(browser: Chrome) -> list[WebElement]:
     return browser.find_elements(By.CSS_SELECTOR, "table.wide tbody tr")
 
 
+def follow(browser: Chrome, element: WebElement) -> None:
+    """Click a link or a button, and wait until the page has changed."""
+    page = browser.find_element(By.TAG_NAME, "html")
+    element.click()
+    WebDriverWait(browser, 10).until(staleness_of(page))
+
+
 def test_all_of_it_works_without_javascript(url: str) -> None:
     with chrome(javascript=False) as browser:
         browser.be(1280, 900)
@@ -104,28 +113,28 @@ def test_all_of_it_works_without_javascript(url: str) -> None:
         assert len(rows(browser)) == 100
         assert "silent" in browser.title
 
-        browser.find_element(By.LINK_TEXT, "Next").click()
+        follow(browser, browser.find_element(By.LINK_TEXT, "Next"))
         assert "101 to 200 of 249" in browser.find_element(By.CSS_SELECTOR, ".wide caption").text
 
         browser.find_element(By.NAME, "q").send_keys("vm-")
         Select(browser.find_element(By.NAME, "project")).select_by_visible_text("team-001")
         Select(browser.find_element(By.NAME, "ping")).select_by_visible_text("no reply")
-        browser.find_element(By.XPATH, "//button").click()
+        follow(browser, browser.find_element(By.XPATH, "//button"))
         found = len(rows(browser))
         assert 0 < found < 50
         assert {row.find_element(By.CSS_SELECTOR, "td a").text for row in rows(browser)} == {"team-001"}
 
-        browser.find_element(By.LINK_TEXT, "Instance").click()
+        follow(browser, browser.find_element(By.LINK_TEXT, "Instance"))
         names = [row.find_element(By.TAG_NAME, "a").text for row in rows(browser)]
         assert len(names) == found
         assert names == sorted(names)
-        browser.find_element(By.PARTIAL_LINK_TEXT, "Instance").click()
+        follow(browser, browser.find_element(By.PARTIAL_LINK_TEXT, "Instance"))
         assert [row.find_element(By.TAG_NAME, "a").text for row in rows(browser)] == names[::-1]
 
-        browser.find_element(By.LINK_TEXT, names[0]).click()
+        follow(browser, browser.find_element(By.LINK_TEXT, names[0]))
         assert browser.find_element(By.TAG_NAME, "h1").text.startswith(names[0])
-        browser.find_element(By.LINK_TEXT, "All instances").click()
+        follow(browser, browser.find_element(By.LINK_TEXT, "All instances"))
 
-        browser.find_element(By.CSS_SELECTOR, ".tiles .bad a").click()
+        follow(browser, browser.find_element(By.CSS_SELECTOR, ".tiles .bad a"))
         states = {row.find_elements(By.TAG_NAME, "td")[1].text for row in rows(browser)}
         assert states == {"ACTIVE"}

@@ -75,7 +75,7 @@ HYPERVISOR_DOWN = alert(
     "HypervisorDown",
     "critical",
     "kvm-3 is down, and 12 of its instances are silent",
-    "nova-compute of kvm-3 does not report in, and 12 ACTIVE instances on it that answered pings within the "
+    "nova-compute of kvm-3 does not report in, and 12 ACTIVE instances on it that answered within the "
     "last day are silent. Make sure that the host is off before you evacuate it.",
     "kvm-3 is up again, or its instances answer or are gone",
     hypervisor="kvm-3",
