@@ -45,11 +45,11 @@ def test_a_guest_dies_and_its_contact_is_told_and_told_again_when_it_is_back(
         expect(sink, CONTACT, 2)
 
     died, back = sink.to(CONTACT)
-    assert died.message["Subject"] == "[fping-exporter] InstanceSilent alpha: 1 now"
+    assert died.message["Subject"] == "[cloud] WARNING InstanceSilent alpha: 1 now"
     assert died.message["To"] == CONTACT
     assert f"{guest.name} does not answer" in died.part("plain")
     assert guest.id in died.part("plain")
-    assert back.message["Subject"] == "[fping-exporter] InstanceSilent alpha: 1 over"
+    assert back.message["Subject"] == "[cloud] RESOLVED InstanceSilent alpha: 1 over"
     assert f"{guest.name} answers again" in back.part("plain")
     assert guest.id in back.part("plain")
     assert all(guest.name not in mail.part("plain") for mail in sink.to(OPERATOR)), str(sink)
