@@ -198,6 +198,11 @@ def build() -> Dashboard:
                         steps=[(None, "text")],
                         sorts=True,
                     ),
+                    Column(
+                        "layer 2",
+                        f"{SCOPE.of('instance_layer2_alive')} and on (id) ({SCOPE.silent})",
+                        mappings=parts.LAYER2,
+                    ),
                 ],
                 hide=["reason", "contact"],
                 links={

@@ -80,6 +80,7 @@ def build() -> Dashboard:
                 columns=[
                     Column("info", SCOPE.info_by("name", "status", "hypervisor")),
                     Column("ping", SCOPE.alive, mappings=parts.ANSWER),
+                    Column("layer 2", SCOPE.of("instance_layer2_alive"), mappings=parts.LAYER2),
                     Column("round trip", SCOPE.of("instance_rtt_seconds", how="min"), unit="s"),
                     Column(
                         "sweeps with loss",
