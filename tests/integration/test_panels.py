@@ -16,6 +16,7 @@ NOT_IN_THE_LAB = {
     "ALERTS": "no instance changes meanwhile, and nothing else is wrong",
     "ALERTS_FOR_STATE": "likewise",
     "alertmanager_notifications_failed_total": "no Alertmanager is scraped",
+    "instance_layer2_alive": "guests on links of this host have not the MACs of their ports",
     "fping_exporter_state_success": "the exporter has no directory for its state",
 }
 """Metrics without a sample there, and why."""
