@@ -66,7 +66,7 @@ class Monitor:
         lister = Lister(setup.source, select=setup.select, telemetry=telemetry)
         self._lister, self._history, self._sweep = kept or _Kept(lister, History(), None)
         self._retired = False
-        self._flight = SingleFlight("sweep", self._refresh, refused=self._refuse)
+        self._flight = SingleFlight("sweep", self._refresh, refused=self._give_up)
 
     @classmethod
     def resume(cls, setup: Setup, stored: State, *, telemetry: Telemetry) -> "Monitor":
@@ -144,10 +144,6 @@ class Monitor:
         """Begin a refresh, or join the one under way; the event is set when it has ended."""
         return self._flight.start()
 
-    def _refuse(self, error: FpingExporterError) -> None:
-        self._fail(str(error))
-        logger.error("sweep failed: %s", error)
-
     def _refresh(self) -> None:
         cache = self.settings.cache
         if self.fresh:
@@ -174,10 +170,9 @@ class Monitor:
                 self._history,
             )
         except FpingExporterError as error:
-            self._fail(str(error))
+            self._give_up(error)
             if isinstance(error, ProbeError) and not self._retired:
                 self._telemetry.observe_failed_sweep(error.vantages)
-            logger.error("sweep failed: %s", error)  # noqa: TRY400, the line says it all
         except Exception:
             self._fail("a bug, see the log")
             logger.exception("sweep failed, which is a bug")
@@ -195,9 +190,11 @@ class Monitor:
         outcomes = snapshot.sweep.outcomes.values()
         unsent = sum(1 for outcome in outcomes if not outcome.sent)
         if 2 * unsent > len(outcomes):
-            error = f"nothing could be sent to {unsent} of {len(outcomes)} targets"
-            self._fail(error)
-            logger.error("sweep failed: %s", error)
+            self._give_up(f"nothing could be sent to {unsent} of {len(outcomes)} targets")
+
+    def _give_up(self, error: FpingExporterError | str) -> None:
+        self._fail(str(error))
+        logger.error("sweep failed: %s", error)
 
     def _save(self) -> None:
         newest = self._lister.newest
