@@ -37,6 +37,8 @@ __all__ = [
     "Target",
     "Topology",
     "Verdict",
+    "family_of",
+    "kind_of",
 ]
 
 LOCAL = "local"
@@ -218,6 +220,16 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
         return project.name if project and project.name else project_id
 
 
+def kind_of(vantage: str) -> str:
+    """Return a vantage without the id: ``local``, ``qdhcp``, ``ovnmeta``, ``qrouter``, ``snat``."""
+    return vantage.partition("-")[0]
+
+
+def family_of(ip: str) -> Family:
+    """Return the IP version of an address."""
+    return 6 if ":" in ip else 4
+
+
 class Target(NamedTuple):
     """What a packet is sent to. Tenant networks overlap: the vantage is part of the address."""
 
@@ -228,12 +240,12 @@ class Target(NamedTuple):
     @property
     def kind(self) -> str:
         """The vantage without the id: ``local``, ``qdhcp``, ``ovnmeta``, ``qrouter``, ``snat``."""
-        return self.vantage.partition("-")[0]
+        return kind_of(self.vantage)
 
     @property
     def family(self) -> Family:
         """The IP version of the address."""
-        return 6 if ":" in self.ip else 4
+        return family_of(self.ip)
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -303,12 +315,12 @@ class Layer2Target(NamedTuple):
     @property
     def kind(self) -> str:
         """The vantage without the id, as in :class:`Target`."""
-        return self.vantage.partition("-")[0]
+        return kind_of(self.vantage)
 
     @property
     def family(self) -> Family:
         """The IP version of the address."""
-        return 6 if ":" in self.ip else 4
+        return family_of(self.ip)
 
 
 class Layer2Rejection(StrEnum):

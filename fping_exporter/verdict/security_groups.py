@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Iterable
 
-from fping_exporter.model import Family, Port, SecurityRule, Topology
+from fping_exporter.model import Family, Port, SecurityRule, Topology, family_of
 
 __all__ = ["blocks_echo"]
 
@@ -16,7 +16,7 @@ def blocks_echo(port: Port, *, sender: str, topology: Topology) -> bool:
     """
     if port.security_groups is None:
         return False
-    family: Family = 6 if ":" in sender else 4
+    family = family_of(sender)
     for group in port.security_groups:
         rules = topology.rules.get(group)
         if rules is None or any(_admits(rule, family, sender, topology) for rule in rules):

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 from fping_exporter.errors import ProbeError, VantageError
 from fping_exporter.log_limit import LogLimit
-from fping_exporter.model import Layer2Rejection, Layer2Sweep, Layer2Target
+from fping_exporter.model import Layer2Rejection, Layer2Sweep, Layer2Target, kind_of
 from fping_exporter.probe.layer2.exchange import Exchange
 from fping_exporter.probe.layer2.opening import Links, Queue, unsteady
 from fping_exporter.probe.layer2.segment import Segment
@@ -105,7 +105,7 @@ class Layer2Prober:
             logger.warning("part of the targets cannot be asked at layer 2: %s", text)
 
     def _ask(self, links: Links, suspects: Collection[Layer2Target], tally: "_Tally") -> None:
-        tally.kinds.update(link.vantage.partition("-")[0] for link, _ in links)
+        tally.kinds.update(kind_of(link.vantage) for link, _ in links)
         if self._decoys:
             links = self._leave_out_the_unmasked(links, suspects, tally)
         segments = [Segment(link, targets, timeout=self._timeout) for link, targets in links]
