@@ -322,6 +322,11 @@ class Layer2Target(NamedTuple):
         """The IP version of the address."""
         return family_of(self.ip)
 
+    @property
+    def place(self) -> tuple[str, Family]:
+        """The vantage and the IP version: what drops or answers questions does so for a whole place."""
+        return self.vantage, self.family
+
 
 class Layer2Rejection(StrEnum):
     """Why an ARP reply or a neighbour advertisement that came in proves nothing."""

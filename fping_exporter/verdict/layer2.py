@@ -83,7 +83,7 @@ def _add_controls(
     errors: InstanceErrors,
 ) -> None:
     """Choose some of those that have answered pings, for each place where somebody silent is asked."""
-    wanted = dict.fromkeys(map(_place, chosen.distinct()), _CONTROLS)
+    wanted = dict.fromkeys((target.place for target in chosen.distinct()), _CONTROLS)
 
     def serves(target: Target) -> bool:
         return target in outcomes and outcomes[target].alive and (target.vantage, target.family) in wanted
@@ -98,16 +98,12 @@ def _add_controls(
             errors.note(instance, error)
             continue
         for target, driver in found.items():
-            if left := wanted.pop(_place(target), 0):
+            if left := wanted.pop(target.place, 0):
                 chosen.controls.add(target)
                 if driver == _OVN:
                     chosen.suspects.add(target)
                 if left > 1:
-                    wanted[_place(target)] = left - 1
-
-
-def _place(target: Layer2Target) -> Place:
-    return target.vantage, target.family
+                    wanted[target.place] = left - 1
 
 
 def _targets(
@@ -146,13 +142,13 @@ def deaf_places(chosen: Layer2Plan, sweep: Layer2Sweep) -> set[Place]:
 
     Port security of the exporter's own port or a switch that is stuck may drop the questions.
     """
-    silent = {_place(target) for target in chosen.controls if sweep.alive.get(target) is False}
-    return silent - {_place(target) for target, alive in sweep.alive.items() if alive}
+    silent = {target.place for target in chosen.controls if sweep.alive.get(target) is False}
+    return silent - {target.place for target, alive in sweep.alive.items() if alive}
 
 
 def without_silence(sweep: Layer2Sweep, places: Collection[Place]) -> Layer2Sweep:
     """Return the sweep as if nothing were known of those who are silent in some places."""
-    unknown = {target for target, alive in sweep.alive.items() if not alive and _place(target) in places}
+    unknown = {target for target, alive in sweep.alive.items() if not alive and target.place in places}
     return msgspec.structs.replace(
         sweep,
         alive={target: alive for target, alive in sweep.alive.items() if target not in unknown},

@@ -157,8 +157,8 @@ class Layer2Prober:
             left -= chosen
             tally.tested.update(chosen)
             unclear |= without_result
-            suspected = {(each.vantage, each.family) for each in found}
-            chosen = {each for each in left if (each.vantage, each.family) in suspected}
+            suspected = {each.place for each in found}
+            chosen = {each for each in left if each.place in suspected}
         tally.unmasked |= unmasked
         self._report_unmasked(unmasked)
         there = {each.target for _, targets in links for each in targets}
@@ -187,8 +187,8 @@ class Layer2Prober:
 
     def _report_unmasked(self, unmasked: Collection[Layer2Target]) -> None:
         """Log it, once a day for each vantage and family."""
-        counts = Counter((each.vantage, each.family) for each in unmasked)
-        examples = {(each.vantage, each.family): each.ip for each in unmasked}
+        counts = Counter(each.place for each in unmasked)
+        examples = {each.place: each.ip for each in unmasked}
         for (vantage, family), count in counts.items():
             if self._log_limit.allows((vantage, family)):
                 logger.warning(

@@ -63,7 +63,7 @@ class Trust:
         with self._lock:
             self._forget()
             for target in targets:
-                key = target.vantage, target.family
+                key = target.place
                 if target in suspects or key in self._suspected or _port(target) in self._unmasked:
                     chosen.add(target)
                 else:
@@ -81,7 +81,7 @@ class Trust:
         with self._lock:
             for target in targets:
                 self._unmasked[_port(target)] = now
-                self._suspected[target.vantage, target.family] = now
+                self._suspected[target.place] = now
 
     def _forget(self) -> None:
         now = self._clock()
