@@ -14,7 +14,10 @@ __all__ = ["PathPrefix", "parse_external_url", "parse_prefix"]
 
 
 def parse_external_url(text: str) -> str:
-    """Return the URL without a slash at its end; raise ValueError if it is no ``http://HOST[:PORT][/PATH]``."""
+    """Return the URL with one slash before its path and none at the end.
+
+    Raises ValueError if it is no ``http://HOST[:PORT][/PATH]``.
+    """
     message = f"expected a URL such as https://ops.example.com/fping, got {text!r}"
     try:
         url = urlsplit(text)
@@ -27,7 +30,7 @@ def parse_external_url(text: str) -> str:
         parse_prefix(url.path)
     except ValueError:
         raise ValueError(message) from None
-    return text.rstrip("/")
+    return url._replace(path=f"/{url.path.strip('/')}").geturl().rstrip("/")
 
 
 def parse_prefix(text: str) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from werkzeug.test import Client
 
@@ -73,6 +73,10 @@ def test_an_external_url(text: str) -> None:
     assert parse_external_url(text) == text.rstrip("/")
 
 
+def test_a_path_begins_with_one_slash_as_in_the_prefix() -> None:
+    assert parse_external_url("https://ops.example.com//a/") == "https://ops.example.com/a"
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -97,6 +101,7 @@ def test_what_is_no_external_url(text: str) -> None:
 
 
 @given(st.text())
+@example("/0")
 def test_a_url_is_refused_or_has_a_path_that_is_served(text: str) -> None:
     try:
         url = parse_external_url(f"https://ops.example.com/{text}")
