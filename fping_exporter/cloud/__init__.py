@@ -84,9 +84,11 @@ class Cloud:
         try:
             inventory = self._worker.run(listing.run, seconds=self._config.cache.max_stale / 2)
         except GivenUpError:  # what its thread does with the memory is nobody's any more
+            self.memory.full_list_at = None
             self.session.renew()
             raise
         except BaseException:
+            memory.full_list_at = None
             self.session.renew()
             self.memory = memory
             raise

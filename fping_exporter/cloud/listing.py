@@ -57,6 +57,7 @@ class CloudListing:
         """List the cloud; see :meth:`fping_exporter.cloud.Cloud.inventory`."""
         listed_at, began = time.time(), time.monotonic()
         memory = self._memory
+        full = self._is_full_list_due()
         self._compute.check_region()
         microversion = self._compute.microversion(MICROVERSIONS)
         host = self._nova_host(microversion)
@@ -78,9 +79,11 @@ class CloudListing:
         memory.instances = keep_servers_of_down_cells(
             instances, known=memory.instances, hosts=compute.hosts_in_down_cells
         )
-        self._ask_neutron(host)
+        self._ask_neutron(host, full=full)
         security, floating = memory.security_groups.value, memory.floating_ips.value
         topology = memory.ports.value.topology
+        if full:
+            memory.full_list_at = began
         return Inventory(
             instances=name_hypervisors(memory.instances.values(), nodes),
             projects=memory.projects.value,
@@ -102,6 +105,11 @@ class CloudListing:
             listed_at=listed_at,
             duration=time.monotonic() - began,
         )
+
+    def _is_full_list_due(self) -> bool:
+        """Whether all is listed: the last full list is too old, or the last refresh failed."""
+        last = self._memory.full_list_at
+        return last is None or time.monotonic() - last >= self._config.cache.full_inventory
 
     def _nova_host(self, microversion: str | None) -> str | None:
         """Return Nova's name for the host that the configuration asks for; None: all hosts."""
@@ -237,8 +245,11 @@ class CloudListing:
         memory.logged_contact_faults = frozenset(faults)
         return users.emails | configured.emails
 
-    def _ask_neutron(self, host: str | None) -> None:
-        """Refresh who has which address, and what security groups let in, if the cloud has a Neutron."""
+    def _ask_neutron(self, host: str | None, *, full: bool) -> None:  # noqa: ARG002, for what changed
+        """Refresh who has which address, and what security groups let in, if the cloud has a Neutron.
+
+        With `full`, all is listed again.
+        """
         memory, probe = self._memory, self._config.probe
         optional = (memory.floating_ips, memory.security_groups)
         try:

@@ -27,6 +27,8 @@ class Memory:
         """Begin empty."""
         self.instances: Mapping[str, Instance] = {}
         """Those of the last complete list, by id: servers of a cell that is down stay as they were."""
+        self.full_list_at: float | None = None
+        """When the last full list was begun, by the monotonic clock; None: the next list is full."""
         self.projects: LastKnown[Mapping[str, Project]] = LastKnown("projects", {})
         self.users = LastKnown("contacts", Contacts({}))
         self.hypervisors = LastKnown("hypervisors", ComputeNodes((), frozenset()), outlives_failure=False)

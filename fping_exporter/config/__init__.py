@@ -145,6 +145,8 @@ class Cache(Section, frozen=True):
 
     inventory: Duration = Duration(60)
     """Maximum age of the list of instances."""
+    full_inventory: Duration = Duration(600)
+    """Maximum age of the last full list: between two, the cloud is asked for what changed."""
     sweep: Duration = Duration(15)
     """Maximum age of ping results; a scrape that finds older ones triggers a sweep."""
     max_stale: Duration = Duration(600)
