@@ -20,7 +20,7 @@ LAYERS = (
     {"config"},
     {"history", "single_flight"},
     {"model"},
-    {"errors", "hosts", "log", "log_limit", "nova_status", "open_files", "systemd", "text"},
+    {"errors", "hosts", "http_deadline", "log", "log_limit", "nova_status", "open_files", "systemd", "text"},
 )
 """From the top down: a module may import what is below it, and its own wing."""
 

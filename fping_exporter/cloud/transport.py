@@ -1,25 +1,19 @@
 """HTTP whose responses end: within a time in all, and within a size.
 
-The timeouts of requests and urllib3 hold for each read. A server that sends a byte a second never
-exceeds them, be it in the head or in the body. Here the socket's timeout before each read is what is left
-of the whole response's time, which works for plain HTTP, TLS and proxies alike, and needs no thread.
+The time is bounded by :mod:`fping_exporter.http_deadline`.
 """
 
-import http.client
-import io
-import socket
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import requests
 from keystoneauth1.session import TCPKeepAliveAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from fping_exporter.cloud.faults import redact
 from fping_exporter.cloud.time_limit import time_left
 from fping_exporter.errors import CloudError
+from fping_exporter.http_deadline import TooLateError, pools
 
 __all__ = ["MAX_BODY_BYTES", "RESPONSE_SECONDS", "BoundedAdapter"]
 
@@ -29,8 +23,6 @@ RESPONSE_SECONDS = 120.0
 MAX_BODY_BYTES = 64 << 20
 """How large a body may be once it is decompressed. A page of 1,000 servers has 2 to 5 MB, and the role
 assignments of 100,000 users some 40 MB."""
-
-_READ_BYTES = 64 << 10
 
 
 class BoundedAdapter(TCPKeepAliveAdapter):
@@ -62,14 +54,10 @@ class BoundedAdapter(TCPKeepAliveAdapter):
         kwargs["timeout"] = (min(connect or most, most, CONNECT_SECONDS), min(read or most, most))
         try:
             response = super().send(request, *args, **kwargs)
-        except _TooLateError:
+        except TooLateError:
             raise _too_late(url, began) from None
         response.raw = _BoundedBody(response.raw, url=url, began=began)
         return response
-
-
-class _TooLateError(Exception):
-    """The time of a response is over."""
 
 
 def _too_late(url: str, began: float) -> CloudError:
@@ -97,72 +85,10 @@ class _BoundedBody:
                     self._raw.close()
                     break
                 yield piece
-        except _TooLateError:
+        except TooLateError:
             raise _too_late(self._url, self._began) from None
         if size > MAX_BODY_BYTES:
             raise CloudError(f"{self._url}: the body is larger than {MAX_BODY_BYTES >> 20} MiB")
 
 
-class _DeadlineReader(io.RawIOBase):
-    """Reads a socket until a deadline by the monotonic clock, and never waits longer than its own timeout."""
-
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
-        self._sock = sock
-        self._file = sock.makefile("rb", buffering=0)  # keeps the socket open as long as http.client expects
-        self._deadline = deadline
-        self._timeout = sock.gettimeout()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401, collections.abc.Buffer is new in Python 3.12
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise _TooLateError
-        self._sock.settimeout(left if self._timeout is None else min(left, self._timeout))
-        try:
-            return self._file.readinto(buffer)
-        except TimeoutError:
-            if time.monotonic() >= self._deadline:
-                raise _TooLateError from None
-            raise
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
-class _DeadlineSocket:
-    """Gives http.client the file that it reads a response from."""
-
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
-        self._sock = sock
-        self._deadline = deadline
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_DeadlineReader(self._sock, self._deadline), _READ_BYTES)
-
-
-class _Response(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401, as the library has it
-        deadline = time.monotonic() + min(time_left(), RESPONSE_SECONDS)
-        super().__init__(_DeadlineSocket(sock, deadline), *args, **kwargs)  # type: ignore[arg-type]
-
-
-class _HTTPConnection(HTTPConnection):
-    response_class = _Response
-
-
-class _HTTPSConnection(HTTPSConnection):
-    response_class = _Response
-
-
-class _HTTPPool(HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
-
-
-class _HTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
-
-
-_POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
+_POOLS = pools(lambda: min(time_left(), RESPONSE_SECONDS))
