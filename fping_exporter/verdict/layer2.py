@@ -71,7 +71,7 @@ def plan_layer2(
         if found:
             chosen.targets[instance.id] = tuple(found)
             chosen.suspects.update(target for target, driver in found.items() if driver == _OVN)
-    _add_controls(chosen, inventory, targets, outcomes, errors)
+    _add_controls(chosen, inventory, targets, outcomes)
     return chosen
 
 
@@ -80,9 +80,12 @@ def _add_controls(
     inventory: Inventory,
     targets: Plan,
     outcomes: Mapping[Target, Outcome],
-    errors: InstanceErrors,
 ) -> None:
-    """Choose some of those that have answered pings, for each place where somebody silent is asked."""
+    """Choose some of those that have answered pings, for each place where somebody silent is asked.
+
+    One that meets a bug is passed over and keeps its verdict, which its pings have given.
+    """
+    passed_over = InstanceErrors()
     wanted = dict.fromkeys((target.place for target in chosen.distinct()), _CONTROLS)
 
     def serves(target: Target) -> bool:
@@ -95,7 +98,7 @@ def _add_controls(
         try:
             found = dict(_targets(instance, answering, inventory.topology)) if answering else {}
         except Exception as error:  # noqa: BLE001, a bug costs one instance
-            errors.note(instance, error)
+            passed_over.note(instance, error)
             continue
         for target, driver in found.items():
             if left := wanted.pop(target.place, 0):

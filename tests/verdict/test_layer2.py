@@ -1,6 +1,7 @@
 """Whom layer 2 is asked about, and what its answers change."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import pytest
@@ -113,6 +114,20 @@ def guests(silent: int, alive: int) -> Layer2Plan:
     there = inventory(*(instance(ip, address(ip)) for ip in ips), topology=topology)
     asked_there = plan(there.instances, topology, config.Probe())
     return plan_layer2(there, asked_there, sweep(ips).outcomes, InstanceErrors())
+
+
+def test_a_control_that_meets_a_bug_is_passed_over_and_keeps_its_verdict() -> None:
+    odd = msgspec.structs.replace(instance("odd", "10.0.0.2"), addresses=(address("10.0.0.2", mac="m"),))
+    broken: Any = 5
+    topology = Topology(ports={"odd": broken, "a": (Port("net", MAC, {"10.0.0.1": "subnet"}, ()),)})
+    there = inventory(instance("a", FOUR), odd, instance("b", address("10.0.0.3", mac=OTHER)))
+    targets = plan(there.instances, there.topology, config.Probe())
+    there = msgspec.structs.replace(there, topology=topology)
+    outcomes = sweep({"10.0.0.1": SILENT, "10.0.0.2": ALIVE, "10.0.0.3": ALIVE}).outcomes
+    errors = InstanceErrors()
+    chosen = plan_layer2(there, targets, outcomes, errors)
+    assert {each.ip for each in chosen.controls} == {"10.0.0.3"}
+    assert errors.ids == set()
 
 
 @pytest.mark.parametrize(
