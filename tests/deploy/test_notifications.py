@@ -1,27 +1,12 @@
 """When mails fail, the pager tells of it: a real Prometheus that scrapes a real Alertmanager."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from tests.deploy.stack import Sink, alerting
-from tests.deploy.test_mail import Cloud, serving
-from tests.integration.process import eventually, free_port
+from tests.deploy.cloud import Cloud
+from tests.deploy.stack import Sink
+from tests.integration.process import eventually
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture
-def cloud() -> Cloud:
-    return Cloud()
-
-
-@pytest.fixture
-def sink(cloud: Cloud, tmp_path: Path) -> Iterator[Sink]:
-    port = free_port()
-    with serving(cloud, port=port), alerting(tmp_path, target=f"127.0.0.1:{port}") as sink:
-        yield sink
 
 
 def test_the_pager_tells_that_mails_fail(cloud: Cloud, sink: Sink) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.deploy.cloud import Cloud, serving
 from tests.deploy.stack import prometheus, query
-from tests.deploy.test_mail import Cloud, serving
 from tests.integration.process import eventually, free_port
 
 pytestmark = pytest.mark.e2e

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.deploy.cloud import CONTACT
 from tests.deploy.stack import alerting
-from tests.deploy.test_mail import CONTACT, OPERATOR, expect
+from tests.deploy.test_mail import OPERATOR, expect
 from tests.integration.conftest import Start
 from tests.integration.lab import Fate, Lab, Server
 from tests.integration.process import eventually

@@ -10,22 +10,10 @@ import pytest
 import requests
 import yaml
 
+from tests.integration.nginx import nginx
 from tests.integration.process import Process, eventually, free_port
 
 pytestmark = pytest.mark.e2e
-
-NGINX = """
-daemon off; master_process off; pid {home}/pid; error_log stderr;
-events {{}}
-http {{
-    access_log off; client_body_temp_path {home}/body; proxy_temp_path {home}/proxy;
-    fastcgi_temp_path {home}/fastcgi; uwsgi_temp_path {home}/uwsgi; scgi_temp_path {home}/scgi;
-    server {{
-        listen 127.0.0.1:{port};
-        location /ops/fping/ {{ proxy_pass http://127.0.0.1:{exporter}{uri}; }}
-    }}
-}}
-"""
 
 
 @pytest.fixture(params=["passed on", "removed"])
@@ -34,13 +22,12 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     removed = request.param == "removed"
     exporter, port = free_port(), free_port()
     url = f"http://127.0.0.1:{port}/ops/fping/"
-    config = tmp_path / "nginx.conf"
-    config.write_text(NGINX.format(home=tmp_path, port=port, exporter=exporter, uri="/" if removed else ""))
+    target = f"http://127.0.0.1:{exporter}{'/' if removed else ''}"
     demo = [".venv/bin/fping-exporter", "demo", f"--web.listen-address=127.0.0.1:{exporter}"]
     demo += [f"--web.external-url={url}"] + ["--web.route-prefix=/"] * removed
     with (
         Process(demo, log=tmp_path / "demo.log") as running,
-        Process(["/usr/sbin/nginx", "-e", "stderr", "-c", config], log=tmp_path / "nginx.log"),
+        nginx(f"location /ops/fping/ {{ proxy_pass {target}; }}", home=tmp_path, port=port),
     ):
         running.wait_for(re.escape(f"{url}metrics"))  # the greeting
         eventually(lambda: expect_ready(url))

@@ -1,12 +1,12 @@
 """os-fping at Nova's old path: the shipped piece of configuration, in a real nginx."""
 
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.integration.nginx import nginx
 from tests.integration.process import free_port
 from tests.os_fping.exporter import Api, serving
 from tests.os_fping.worlds import Recorder, StandinWorld, uuid
@@ -14,19 +14,6 @@ from tests.os_fping.worlds import Recorder, StandinWorld, uuid
 pytestmark = pytest.mark.e2e
 
 SNIPPET = Path(__file__).parents[2] / "deploy" / "nginx-os-fping.conf"
-MAIN = """
-daemon off; master_process off; pid {home}/pid; error_log stderr;
-events {{}}
-http {{
-    access_log off; client_body_temp_path {home}/body; proxy_temp_path {home}/proxy;
-    fastcgi_temp_path {home}/fastcgi; uwsgi_temp_path {home}/uwsgi; scgi_temp_path {home}/scgi;
-    server {{
-        listen 127.0.0.1:{port};
-        include {home}/os-fping.conf;
-        location / {{ proxy_pass {nova}; }}
-    }}
-}}
-"""
 
 
 @pytest.fixture
@@ -41,15 +28,11 @@ def proxy(world: StandinWorld, tmp_path: Path) -> Iterator[Api]:
         text = SNIPPET.read_text().replace("127.0.0.1:10605", f"{api.host}:{api.port}")
         (tmp_path / "os-fping.conf").write_text(text)
         port = free_port()
-        config = tmp_path / "nginx.conf"
-        config.write_text(MAIN.format(home=tmp_path, port=port, nova=world.standin.url))
-        with subprocess.Popen(["/usr/sbin/nginx", "-e", "stderr", "-c", config]) as nginx:
-            try:
-                api.port = port
-                wait_for(api)
-                yield api
-            finally:
-                nginx.terminate()
+        directives = f"include {tmp_path}/os-fping.conf; location / {{ proxy_pass {world.standin.url}; }}"
+        with nginx(directives, home=tmp_path, port=port):
+            api.port = port
+            wait_for(api)
+            yield api
 
 
 def wait_for(api: Api) -> None:
