@@ -15,7 +15,7 @@ from typing import Any
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-__all__ = ["TooLateError", "pools"]
+__all__ = ["DeadlineSocket", "TooLateError", "pools"]
 
 _READ_BYTES = 64 << 10
 
@@ -34,7 +34,7 @@ def pools(seconds_left: Callable[[], float]) -> dict[str, type[HTTPConnectionPoo
     class Response(http.client.HTTPResponse):
         def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401, as the library has it
             deadline = time.monotonic() + seconds_left()
-            super().__init__(_DeadlineSocket(sock, deadline), *args, **kwargs)  # type: ignore[arg-type]
+            super().__init__(DeadlineSocket(sock, deadline), *args, **kwargs)  # type: ignore[arg-type]
 
     class PlainConnection(HTTPConnection):
         response_class = Response
@@ -51,14 +51,16 @@ def pools(seconds_left: Callable[[], float]) -> dict[str, type[HTTPConnectionPoo
     return {"http": PlainPool, "https": TlsPool}
 
 
-class _DeadlineSocket:
+class DeadlineSocket:
     """Gives http.client the file that it reads a response from."""
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
+        """Read from `sock` until `deadline`, in seconds by the monotonic clock."""
         self._sock = sock
         self._deadline = deadline
 
     def makefile(self, _mode: str) -> io.BufferedReader:
+        """Return the file, whatever the mode, from which a read raises TooLateError after the deadline."""
         return io.BufferedReader(_DeadlineReader(self._sock, self._deadline), _READ_BYTES)
 
 
