@@ -13,6 +13,7 @@ from fping_exporter import config
 from fping_exporter.errors import FpingExporterError, ProbeError
 from fping_exporter.history import History
 from fping_exporter.lister import InventorySource, Lister
+from fping_exporter.metrics.exposition import EMPTY, Exposition, render
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory, Snapshot
 from fping_exporter.probe import Layer2Witness, Prober
@@ -135,10 +136,21 @@ class Monitor:
         holds, which is asked a few times a second; the refresh goes on when the caller has left.
         None where there is no snapshot, or its sweep or its list is older than `cache.max_stale`.
         """
+        newest = self._newest(timeout, stop_waiting)
+        return newest.snapshot if newest else None
+
+    def exposition(
+        self, *, timeout: float | None, stop_waiting: Callable[[], bool] = lambda: False
+    ) -> Exposition | None:
+        """Return the finished text of the snapshot that :meth:`snapshot` would return."""
+        newest = self._newest(timeout, stop_waiting)
+        return newest.exposition if newest else None
+
+    def _newest(self, timeout: float | None, stop_waiting: Callable[[], bool]) -> "_Swept | None":
         if self.fresh is None:
             _wait(self.refresh(), timeout, stop_waiting)
         newest = self._sweep
-        return newest.snapshot if newest and newest.stale < self.settings.cache.max_stale else None
+        return newest if newest and newest.stale < self.settings.cache.max_stale else None
 
     def refresh(self) -> threading.Event:
         """Begin a refresh, or join the one under way; the event is set when it has ended."""
@@ -169,6 +181,7 @@ class Monitor:
                 ),
                 self._history,
             )
+            exposition = render(snapshot, before=self._sweep.exposition if self._sweep else EMPTY)
         except FpingExporterError as error:
             self._give_up(error)
             if isinstance(error, ProbeError) and not self._retired:
@@ -178,7 +191,7 @@ class Monitor:
             logger.exception("sweep failed, which is a bug")
         else:
             self._history = self._history.after(snapshot)
-            self._sweep = _Swept(snapshot, began=began, list_began=listing.began)
+            self._sweep = _Swept(snapshot, exposition, began=began, list_began=listing.began)
             self._report(snapshot)
             self._save()
 
@@ -216,9 +229,10 @@ class _Kept(NamedTuple):
 
 
 class _Swept(NamedTuple):
-    """A snapshot, and when its sweep and its list were begun, by the monotonic clock, in seconds."""
+    """A snapshot and its text, and when its sweep and its list were begun: monotonic clock, in seconds."""
 
     snapshot: Snapshot
+    exposition: Exposition
     began: float
     list_began: float
 

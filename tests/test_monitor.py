@@ -11,6 +11,7 @@ import pytest
 from fping_exporter import config
 from fping_exporter.config.duration import Duration
 from fping_exporter.errors import CloudError, ProbeError
+from fping_exporter.metrics.exposition import Exposition
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import NOT_ASKED, Inventory, Outcome, Snapshot, Sweep, Target, Verdict
 from fping_exporter.monitor import Monitor, Setup
@@ -240,6 +241,31 @@ def test_a_sweep_that_fails_costs_only_itself(
     assert sample(telemetry, "sweep_success") == 1
 
 
+def text(exposition: Exposition | None) -> str:
+    return b"".join(exposition.plain()).decode() if exposition else ""
+
+
+def test_a_snapshot_comes_with_its_text(monitor: Callable[..., Monitor]) -> None:
+    one = monitor()
+    first = one.exposition(timeout=SOON)
+    assert 'instance_alive{id="a",project_id="p"} 1.0' in text(first)
+    assert one.exposition(timeout=SOON) is first
+    assert one.snapshot(timeout=SOON) is one.latest
+
+
+def test_an_instance_that_cannot_be_rendered_costs_the_refreshes_that_have_it(
+    monitor: Callable[..., Monitor], cloud: Cloud, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = monitor(inventory=NOW, sweep=NOW)
+    assert one.exposition(timeout=SOON)
+    good, cloud.guests = cloud.guests, [instance("a", "10.0.0.1", name="\ud800")]
+    eventually(lambda: one.exposition(timeout=SOON) is not None and "which is a bug" in caplog.text)
+    assert sample(telemetry, "sweep_success") == 0
+    assert 'name="a"' in text(one.exposition(timeout=SOON))
+    cloud.guests = good
+    eventually(lambda: one.exposition(timeout=SOON) is not None and sample(telemetry, "sweep_success") == 1)
+
+
 def test_a_first_sweep_that_fails_leaves_no_vantage_up(
     monitor: Callable[..., Monitor], pinger: Pinger, telemetry: Telemetry
 ) -> None:
@@ -340,6 +366,7 @@ def test_a_reload_to_another_cloud_keeps_nothing(cloud: Cloud, pinger: Pinger, t
     other.open.clear()
     two = follow(one, other, pinger, same_cloud=False)
     assert two.snapshot(timeout=0.01) is None
+    assert two.exposition(timeout=0.01) is None
     assert sample(telemetry, "inventory_success") == sample(telemetry, "sweep_success") == 0
     assert sample(telemetry, "inventory_instances") == 0
     other.open.set()

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, abort, request
 
-from fping_exporter.metrics.exposition import Exposition
+from fping_exporter.metrics.exposition import EMPTY, WHOLE, Shard
 from fping_exporter.metrics.formats import choose_format
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.monitor import Monitor
@@ -24,31 +25,49 @@ _MAX_TIMEOUT = 120.0
 def blueprint(monitor: Callable[[], Monitor], *, telemetry: Telemetry, path: str) -> Blueprint:
     """Serve the metrics at `path`, in the text format or as OpenMetrics, gzipped on request.
 
-    ``name[]`` restricts the answer to samples of these names, as in every client library.
+    ``name[]`` restricts the answer to samples of these names, as in every client library. ``shard=i/n``
+    restricts it to one of n parts, which have each instance in one of them; the exporter's own metrics are in
+    each.
     """
     bp = Blueprint("metrics", __name__)
-    exposition = Exposition()
 
     @bp.get(path)
     def metrics() -> Response:
-        snapshot = monitor().snapshot(
+        try:
+            shard = _shard(request.args.getlist("shard"))
+        except ValueError as error:
+            abort(Response(f"{error}\n", status=400, content_type="text/plain; charset=utf-8"))
+        found = monitor().exposition(
             timeout=time_to_wait(request.headers.get("X-Prometheus-Scrape-Timeout-Seconds")),
             stop_waiting=stop_waiting(request.environ),
         )
+        exposition = found or EMPTY
         names = request.args.getlist("name[]") or None
-        own = telemetry.scrape(up=snapshot is not None, names=names)
+        own = telemetry.scrape(up=found is not None, names=names)
         answer = choose_format(request.headers.get("Accept", ""))
         compressed = request.accept_encodings.quality("gzip") > 0
         # Last, as OpenMetrics ends in a line that says so.
         end = answer.encode(own)
-        assemble = exposition.compress if compressed else exposition.render
-        response = Response(assemble(snapshot, names=names, end=end), content_type=answer.content_type)
+        body = (
+            exposition.gzip(names=names, shard=shard, end=end)
+            if compressed
+            else chain(exposition.plain(names=names, shard=shard), [end])
+        )
+        response = Response(body, content_type=answer.content_type)
         response.headers["Vary"] = "Accept, Accept-Encoding"
         if compressed:
             response.headers["Content-Encoding"] = "gzip"
         return response
 
     return bp
+
+
+def _shard(given: list[str]) -> Shard:
+    """Read the values given for ``shard``; raises ValueError with a message for the client."""
+    if len(given) > 1:
+        message = f"shard: given {len(given)} times"
+        raise ValueError(message)
+    return Shard.parse(given[0]) if given else WHOLE
 
 
 def stop_waiting(environ: Mapping[str, Any]) -> Callable[[], bool]:

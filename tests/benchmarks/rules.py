@@ -23,7 +23,7 @@ from prometheus_client import generate_latest
 
 from fping_exporter import config
 from fping_exporter.history import History
-from fping_exporter.metrics.exposition import Exposition
+from fping_exporter.metrics.exposition import render
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import (
     Address,
@@ -118,7 +118,7 @@ def exposition(shown: Snapshot) -> bytes:
     telemetry.observe_inventory(shown.inventory)
     telemetry.observe_sweep(shown.sweep, blind=shown.blind)
     own = generate_latest(telemetry.scrape(up=True))
-    return b"".join(Exposition().render(shown, names=None, end=own))
+    return b"".join([*render(shown).plain(), own])
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fping_exporter.cli import main
-from fping_exporter.metrics.exposition import families
+from tests.exposition import metrics
 from tests.metrics.test_exposition import example
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -27,8 +27,8 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_table_of_metrics_is_complete() -> None:
     rows = dict(re.findall(r"(?m)^\| `(\w+)` \| ([\w, ]+) \|", README))
-    for family in families(example()):
-        assert family.samples
-        names = {name for sample, _ in family.samples for name, _ in sample.pairs}
-        assert set(rows.pop(family.name).split(", ")) == names
+    for metric in metrics(example()):
+        assert metric.samples
+        names = {name for sample in metric.samples for name in sample.labels}
+        assert set(rows.pop(metric.name).split(", ")) == names
     assert rows == {}

@@ -11,12 +11,12 @@ from prometheus_client.registry import Collector
 
 from fping_exporter import config
 from fping_exporter.history import History
-from fping_exporter.metrics.exposition import as_metrics
 from fping_exporter.model import Project
 from fping_exporter.verdict.judge import judge
 from fping_exporter.verdict.missed import find_missed
 from fping_exporter.verdict.plan import plan
 from tests.build import ALIVE, SILENT, instance, inventory, sweep
+from tests.exposition import metrics
 
 CONTACT = "ops@alpha.example"
 NASTY = '<script>alert("x")</script>\r\nBcc: everyone@example.com'
@@ -52,7 +52,7 @@ class Cloud(Collector):
         )
         snapshot = find_missed(snapshot, self._history)
         self._history = self._history.after(snapshot)
-        yield from as_metrics(snapshot)
+        yield from metrics(snapshot)
         for name, value in (("blind", snapshot.blind), ("inventory_success", True)):
             yield GaugeMetricFamily(f"fping_exporter_{name}", "Of the exporter itself.", value=value)
         contacts = GaugeMetricFamily(

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from fping_exporter.metrics.exposition import families
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.verdict.judge import judge
 from tests.build import ALIVE, inventory, sweep
+from tests.exposition import metrics
 
 __all__ = ["labels", "names"]
 
@@ -21,7 +21,7 @@ _ALERTMANAGER = {"alertmanager_notifications_failed_total": {"integration"}}
 
 def names() -> set[str]:
     """Return the names of all samples that the exporter can export, and of those that Prometheus adds."""
-    exported = {family.name for family in families(judge(inventory(), targets={}, sweep=sweep({})))}
+    exported = {metric.name for metric in metrics(judge(inventory(), targets={}, sweep=sweep({})))}
     own = {
         name
         for metric in _stored().scrape(up=True).collect()

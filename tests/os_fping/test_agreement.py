@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from fping_exporter import config
 from fping_exporter.errors import NotFoundError
-from fping_exporter.metrics.exposition import as_metrics
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import NOT_ASKED, Address, Instance, Network, Port, Sweep, Target, Topology
 from fping_exporter.os_fping.api import OsFpingApi
@@ -19,6 +18,7 @@ from fping_exporter.os_fping.on_demand import OnDemand
 from fping_exporter.os_fping.rate_limit import RateLimits
 from fping_exporter.snapshot import take_snapshot
 from tests.build import ALIVE, SILENT, UNREACHABLE, address, instance, inventory, sweep
+from tests.exposition import metrics as metrics_of
 
 NETWORKS = {
     "public": Network(id="public", name="public", external=True, shared=True),
@@ -117,7 +117,7 @@ def test_os_fping_agrees_with_the_metrics(
     snapshot = take_snapshot(inventory(*listed, topology=topology), prober=prober, probe=probe)
     metrics = {
         sample.labels["id"]: bool(sample.value)
-        for family in as_metrics(snapshot)
+        for family in metrics_of(snapshot)
         if family.name == "instance_alive"
         for sample in family.samples
     }

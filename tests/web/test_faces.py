@@ -1,6 +1,7 @@
 """``/metrics``, ``/-/healthy``, ``/-/ready`` and the front page on Flask's test client."""
 
 import gzip
+import re
 import time
 from collections.abc import Collection
 
@@ -131,6 +132,46 @@ def test_names_restrict_the_answer() -> None:
         "instance_alive",
         "fping_exporter_packets_sent_total",
     ]
+
+
+@pytest.mark.parametrize("encoding", ["", "gzip"])
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text;version=1.0.0"])
+def test_shards_have_each_instance_once_and_the_exporter_each_time(accept: str, encoding: str) -> None:
+    client = client_of(*"abcdefgh")
+    found: list[str] = []
+    for number in range(3):
+        answer = client.get(
+            f"/metrics?shard={number}/3", headers={"Accept": accept, "Accept-Encoding": encoding}
+        )
+        text = (gzip.decompress(answer.data) if encoding else answer.data).decode()
+        assert "\nfping_exporter_up 1.0\n" in text
+        assert text.endswith("# EOF\n") == bool(accept)
+        found += re.findall(r'\ninstance_alive{id="(.)"', text)
+    assert sorted(found) == list("abcdefgh")
+
+
+def test_names_and_a_shard() -> None:
+    client = client_of(*"abcdefgh")
+    answers = [client.get(f"/metrics?name[]=instance_alive&shard={number}/2").text for number in range(2)]
+    lines = [line for answer in answers for line in answer.splitlines() if line[0] != "#"]
+    assert sorted(line.partition(",")[0] for line in lines) == [
+        f'instance_alive{{id="{id_}"' for id_ in "abcdefgh"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ("shard=4/4", "shard: expected i/n with 0 <= i < n <= 64, such as 0/4, got '4/4'"),
+        ("shard=", "shard: expected i/n with 0 <= i < n <= 64, such as 0/4, got ''"),
+        ("shard=0/2&shard=1/2", "shard: given 2 times"),
+    ],
+)
+def test_a_wrong_shard_is_refused_with_one_line(query: str, error: str) -> None:
+    answer = client_of().get(f"/metrics?{query}")
+    assert answer.status_code == 400
+    assert answer.content_type == "text/plain; charset=utf-8"
+    assert answer.text == f"{error}\n"
 
 
 def test_without_a_cloud_the_exporter_still_speaks_for_itself() -> None:
