@@ -71,7 +71,7 @@ apt: ## Install what the slower tests need from Debian (root)
 	@DEBIAN_FRONTEND=noninteractive apt-get install -q=2 --no-install-recommends $(PACKAGES) >/dev/null; \
 		status=$$?; rm -f /usr/sbin/policy-rc.d; exit $$status
 PACKAGES := $(if $(shell command -v kubectl),,kubernetes-client) chromium chromium-driver debootstrap fping iproute2 nftables nginx-light prometheus prometheus-alertmanager \
-	podman python3-venv runc systemd
+	podman python3-venv runc systemd victoria-metrics
 
 check: $(VENV)/.dev ## Lint, check the types and the formatting
 	$(BIN)/ruff check

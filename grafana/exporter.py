@@ -34,7 +34,7 @@ def build() -> Dashboard:
                 keys=["instance", "version"],
                 columns=[
                     Column("build", f"group by (instance, version) (fping_exporter_build_info{{{IT}}})"),
-                    Column("scraped", f"max by (instance) (up{{{IT}}})", mappings=YES),
+                    Column("scraped", f"min by (instance) (up{{{IT}}})", mappings=YES),
                     Column("results", f"max by (instance) (fping_exporter_up{{{IT}}})", mappings=YES),
                     Column(
                         "listing ok",
@@ -133,7 +133,7 @@ def build() -> Dashboard:
             parts.series(
                 "Scrape duration",
                 "As Prometheus measures it. If the last sweep is too old, a scrape waits for the next one.",
-                {"{{instance}}": f"scrape_duration_seconds{{{IT}}}"},
+                {"{{instance}}": f"max by (instance) (scrape_duration_seconds{{{IT}}})"},
                 unit="s",
                 steps=[(None, "green"), (10, "orange"), (15, "red")],
             )

@@ -14,7 +14,10 @@ from fping_exporter import __version__
 from fping_exporter.model import Inventory, Layer2Rejection, Rejection, Sweep, Target
 from fping_exporter.probe.send_errors import SEND_ERRORS, errno_name
 
-__all__ = ["RefreshStatus", "Telemetry"]
+__all__ = ["TRUST", "RefreshStatus", "Telemetry"]
+
+TRUST = ("fping_exporter_up", "fping_exporter_blind")
+"""The metrics that say how far to believe the instances' metrics of the same scrape."""
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 

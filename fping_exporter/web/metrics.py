@@ -9,7 +9,7 @@ from flask import Blueprint, Response, abort, request
 
 from fping_exporter.metrics.exposition import EMPTY, WHOLE, Shard
 from fping_exporter.metrics.formats import choose_format
-from fping_exporter.metrics.telemetry import Telemetry
+from fping_exporter.metrics.telemetry import TRUST, Telemetry
 from fping_exporter.monitor import Monitor
 
 __all__ = ["blueprint", "stop_waiting", "time_to_wait"]
@@ -26,8 +26,8 @@ def blueprint(monitor: Callable[[], Monitor], *, telemetry: Telemetry, path: str
     """Serve the metrics at `path`, in the text format or as OpenMetrics, gzipped on request.
 
     ``name[]`` restricts the answer to samples of these names, as in every client library. ``shard=i/n``
-    restricts it to one of n parts, which have each instance in one of them; the exporter's own metrics are in
-    each.
+    restricts it to one of n parts, which have each instance in one of them. What is not of one instance is in
+    the first, and what says how far to believe the others is in each.
     """
     bp = Blueprint("metrics", __name__)
 
@@ -43,7 +43,7 @@ def blueprint(monitor: Callable[[], Monitor], *, telemetry: Telemetry, path: str
         )
         exposition = found or EMPTY
         names = request.args.getlist("name[]") or None
-        own = telemetry.scrape(up=found is not None, names=names)
+        own = telemetry.scrape(up=found is not None, names=_own_names(names, shard))
         answer = choose_format(request.headers.get("Accept", ""))
         compressed = request.accept_encodings.quality("gzip") > 0
         # Last, as OpenMetrics ends in a line that says so.
@@ -68,6 +68,16 @@ def _shard(given: list[str]) -> Shard:
         message = f"shard: given {len(given)} times"
         raise ValueError(message)
     return Shard.parse(given[0]) if given else WHOLE
+
+
+def _own_names(names: list[str] | None, shard: Shard) -> list[str] | None:
+    """Return the names of the exporter's own metrics in a shard (None: all), of those that are asked for.
+
+    A scraper that fetches all shards counts nothing twice.
+    """
+    if shard.number == 0:
+        return names
+    return [name for name in TRUST if names is None or name in names]
 
 
 def stop_waiting(environ: Mapping[str, Any]) -> Callable[[], bool]:

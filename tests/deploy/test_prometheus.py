@@ -54,8 +54,30 @@ def test_the_rules_are_valid_and_lint_free() -> None:
 
 
 @pytest.mark.e2e
-def test_the_configuration_is_valid() -> None:
-    promtool("check", "config", DEPLOY / "prometheus.yml")
+@pytest.mark.parametrize("name", ["prometheus.yml", "shards.yml"])
+def test_the_configuration_is_valid(name: str) -> None:
+    promtool("check", "config", DEPLOY / name)
+
+
+@pytest.mark.e2e
+def test_vmagent_takes_the_configuration_for_shards() -> None:
+    command = ["vmagent", "-dryRun", f"-promscrape.config={DEPLOY / 'shards.yml'}"]
+    command.append("-remoteWrite.url=http://127.0.0.1:9/")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.e2e
+def test_the_shards_of_an_exporter_are_one_instance() -> None:
+    command = ("check", "service-discovery", "--timeout=6s", DEPLOY / "shards.yml", "fping-exporter")
+    found = [each["labels"] for each in json.loads(promtool(*command))]
+    assert {labels["__param_shard"]: labels["shard"] for labels in found} == {
+        "0/4": "0",
+        "1/4": "1",
+        "2/4": "2",
+        "3/4": "3",
+    }
+    assert {labels["instance"] for labels in found} == {"localhost:10605"}
 
 
 @pytest.mark.e2e
@@ -138,7 +160,7 @@ def test_a_list_as_old_as_is_recommended_raises_no_alert() -> None:
     assert oldest < int(stale[1]) < Cache().max_stale
 
 
-@pytest.mark.parametrize("name", ["prometheus.yml", "kubernetes.yml"])
+@pytest.mark.parametrize("name", ["prometheus.yml", "shards.yml", "kubernetes.yml"])
 def test_every_rule_joins_the_job_that_is_scraped(name: str) -> None:
     jobs = {job["job_name"] for job in load(DEPLOY / name)["scrape_configs"]}
     assert set(re.findall(r'job="([^"]+)"', RULES.read_text(encoding="utf-8"))) <= jobs

@@ -17,6 +17,8 @@ PROMETHEUS = {"up", "scrape_duration_seconds", "ALERTS", "ALERTS_FOR_STATE"}
 """Written by Prometheus itself."""
 _ALERTMANAGER = {"alertmanager_notifications_failed_total": {"integration"}}
 """Metrics of Alertmanager that the rules read, with their labels."""
+_OF_TARGETS = {"job", "instance", "shard"}
+"""Labels that the shipped scrape configurations give to targets."""
 
 
 def names() -> set[str]:
@@ -37,7 +39,7 @@ def labels() -> dict[str, set[str]]:
     telemetry.observe_sweep(sweep({"192.0.2.1": ALIVE}))
     text = GOLDEN.read_text(encoding="utf-8")
     shown = [*text_string_to_metric_families(text), *telemetry.scrape(up=True).collect()]
-    found = {name: {"job", "instance"} for name in names()}
+    found = {name: set(_OF_TARGETS) for name in names()}
     for sample in (sample for family in shown for sample in family.samples):
         found[sample.name] |= sample.labels.keys()
     for name, given in _ALERTMANAGER.items():

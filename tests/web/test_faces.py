@@ -136,9 +136,10 @@ def test_names_restrict_the_answer() -> None:
 
 @pytest.mark.parametrize("encoding", ["", "gzip"])
 @pytest.mark.parametrize("accept", ["", "application/openmetrics-text;version=1.0.0"])
-def test_shards_have_each_instance_once_and_the_exporter_each_time(accept: str, encoding: str) -> None:
+def test_shards_have_each_instance_once_and_each_whether_to_believe_it(accept: str, encoding: str) -> None:
     client = client_of(*"abcdefgh")
     found: list[str] = []
+    own: list[set[str]] = []
     for number in range(3):
         answer = client.get(
             f"/metrics?shard={number}/3", headers={"Accept": accept, "Accept-Encoding": encoding}
@@ -147,7 +148,18 @@ def test_shards_have_each_instance_once_and_the_exporter_each_time(accept: str, 
         assert "\nfping_exporter_up 1.0\n" in text
         assert text.endswith("# EOF\n") == bool(accept)
         found += re.findall(r'\ninstance_alive{id="(.)"', text)
+        own.append(set(re.findall(r"\n((?:fping_exporter|process)_\w+)", text)))
     assert sorted(found) == list("abcdefgh")
+    assert {"fping_exporter_build_info", "fping_exporter_packets_sent_total"} < own[0]
+    assert own[1:] == [{"fping_exporter_up", "fping_exporter_blind"}] * 2
+
+
+def test_names_choose_from_what_a_shard_has() -> None:
+    client = client_of(*"ab")
+    asked = "name[]=fping_exporter_up&name[]=fping_exporter_build_info"
+    first, second = (client.get(f"/metrics?{asked}&shard={number}/2").text for number in range(2))
+    assert "fping_exporter_build_info{" in first
+    assert re.findall(r"^\w+", second, re.MULTILINE) == ["fping_exporter_up"]
 
 
 def test_names_and_a_shard() -> None:
