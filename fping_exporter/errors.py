@@ -12,6 +12,7 @@
     │   ├── SocketPermissionError  this user may not open ICMP sockets
     │   ├── VantageError           a network namespace cannot be entered
     │   └── OpenFilesError         this process may open no further file
+    ├── FleetError             Prometheus did not say what the other exporters see
     ├── ResourceError          this machine refused a thread
     ├── StorageError           what is to outlive a restart cannot be stored or read
     │   └── StorageInUseError  another process stores its state in the directory
@@ -30,6 +31,7 @@ __all__ = [
     "BadRequestError",
     "CloudError",
     "ConfigError",
+    "FleetError",
     "ForbiddenError",
     "FpingExporterError",
     "ListingError",
@@ -111,6 +113,12 @@ class OpenFilesError(ProbeError):
         super().__init__(
             "this process may open no more files: raise the limit (LimitNOFILE= of a systemd unit, ulimit -n)"
         )
+
+
+class FleetError(FpingExporterError):
+    """Prometheus did not say what the other exporters see, or its answer cannot be used."""
+
+    exit_code = 3
 
 
 class ResourceError(FpingExporterError):

@@ -18,6 +18,7 @@ __all__ = [
     "NOT_ASKED",
     "Address",
     "AddressKind",
+    "FleetExporter",
     "Hypervisor",
     "Instance",
     "Inventory",
@@ -37,6 +38,7 @@ __all__ = [
     "Target",
     "Topology",
     "Verdict",
+    "Witness",
     "family_of",
     "kind_of",
 ]
@@ -416,6 +418,30 @@ class Reason(StrEnum):
     NO_REPLY = "no_reply"
 
 
+class FleetExporter(msgspec.Struct, frozen=True, gc=False):
+    """Another exporter of the same cloud, as Prometheus knows it."""
+
+    name: str
+    """Its label ``instance``."""
+    age: float
+    """Seconds from its newest sweep, or from the scrape of it if that was before, to the reading."""
+    swept_at: float
+    """Unix time of that sweep, by its own clock."""
+    blind: bool
+    """Whether its word that an instance is silent says nothing of the instance."""
+
+
+class Witness(msgspec.Struct, frozen=True, gc=False):
+    """What another exporter says of an instance."""
+
+    exporter: FleetExporter
+    alive: bool
+    reason: Reason | None = None
+    """Why not alive; None when alive."""
+    rtt: float | None = None
+    layer2_alive: bool | None = None
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Nova's word on an instance beside the ping's."""
 
@@ -433,6 +459,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """When it last answered a ping of this exporter; None until it has."""
     layer2_alive: bool | None = None
     """Whether its kernel answers at layer 2; None where it was not asked there, or is not believed."""
+    witnesses: tuple[Witness, ...] = ()
+    """The other exporters whose words count in it; none unless the fleet is read."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether it was asked, by this exporter or by another one of the fleet."""
+        return bool(self.witnesses) or any(each.outcome for each in self.probed)
 
     @property
     def answers(self) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 
 from fping_exporter import config
 from fping_exporter.errors import FpingExporterError, ProbeError
+from fping_exporter.fleet.reader import FleetReader
 from fping_exporter.history import History
 from fping_exporter.lister import InventorySource, Lister
 from fping_exporter.metrics.exposition import EMPTY, Exposition, render
@@ -41,6 +42,8 @@ class Setup(NamedTuple):
     """Asks those at layer 2 who are silent; None: nobody does."""
     save: Callable[[State], None] = lambda _state: None
     """Called after each complete sweep with what is to outlive a restart. It must not wait for a disk."""
+    fleet: FleetReader | None = None
+    """Reads what other exporters say, after each complete sweep, so that it is there when it is needed."""
 
     def select(self, inventory: Inventory) -> Inventory:
         """Return the inventory with only the instances that the configuration selects."""
@@ -100,7 +103,11 @@ class Monitor:
         that is away at a reload does not end the pinging. Of another cloud nothing is taken over.
         """
         self._retired = True
+        if self._setup.fleet:
+            self._setup.fleet.retire()
         if same_cloud:
+            if self._setup.fleet and setup.fleet:
+                setup.fleet.take_over(self._setup.fleet)
             self._lister.reconfigure(setup.source, select=setup.select)
             history = self._history
             if setup.settings.probe != self.settings.probe:  # from where guests are asked may be as intended
@@ -194,6 +201,8 @@ class Monitor:
             self._sweep = _Swept(snapshot, exposition, began=began, list_began=listing.began)
             self._report(snapshot)
             self._save()
+            if self._setup.fleet and not self._retired:
+                self._setup.fleet.refresh()
 
     def _report(self, snapshot: Snapshot) -> None:
         self._telemetry.count_packets(snapshot.sweep)

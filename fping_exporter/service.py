@@ -11,6 +11,8 @@ from fping_exporter import open_files
 from fping_exporter.cloud import Cloud
 from fping_exporter.config import Config, OsFping
 from fping_exporter.errors import ConfigError, FpingExporterError
+from fping_exporter.fleet.reader import FleetReader
+from fping_exporter.fleet_monitor import FleetMonitor, Snapshots
 from fping_exporter.httpd.listen import ListenAddress, UnixAddress
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Snapshot
@@ -37,6 +39,8 @@ class Runtime(NamedTuple):
     monitor: Monitor
     api: OsFpingApi
     cloud: Cloud
+    whole: Snapshots
+    """The monitor, or its snapshots merged with what the other exporters of a fleet say."""
 
 
 class Service:
@@ -87,6 +91,11 @@ class Service:
         return self.runtime.monitor
 
     @property
+    def whole(self) -> Snapshots:
+        """Where pages have their snapshots from: the monitor's, with the fleet's words if it is read."""
+        return self.runtime.whole
+
+    @property
     def cloud(self) -> Cloud:
         """The cloud of the configuration in use."""
         return self.runtime.cloud
@@ -135,16 +144,29 @@ class Service:
             cloud,
             make_prober(probe, pacer=pacer, sockets=sockets),
             make_layer2_prober(probe, pacer=pacer, sockets=sockets, trust=self._trust),
+            fleet=self._make_fleet_reader(settings),
         )
         if self._storage is None:
             return setup, cloud
         return setup._replace(save=partial(self._storage.save, scope=cloud.scope)), cloud
 
+    def _make_fleet_reader(self, settings: Config) -> FleetReader | None:
+        if settings.fleet is None:
+            return None
+        return FleetReader(
+            settings.fleet,
+            interval=settings.cache.sweep,
+            observer=self._telemetry,
+            own_sweeps=lambda: frozenset(self._telemetry.sweep.recent),
+        )
+
     def _make_runtime(self, monitor: Monitor, setup: Setup, cloud: Cloud) -> Runtime:
         settings = setup.settings
+        whole = FleetMonitor(monitor, setup.fleet) if setup.fleet else monitor
+        self._telemetry.expect_fleet(read=setup.fleet is not None)
 
         def snapshot() -> Snapshot | None:
-            return monitor.snapshot(timeout=_OS_FPING_SECONDS)
+            return whole.snapshot(timeout=_OS_FPING_SECONDS)
 
         api = OsFpingApi(
             settings.os_fping,
@@ -155,7 +177,7 @@ class Service:
             rate_limits=self._rate_limits,
             telemetry=self._telemetry,
         )
-        return Runtime(monitor, api, cloud)
+        return Runtime(monitor, api, cloud, whole)
 
 
 def check_exposure(settings: OsFping, addresses: Iterable[ListenAddress]) -> None:

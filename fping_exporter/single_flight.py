@@ -25,6 +25,11 @@ class SingleFlight:
         self._done = threading.Event()
         self._done.set()
 
+    @property
+    def newest(self) -> threading.Event:
+        """The event of the newest run; it is set unless one is under way."""
+        return self._done
+
     def start(self) -> threading.Event:
         """Start a run unless one is under way; the event is set when that run has ended, or was refused."""
         with self._lock:

@@ -16,6 +16,7 @@ from fping_exporter.cloud import Cloud
 from fping_exporter.cloud.session import Observe
 from fping_exporter.config import Config
 from fping_exporter.errors import FpingExporterError
+from fping_exporter.fleet.prometheus import Prometheus
 from fping_exporter.httpd.listen import ListenAddress, parse_listen_address
 from fping_exporter.httpd.middleware import WebConfigMiddleware
 from fping_exporter.httpd.prefix import PathPrefix
@@ -65,6 +66,8 @@ def check(args: argparse.Namespace, settings: Config) -> None:
     """
     check_exposure(settings.os_fping, _listen_addresses(args))
     Cloud(settings)
+    if settings.fleet:
+        Prometheus(settings.fleet)
     if args.web_config_file:
         WebConfig(args.web_config_file)
     if args.storage_path:
@@ -111,6 +114,7 @@ def run_server(
     controls = Controls(reload=service.reload, quit=lambda: os.kill(os.getpid(), signal.SIGTERM))
     app = create_app(
         lambda: service.monitor,
+        whole=lambda: service.whole,
         telemetry=telemetry,
         telemetry_path=args.telemetry_path,
         origin=lambda: Origin(service.cloud.name, service.cloud.region, socket.gethostname()),

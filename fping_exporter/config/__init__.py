@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from fping_exporter.config import strict_yaml
 from fping_exporter.config.duration import Duration
+from fping_exporter.config.fleet_prometheus import Fleet
 from fping_exporter.config.layer2 import Layer2
 from fping_exporter.config.mail_address import are_mail_addresses
 from fping_exporter.config.strict_yaml import Section
@@ -22,6 +23,7 @@ __all__ = [
     "DEFAULT_FILE",
     "Cache",
     "Config",
+    "Fleet",
     "Instances",
     "OsFping",
     "Probe",
@@ -203,9 +205,15 @@ class Config(Section, frozen=True):
     """E-mail addresses, separated by commas, by the id of the project, or by its name if it is unique."""
     contacts_from_keystone: bool = False
     """Whether users in Keystone are the contacts of projects that `contacts` does not have."""
+    fleet: Fleet | None = None
+    """Where the words of other exporters are read. None: only this one's own counts."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no e-mail address."""
+        """Refuse what is no e-mail address, and words that would be too old as soon as they are read."""
+        if self.fleet and self.fleet.max_age <= self.cache.sweep:
+            raise ValueError(
+                f"fleet.max_age: must be above cache.sweep ({self.cache.sweep}), got {self.fleet.max_age}"
+            )
         for project, emails in self.contacts.items():
             if not are_mail_addresses(emails):
                 raise ValueError(

@@ -108,6 +108,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 _PLACE = re.compile(r"(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>[^`]*)`)?", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(?P<key>.*)`", re.DOTALL)
 _CHOICE = re.compile(r"Invalid enum value (?P<got>.*)", re.DOTALL)
 _KIND = re.compile(r"Expected `(?P<expected>[^`]*)`(?P<bound>.*?)(?:, got `(?P<got>[^`]*)`)?", re.DOTALL)
 _KINDS = {
@@ -134,6 +135,8 @@ def _explain(message: str, root: type[Section]) -> str:
         near = difflib.get_close_matches(unknown["key"], known, n=1, cutoff=0.5)
         hint = f'did you mean "{near[0]}"?' if near else "known are " + ", ".join(known)
         return f"{path + '.' if path else ''}{unknown['key']}: unknown key; {hint}"
+    if missing := _MISSING.fullmatch(what):
+        return f"{path + '.' if path else ''}{missing['key']}: missing, and it has no default"
     if choice := _CHOICE.fullmatch(what):
         allowed = _describe_choice(_type_at(path, root))
         return f"{where}expected {allowed}, got {choice['got'].replace(chr(39), chr(34))}"

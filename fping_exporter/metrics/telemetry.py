@@ -3,6 +3,7 @@
 import platform
 import time
 from collections import Counter as Counts
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import prometheus_client
@@ -16,7 +17,11 @@ from fping_exporter.probe.send_errors import SEND_ERRORS, errno_name
 
 __all__ = ["TRUST", "RefreshStatus", "Telemetry"]
 
-TRUST = ("fping_exporter_up", "fping_exporter_blind")
+TRUST = (
+    "fping_exporter_up",
+    "fping_exporter_blind",
+    "fping_exporter_sweep_last_success_timestamp_seconds",
+)
 """The metrics that say how far to believe the instances' metrics of the same scrape."""
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -32,6 +37,10 @@ class Telemetry(Collector):
         self.forget_refreshes()
         self._read_at: float | None = None
         self._read = True
+        self.fleet: RefreshStatus | None = None
+        """The readings of the fleet; None: it is not read."""
+        self._fleet_exporters: Mapping[str, int] = {}
+        self._fleet_partial = False
         self._stored: tuple[bool, float] | None = None
         """Whether the last write of the state succeeded, and when one last did; None: nothing is stored."""
 
@@ -177,6 +186,20 @@ class Telemetry(Collector):
             "Unix time at which the configuration was last read with success.",
             {(): self._read_at or 0},
         )
+        if self.fleet:
+            yield from self.fleet.collect()
+            yield _gauge(
+                "fleet_exporters",
+                "Other exporters in the newest complete reading of the fleet: heard, blind (only replies "
+                "count) or stale (nothing counts).",
+                {(state,): count for state, count in self._fleet_exporters.items()},
+                "state",
+            )
+            yield _gauge(
+                "fleet_partial",
+                "1 if Prometheus warned that the newest complete reading of the fleet may lack something.",
+                {(): self._fleet_partial},
+            )
         if self._stored:
             success, at = self._stored
             yield _gauge(
@@ -189,6 +212,33 @@ class Telemetry(Collector):
                 "Unix time at which what outlives a restart was last written with success, else 0.",
                 {(): at},
             )
+
+    def expect_fleet(self, *, read: bool) -> None:
+        """Report readings of the fleet from now on, or report none; those of the same fleet stay."""
+        if not read:
+            self.fleet = None
+        elif self.fleet is None:
+            self.fleet = RefreshStatus("fleet", "reading of the fleet", "instances")
+            self._fleet_exporters, self._fleet_partial = {}, False
+
+    def observe_fleet(
+        self,
+        *,
+        started_at: float,
+        duration: float,
+        instances: int,
+        exporters: Mapping[str, int],
+        partial: bool,
+    ) -> None:
+        """Record a complete reading of the fleet; `exporters` are counted by their state."""
+        self._fleet_exporters, self._fleet_partial = exporters, partial
+        if self.fleet:
+            self.fleet.succeeded(started_at=started_at, duration=duration, size=instances)
+
+    def observe_failed_fleet(self, error: str) -> None:
+        """Record a reading of the fleet that failed."""
+        if self.fleet:
+            self.fleet.failed(error)
 
     def observe_state(self, *, success: bool) -> None:
         """Record that what is to outlive a restart was written, or could not be."""
@@ -288,6 +338,9 @@ class _Up(Collector):
         )
 
 
+_RECENT = 256
+
+
 class RefreshStatus:
     """Success, time, duration and size of the newest run of something that is refreshed."""
 
@@ -299,6 +352,8 @@ class RefreshStatus:
         self._newest: tuple[float, float, int] = (0, 0, 0)
         self.error: str | None = None
         """Why the last run failed, in one line; None if it did not."""
+        self.recent: deque[float] = deque(maxlen=_RECENT)
+        """Unix times at which the last complete runs were begun."""
 
     def collect(self) -> Iterator[Metric]:
         """Yield its four gauges."""
@@ -318,6 +373,7 @@ class RefreshStatus:
     def succeeded(self, *, started_at: float, duration: float, size: int) -> None:
         """Record a completed run; `started_at` in Unix seconds, `duration` in seconds."""
         self._newest, self.success, self.error = (started_at, duration, size), True, None
+        self.recent.append(started_at)
 
     def resumed(self, *, started_at: float, duration: float, size: int) -> None:
         """Take over the newest complete run of an earlier process; none of this one has ended yet."""

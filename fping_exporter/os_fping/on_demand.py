@@ -67,7 +67,9 @@ class OnDemand:
         wanted = {instance.id for instance in instances}
         verdicts = {each.instance.id: each for each in snapshot.verdicts if each.instance.id in wanted}
         open_ones = [
-            (verdict.instance, verdict.probed) for verdict in verdicts.values() if verdict.alive is None
+            (verdict.instance, verdict.probed)
+            for verdict in verdicts.values()
+            if verdict.alive is None and not verdict.asked
         ]
         if unlisted := [instance for instance in instances if instance.id not in verdicts]:
             plan = self._plan(unlisted, snapshot)
@@ -131,8 +133,8 @@ def why_unasked(instance: Instance, verdict: Verdict) -> str | None:
 
     `instance` is the server as Nova shows it to the caller; that of the verdict may be a minute older.
     """
-    if any(each.outcome for each in verdict.probed):
-        return None
+    if verdict.asked:
+        return None if verdict.alive is not None else "this exporter has lost its way to most instances"
     if not verdict.probed:
         if not instance.addresses and not verdict.instance.addresses:
             return None

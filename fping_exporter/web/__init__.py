@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 from flask import Blueprint, Flask, Response, abort, request
 
+from fping_exporter.fleet_monitor import Snapshots
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.monitor import Monitor
 from fping_exporter.web import lifecycle, metrics, sd, status
@@ -15,6 +16,7 @@ __all__ = ["create_app"]
 def create_app(
     monitor: Callable[[], Monitor],
     *,
+    whole: Callable[[], Snapshots] | None = None,
     telemetry: Telemetry,
     telemetry_path: str,
     origin: Callable[[], Origin],
@@ -23,7 +25,8 @@ def create_app(
 ) -> Flask:
     """Build the application.
 
-    `monitor` returns the monitor of the configuration in use.
+    `monitor` returns the monitor of the configuration in use, and `whole` where the pages and ``/sd`` have
+    their snapshots from; None: from the monitor, too.
     `telemetry_path` is the path of the metrics, ``/metrics`` by default. `origin` returns which cloud the
     configuration in use is about. `controls` are the functions behind
     ``/-/reload`` and ``/-/quit``; None disables both. `others` are blueprints of other features, such as
@@ -34,9 +37,9 @@ def create_app(
     app.url_map.merge_slashes = False  # `/-//healthy` is 404, not a redirect
     app.before_request(_refuse_leading_slashes)
     app.register_blueprint(metrics.blueprint(monitor, telemetry=telemetry, path=telemetry_path))
-    app.register_blueprint(status.blueprint(monitor, telemetry=telemetry, origin=origin))
+    app.register_blueprint(status.blueprint(whole or monitor, telemetry=telemetry, origin=origin))
     app.register_blueprint(lifecycle.blueprint(monitor, controls=controls))
-    app.register_blueprint(sd.blueprint(monitor))
+    app.register_blueprint(sd.blueprint(whole or monitor))
     for blueprint in others:
         app.register_blueprint(blueprint)
     app.after_request(_set_security_headers)

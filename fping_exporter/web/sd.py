@@ -11,8 +11,8 @@ import msgspec
 from flask import Blueprint, Response, abort, request
 from werkzeug.datastructures import MultiDict
 
+from fping_exporter.fleet_monitor import Snapshots
 from fping_exporter.model import Address, AddressKind, Instance, Snapshot
-from fping_exporter.monitor import Monitor
 from fping_exporter.web.metrics import stop_waiting, time_to_wait
 
 __all__ = ["Selection", "blueprint", "parse", "target_groups"]
@@ -20,7 +20,7 @@ __all__ = ["Selection", "blueprint", "parse", "target_groups"]
 _PREFIX = "__meta_openstack_"
 
 
-def blueprint(monitor: Callable[[], Monitor]) -> Blueprint:
+def blueprint(monitor: Callable[[], Snapshots]) -> Blueprint:
     """Serve the targets.
 
     Without a fresh snapshot the answer is 503: Prometheus then keeps the targets that it has.

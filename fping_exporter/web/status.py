@@ -10,9 +10,9 @@ from flask import Blueprint, render_template, request
 
 from fping_exporter import __version__
 from fping_exporter.config.duration import Duration
+from fping_exporter.fleet_monitor import Snapshots
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Address, Outcome, Probed, Reason, Snapshot, Target, Verdict
-from fping_exporter.monitor import Monitor
 from fping_exporter.nova_status import contradicts
 from fping_exporter.text import printable
 from fping_exporter.web.origin import Origin
@@ -31,7 +31,7 @@ __all__ = ["blueprint"]
 
 
 def blueprint(
-    monitor: Callable[[], Monitor], *, telemetry: Telemetry, origin: Callable[[], Origin]
+    monitor: Callable[[], Snapshots], *, telemetry: Telemetry, origin: Callable[[], Origin]
 ) -> Blueprint:
     """Render the pages from the newest snapshot; a page view never triggers a sweep.
 
@@ -99,14 +99,15 @@ class _Banner(NamedTuple):
     text: str
 
 
-def _banners(monitor: Monitor, telemetry: Telemetry) -> Iterator[_Banner]:
+def _banners(monitor: Snapshots, telemetry: Telemetry) -> Iterator[_Banner]:
     """Yield the reasons not to believe the page: failures, stale results, a blind exporter."""
     snapshot, cache = monitor.latest, monitor.settings.cache
     for part, what in (
         (telemetry.inventory, "The instances could not be listed"),
         (telemetry.sweep, "The instances could not be pinged"),
+        (telemetry.fleet, "What the other exporters say could not be read"),
     ):
-        if part.error:
+        if part and part.error:
             yield _Banner("bad", f"{what}: {part.error}")
     if snapshot is None:
         yield _Banner("note", "No sweep is complete yet.")

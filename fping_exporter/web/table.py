@@ -24,7 +24,7 @@ PAGE_SIZE = 100
 
 
 class PingState(StrEnum):
-    """What the pings of this exporter say of an instance; each instance has exactly one."""
+    """What the pings of this exporter and its fleet say of an instance; each instance has exactly one."""
 
     ALIVE = "alive"
     """An address answered the last sweep."""
@@ -48,7 +48,7 @@ def ping_state(verdict: Verdict) -> PingState:
     """
     if verdict.alive:
         return PingState.ALIVE
-    if verdict.alive is None or not any(probed.outcome for probed in verdict.probed):
+    if verdict.alive is None or not verdict.asked:
         return PingState.UNASKED
     return PingState.NEVER if verdict.last_reply_at is None else PingState.STOPPED
 

@@ -30,7 +30,11 @@ RANDOM = random.Random(14)  # noqa: S311, for ids that are spread like real ones
 LIMIT = 16 * 1024 * 1024
 """Bytes of a response, before compression, that vmagent and VictoriaMetrics accept by default."""
 IDS = sorted(str(uuid.UUID(int=RANDOM.getrandbits(128), version=4)) for _ in range(INSTANCES))
-WITH_EACH_SHARD = ("fping_exporter_up", "fping_exporter_blind")
+WITH_EACH_SHARD = (
+    "fping_exporter_up",
+    "fping_exporter_blind",
+    "fping_exporter_sweep_last_success_timestamp_seconds",
+)
 """What says of the samples beside it what they are worth."""
 SHARDS, WHOLE = "fping-exporter", "whole"
 """The jobs."""

@@ -3,9 +3,9 @@
 from flask import Blueprint
 
 from fping_exporter import config
+from fping_exporter.fleet_monitor import Snapshots
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Snapshot
-from fping_exporter.monitor import Monitor
 from fping_exporter.os_fping.api import OsFpingApi
 from fping_exporter.os_fping.callers import AnonymousAccess
 from fping_exporter.os_fping.on_demand import OnDemand
@@ -16,7 +16,7 @@ from fping_exporter.probe import Prober
 __all__ = ["anonymous_os_fping"]
 
 
-def anonymous_os_fping(monitor: Monitor, *, prober: Prober, telemetry: Telemetry) -> Blueprint:
+def anonymous_os_fping(monitor: Snapshots, *, prober: Prober, telemetry: Telemetry) -> Blueprint:
     """Return the API's blueprint over `monitor`."""
 
     def snapshot() -> Snapshot | None:

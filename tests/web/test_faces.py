@@ -151,7 +151,8 @@ def test_shards_have_each_instance_once_and_each_whether_to_believe_it(accept: s
         own.append(set(re.findall(r"\n((?:fping_exporter|process)_\w+)", text)))
     assert sorted(found) == list("abcdefgh")
     assert {"fping_exporter_build_info", "fping_exporter_packets_sent_total"} < own[0]
-    assert own[1:] == [{"fping_exporter_up", "fping_exporter_blind"}] * 2
+    trust = {"up", "blind", "sweep_last_success_timestamp_seconds"}
+    assert own[1:] == [{f"fping_exporter_{name}" for name in trust}] * 2
 
 
 def test_names_choose_from_what_a_shard_has() -> None:

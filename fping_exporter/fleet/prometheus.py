@@ -1,0 +1,240 @@
+"""Instant queries through the HTTP API that Prometheus, Thanos, Mimir and VictoriaMetrics share.
+
+Source: https://prometheus.io/docs/prometheus/latest/querying/api/
+"""
+
+import base64
+import email.utils
+import ssl
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from fping_exporter import config
+from fping_exporter.errors import ConfigError, FleetError
+from fping_exporter.http_deadline import TooLateError, pools
+from fping_exporter.text import printable
+
+__all__ = ["MAX_BODY_BYTES", "Answer", "Element", "Prometheus"]
+
+MAX_BODY_BYTES = 256 << 20
+"""How large an answer may be once it is decompressed; the one on 100,000 instances has 15 to 20 MB."""
+
+_CONNECT_SECONDS = 5.0
+_PIECE_BYTES = 256 << 10
+_OK = 200
+_REDIRECTS = range(300, 400)
+
+
+class Element(msgspec.Struct, frozen=True, gc=False):
+    """One series of an instant vector."""
+
+    metric: dict[str, str]
+    """Its labels."""
+    value: tuple[float, str]
+    """When it was evaluated, in Unix seconds, and the value, which may be ``NaN`` or ``+Inf``."""
+
+
+class Answer(NamedTuple):
+    """The instant vector of a query."""
+
+    elements: list[Element]
+    now: float
+    """Unix time by the server's clock at which it answered."""
+    partial: bool
+    """Whether the server warns that something may be missing."""
+
+
+class Prometheus:
+    """A client for one server. It is used by one thread at a time."""
+
+    def __init__(self, settings: config.Fleet, *, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+        """Read the files that `settings` name; raises ConfigError for one that cannot be used."""
+        self._max_body_bytes = max_body_bytes
+        self._settings = settings
+        self._url = f"{settings.prometheus.rstrip('/')}/api/v1/query"
+        self._deadline = 0.0
+        self._pool = urllib3.PoolManager(
+            ssl_context=_ssl_context(settings) if self._url.startswith("https:") else None,
+            retries=False,
+        )
+        self._pool.pool_classes_by_scheme = pools(lambda: self._deadline - time.monotonic())
+        self._headers()
+
+    def query(self, expression: str, *, deadline: float) -> Answer:
+        """Evaluate an expression of PromQL now; raises FleetError if there is no whole answer by `deadline`.
+
+        That is a time by the monotonic clock, in seconds. Only the resolver may take longer. Raises
+        ConfigError if a file with a secret can no longer be read.
+        """
+        self._deadline = deadline
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise FleetError(f"{self._url}: not asked, there is no time left")
+        headers = self._headers()
+        try:
+            response = self._pool.request(
+                "POST",
+                self._url,
+                # VictoriaMetrics would look half a minute back without nocache; the others ignore it.
+                fields={"query": expression, "timeout": f"{max(left, 1):.0f}s", "nocache": "1"},
+                encode_multipart=False,
+                headers=headers,
+                timeout=urllib3.Timeout(connect=min(_CONNECT_SECONDS, left), read=left),
+                redirect=False,
+                preload_content=False,
+            )
+            try:
+                body = self._read(response)
+            finally:
+                response.release_conn()
+        except TooLateError:
+            raise FleetError(f"{self._url}: no complete answer within {left:.0f} s") from None
+        except (HTTPError, OSError) as error:
+            raise FleetError(f"{self._url}: {_describe(error)}") from error
+        return self.parse(response.status, response.headers, body)
+
+    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        body = bytearray()
+        for piece in response.stream(_PIECE_BYTES, decode_content=True):
+            body += piece
+            if len(body) > self._max_body_bytes:
+                response.close()
+                raise FleetError(
+                    f"{self._url}: the answer is larger than {self._max_body_bytes >> 20} MiB; restrict it "
+                    "to series of this cloud (fleet.match)"
+                )
+        return bytes(body)
+
+    def parse(self, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Return the answer in a response; raises FleetError if it is none, or an error."""
+        if status in _REDIRECTS:
+            raise FleetError(
+                f"{self._url}: HTTP {status}: redirects are not followed; name the address it leads to in "
+                f"fleet.prometheus: {_one_line(headers.get('Location', ''))}"
+            )
+        try:
+            answer = _DECODER.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            if status != _OK:
+                raise FleetError(f"{self._url}: HTTP {status}") from None
+            raise FleetError(f"{self._url}: not an answer of Prometheus: {_one_line(str(error))}") from None
+        if status != _OK or answer.status != "success" or answer.data is None:
+            raise FleetError(f"{self._url}: HTTP {status}: {_one_line(answer.reason)}")
+        elements = answer.data.result
+        evaluated = max((element.value[0] for element in elements[:1]), default=0.0)
+        return Answer(
+            elements,
+            # A server may evaluate at an earlier time than now, as VictoriaMetrics does by default.
+            now=max(evaluated, _parse_date(headers.get("Date", ""))),
+            partial=bool(answer.warnings) or answer.is_partial,
+        )
+
+    def _headers(self) -> dict[str, str]:
+        """Return the headers of a request; the files with secrets are read anew, as they may be replaced."""
+        settings = self._settings
+        headers = {"Accept-Encoding": "gzip", "User-Agent": "fping-exporter", **settings.headers}
+        if settings.username is not None and settings.password_file is not None:
+            password = _read_secret("password_file", settings.password_file)
+            pair = base64.b64encode(f"{settings.username}:{password}".encode()).decode()
+            headers["Authorization"] = f"Basic {pair}"
+        if settings.bearer_token_file is not None:
+            token = _read_secret("bearer_token_file", settings.bearer_token_file)
+            headers["Authorization"] = f"Bearer {token}"
+        return headers
+
+
+class _Data(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    result_type: Literal["vector"]
+    result: list[Element]
+
+
+class _Body(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """The envelope of every answer."""
+
+    status: Literal["success", "error"]
+    data: _Data | None = None
+    error_type: str = ""
+    error: str = ""
+    warnings: list[str] | None = None
+    is_partial: bool = False
+    """VictoriaMetrics has it in place of warnings."""
+
+    @property
+    def reason(self) -> str:
+        return ": ".join(filter(None, (self.error_type, self.error))) or "no result"
+
+
+_DECODER = msgspec.json.Decoder(_Body)
+
+
+def _parse_date(text: str) -> float:
+    """Return the Unix time of a ``Date`` header; 0 if there is none that can be read."""
+    try:
+        return email.utils.parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def _ssl_context(settings: config.Fleet) -> ssl.SSLContext:
+    for name in ("ca_file", "cert_file", "key_file"):
+        if path := getattr(settings, name):
+            _read_file(name, path)  # OpenSSL does not say which file it is
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+    except (ssl.SSLError, OSError):
+        raise ConfigError(f"fleet.ca_file: {settings.ca_file}: no certificate in PEM") from None
+    if settings.cert_file and settings.key_file:
+        try:
+            # Without a password OpenSSL would ask for one on the terminal.
+            context.load_cert_chain(settings.cert_file, settings.key_file, password="")
+        except (ssl.SSLError, OSError) as error:
+            reason = (getattr(error, "reason", None) or "not in PEM").replace("_", " ").lower()
+            raise ConfigError(
+                f"fleet: {settings.cert_file} and {settings.key_file} cannot be used as certificate and key: "
+                f"{reason}"
+            ) from None
+    return context
+
+
+def _read_secret(name: str, path: str) -> str:
+    """Return the one line of a file; raises ConfigError, which does not quote it."""
+    try:
+        secret = _read_file(name, path).decode().strip("\r\n")
+    except UnicodeDecodeError:
+        secret = ""
+    if not secret or not secret.isprintable():
+        raise ConfigError(f"fleet.{name}: {path}: expected one line of text")
+    if name == "bearer_token_file" and not (secret.isascii() and " " not in secret):
+        raise ConfigError(f"fleet.{name}: {path}: expected a token, which is ASCII without spaces")
+    return secret
+
+
+def _read_file(name: str, path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a path"
+        raise ConfigError(f"fleet.{name}: {path}: cannot be read: {reason}") from None
+
+
+def _describe(error: Exception) -> str:
+    """Return why there was no answer: urllib3's errors wrap that of the socket."""
+    root: BaseException = error
+    while inner := root.__cause__ or root.__context__:
+        root = inner
+    if isinstance(root, ssl.SSLCertVerificationError):
+        return f"its certificate is refused: {root.verify_message}"
+    if isinstance(root, OSError) and root.strerror:
+        return f"no connection: {_one_line(root.strerror)}"
+    return _one_line(str(root)) or type(root).__name__
+
+
+def _one_line(text: str) -> str:
+    """Return a text of the server's on one line of sensible length."""
+    return printable(" ".join(text.split()))[:300]
