@@ -25,8 +25,11 @@ _LEAST_DOUBTED = 10
 class InventorySource(Protocol):
     """Where lists of instances come from. A cloud is one."""
 
-    def inventory(self) -> Inventory:
-        """Return a complete list; raises FpingExporterError where there is none to be had."""
+    def inventory(self, *, full: bool = False) -> Inventory:
+        """Return a complete list; raises FpingExporterError where there is none to be had.
+
+        With `full`, all is asked for again, and not only what changed since the last list.
+        """
         ...
 
 
@@ -103,7 +106,8 @@ class Lister:
     def _run(self) -> None:
         source, began = self._source, time.monotonic()
         try:
-            listed = source.inventory()
+            # What confirms that instances are gone is another full list.
+            listed = source.inventory(full=bool(self.newest and self.newest.unconfirmed))
             self._accept(listed, began=began, outdated=lambda: source is not self._source)
         except FpingExporterError as error:
             self._fail(error)
@@ -144,9 +148,10 @@ def merge(before: Listing | None, listed: Inventory) -> tuple[Inventory, frozens
 
     A complete list that suddenly lacks more than half of the instances of the one before, and at
     least ten, may be an error of the cloud's: a policy, a cell or a database that answers with
-    nothing. What it lacks stays until the next list lacks it too.
+    nothing. What it lacks stays until the next list lacks it too. What was merged from changes is believed
+    at once: there, what is gone was said to be deleted.
     """
-    if before is None:
+    if before is None or not listed.full:
         return listed, frozenset()
     ids = {instance.id for instance in listed.instances}
     missing = [

@@ -213,6 +213,10 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     skipped: Mapping[str, int] = {}
     """How many entries of each list (``servers``, or one of the optional parts) were left out, since they
     could not be read; absent: none."""
+    full: bool = True
+    """Whether all instances were listed; if not, what changed was merged into the list before."""
+    corrections: int = 0
+    """How many instances a full list showed otherwise than the changes that were merged before it."""
     listed_at: float
     duration: float
 

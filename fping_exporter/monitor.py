@@ -22,7 +22,7 @@ from fping_exporter.single_flight import SingleFlight
 from fping_exporter.snapshot import take_snapshot
 from fping_exporter.storage import State
 from fping_exporter.verdict.missed import find_missed
-from fping_exporter.verdict.selection import select
+from fping_exporter.verdict.selection import Selector
 
 __all__ = ["Monitor", "Setup"]
 
@@ -45,9 +45,9 @@ class Setup(NamedTuple):
     fleet: FleetReader | None = None
     """Reads what other exporters say, after each complete sweep, so that it is there when it is needed."""
 
-    def select(self, inventory: Inventory) -> Inventory:
-        """Return the inventory with only the instances that the configuration selects."""
-        return select(inventory, self.settings.instances)
+    def selector(self) -> Callable[[Inventory], Inventory]:
+        """Return what reduces one inventory after the other to the instances that are selected."""
+        return Selector(self.settings.instances)
 
 
 class Monitor:
@@ -67,7 +67,7 @@ class Monitor:
         """The configuration that it belongs to."""
         self._setup = setup
         self._telemetry = telemetry
-        lister = Lister(setup.source, select=setup.select, telemetry=telemetry)
+        lister = Lister(setup.source, select=setup.selector(), telemetry=telemetry)
         self._lister, self._history, self._sweep = kept or _Kept(lister, History(), None)
         self._retired = False
         self._flight = SingleFlight("sweep", self._refresh, refused=self._give_up)
@@ -79,7 +79,7 @@ class Monitor:
         A list older than `cache.max_stale` is not used. When instances last answered is remembered all
         the same.
         """
-        lister = Lister(setup.source, select=setup.select, telemetry=telemetry)
+        lister = Lister(setup.source, select=setup.selector(), telemetry=telemetry)
         known = {
             "age_seconds": round(stored.age),
             "instances": len(stored.inventory.instances),
@@ -108,7 +108,7 @@ class Monitor:
         if same_cloud:
             if self._setup.fleet and setup.fleet:
                 setup.fleet.take_over(self._setup.fleet)
-            self._lister.reconfigure(setup.source, select=setup.select)
+            self._lister.reconfigure(setup.source, select=setup.selector())
             history = self._history
             if setup.settings.probe != self.settings.probe:  # from where guests are asked may be as intended
                 history = msgspec.structs.replace(history, vantages={})

@@ -2,6 +2,7 @@
 
 import logging
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,7 +64,7 @@ def test_it_is_told(caplog: pytest.LogCaptureFixture) -> None:
     class Cloud:
         there = of(range(30))
 
-        def inventory(self) -> Inventory:
+        def inventory(self, *, full: bool = False) -> Inventory:  # noqa: ARG002, all lists are full
             return self.there
 
     cloud, telemetry = Cloud(), Telemetry()
@@ -81,6 +82,25 @@ def test_it_is_told(caplog: pytest.LogCaptureFixture) -> None:
     [message] = caplog.messages
     assert "lacks 30 of 30 instances" in message
     assert sizes() == (0, 0)
+
+
+def test_what_was_merged_from_changes_is_believed_at_once() -> None:
+    nothing = msgspec.structs.replace(of(range(0)), full=False)
+    assert merge(listing(of(range(30))), nothing) == (nothing, frozenset())
+
+
+def test_a_full_list_confirms_that_instances_are_gone() -> None:
+    there, asked = [of(range(0)), of(range(0)), of(range(30))], []
+
+    class Cloud:
+        def inventory(self, *, full: bool = False) -> Inventory:
+            asked.append(full)
+            return there.pop()
+
+    lister = Lister(Cloud(), select=lambda all_: all_, telemetry=Telemetry())
+    for _ in range(3):
+        assert lister.refresh().wait(SOON)
+    assert asked == [False, False, True]
 
 
 @pytest.mark.parametrize(

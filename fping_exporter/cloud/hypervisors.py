@@ -8,7 +8,7 @@ import msgspec
 from fping_exporter.cloud.entries import EntryDecoder
 from fping_exporter.cloud.pages import PAGE_LIMIT, Get, List, Page, read_list
 from fping_exporter.cloud.session import Client
-from fping_exporter.cloud.unreadable import Skip
+from fping_exporter.cloud.unreadable import Skip, Unreadable
 from fping_exporter.errors import ConfigError, NotFoundError
 from fping_exporter.hosts import Hosts
 from fping_exporter.model import Instance
@@ -16,6 +16,7 @@ from fping_exporter.model import Instance
 __all__ = [
     "ComputeNode",
     "ComputeNodes",
+    "NamedInstances",
     "choose_among_namesakes",
     "find_host",
     "list_compute_nodes",
@@ -38,33 +39,52 @@ class ComputeNodes(NamedTuple):
     """Several may have the same name: an Ironic node that moved from one nova-compute to another."""
     hosts_in_down_cells: frozenset[str]
     """Hosts of nova-compute in a cell that is down, of which Nova shows nothing else."""
+    hosts: frozenset[str] = frozenset()
+    """All hosts of nova-compute."""
+    unreadable: Sequence[Unreadable] = ()
+    """Hypervisors that cannot be read."""
 
 
 def list_compute_nodes(
-    compute: Client, *, microversion: str | None, host: str | None = None, skip: Skip
+    compute: Client,
+    *,
+    microversion: str | None,
+    host: str | None = None,
+    known: ComputeNodes | None = None,
+    skip: Skip,
 ) -> ComputeNodes:
     """Return all hypervisors, or those on one `host`; `skip` gets the entries that cannot be read.
+
+    Which are up, their services tell, in one answer. The hypervisors are those that are `known`, if there
+    are any, unless the services are on other hosts by now.
 
     Raises ForbiddenError if the credentials may not list hypervisors or services.
     """
     services = _list_services(compute, microversion=microversion, host=host, skip=skip)
     state_of = Hosts({service.host: service.state == "up" for service in services if service.state})
+    hosts = frozenset(service.host for service in services)
+    in_down_cells = frozenset(service.host for service in services if service.status == "UNKNOWN")
+    nodes: Iterable[ComputeNode]
+    if known and known.nodes and known.hosts == hosts and not in_down_cells:
+        nodes, unreadable = known.nodes, known.unreadable
+    else:
 
-    def get(params: Mapping[str, str]) -> bytes:
-        return compute.get("/os-hypervisors/detail", params=params, microversion=microversion)
+        def get(params: Mapping[str, str]) -> bytes:
+            return compute.get("/os-hypervisors/detail", params=params, microversion=microversion)
 
-    listed = _on_host(get, host) if host else read_list(get, PAGE_LIMIT, _read)
-    skip(listed.unreadable)
+        listed = _on_host(get, host) if host else read_list(get, PAGE_LIMIT, _read)
+        unreadable = listed.unreadable
+        nodes = (
+            ComputeNode(entry.name, entry.service.host, up=entry.state == "up") for entry in listed.entries
+        )
+    skip(unreadable)
     return ComputeNodes(
         nodes=tuple(
-            ComputeNode(
-                entry.name,
-                entry.service.host,
-                up=state_of.find(entry.service.host, default=entry.state == "up"),
-            )
-            for entry in listed.entries
+            ComputeNode(node.name, node.host, up=state_of.find(node.host, default=node.up)) for node in nodes
         ),
-        hosts_in_down_cells=frozenset(service.host for service in services if service.status == "UNKNOWN"),
+        hosts_in_down_cells=in_down_cells,
+        hosts=hosts,
+        unreadable=unreadable,
     )
 
 
@@ -138,6 +158,40 @@ def name_hypervisors(instances: Iterable[Instance], nodes: Collection[ComputeNod
         else msgspec.structs.replace(instance, hypervisor=name)
         for instance in instances
     )
+
+
+class NamedInstances(NamedTuple):
+    """The instances with the names of their hypervisors, for the next list."""
+
+    by_id: Mapping[str, Instance] = {}
+    places: frozenset[tuple[str, str]] = frozenset()
+    """Name and host of the hypervisors that the names are from."""
+
+    def after(
+        self,
+        instances: Mapping[str, Instance],
+        nodes: Collection[ComputeNode],
+        *,
+        changed: Collection[str] | None,
+    ) -> "NamedInstances":
+        """Return the same of `instances`, of which only those with the ids `changed` may be other ones.
+
+        None: all may be. One that is the same as before is the same object.
+        """
+        places = frozenset((node.name, node.host) for node in nodes)
+        known = self.by_id
+        if changed is None or places != self.places:
+            named: dict[str, Instance] = {}
+            todo: Collection[str] = instances.keys()
+        else:
+            named, todo = dict(known), changed
+            for id_ in changed:
+                if id_ not in instances:
+                    named.pop(id_, None)
+        for instance in name_hypervisors([instances[id_] for id_ in todo if id_ in instances], nodes):
+            before = known.get(instance.id)
+            named[instance.id] = before if before and before == instance else instance
+        return NamedInstances(named, places)
 
 
 class _Service(msgspec.Struct):

@@ -7,26 +7,22 @@ from typing import Any
 
 import msgspec
 
+from fping_exporter.cloud.changes import find_corrections, same_objects
 from fping_exporter.cloud.contacts import Contacts, by_project, list_contacts
 from fping_exporter.cloud.hypervisors import (
     choose_among_namesakes,
     find_host,
     list_compute_nodes,
-    name_hypervisors,
 )
+from fping_exporter.cloud.instance_lists import InstanceLists
 from fping_exporter.cloud.keystone_lists import LookedUp
 from fping_exporter.cloud.memory import Memory
 from fping_exporter.cloud.neutron import list_floating, list_security, list_topology
+from fping_exporter.cloud.port_addresses import NetworkNames, PortAddresses
 from fping_exporter.cloud.projects import PROJECTS, find_project
-from fping_exporter.cloud.servers import (
-    MICROVERSIONS,
-    claims_of_unreadable,
-    keep_servers_of_down_cells,
-    keep_unreadable_servers,
-    list_servers,
-)
+from fping_exporter.cloud.servers import MICROVERSIONS, claims_of_unreadable, keep_servers_of_down_cells
 from fping_exporter.cloud.session import DEMO_SERVICE, Session
-from fping_exporter.cloud.unreadable import SkippedEntries, Unreadable
+from fping_exporter.cloud.unreadable import SkippedEntries
 from fping_exporter.config import Config
 from fping_exporter.errors import CloudError, ConfigError, ForbiddenError
 from fping_exporter.hosts import own_host
@@ -40,13 +36,13 @@ logger = logging.getLogger(__name__)
 class CloudListing:
     """Lists a cloud once, and leaves in its memory what the next listing needs."""
 
-    def __init__(self, config: Config, *, session: Session, memory: Memory) -> None:
-        """Prepare; nothing is sent yet."""
+    def __init__(self, config: Config, *, session: Session, memory: Memory, full: bool = False) -> None:
+        """Prepare; nothing is sent yet. With `full`, all is listed, however young the last full list is."""
         self._config = config
+        self._full = full
         self._session = session
         self._memory = memory
         self._skipped = SkippedEntries(memory.log_limit)
-        self._unreadable_servers: list[Unreadable] = []
         self._gaps: set[str] = set()
         """Optional lists that were read, but lack something."""
         self._compute = session.client("compute")
@@ -57,35 +53,59 @@ class CloudListing:
         """List the cloud; see :meth:`fping_exporter.cloud.Cloud.inventory`."""
         listed_at, began = time.time(), time.monotonic()
         memory = self._memory
-        full = self._is_full_list_due()
         self._compute.check_region()
         microversion = self._compute.microversion(MICROVERSIONS)
         host = self._nova_host(microversion)
         projects = self._projects_to_list()
-        instances: dict[str, Instance] = {}
-        for filters in _filters(projects, all_projects=self._config.all_projects):
-            instances |= self._servers(filters | ({"host": host} if host else {}), microversion)
-        instances = keep_unreadable_servers(
-            instances, known=memory.instances, unreadable=self._unreadable_servers
+        lists = InstanceLists(
+            self._compute,
+            _filters(projects, all_projects=self._config.all_projects, host=host),
+            microversion=microversion,
+            memory=memory,
         )
-        self._ask_keystone(projects, needed={instance.project_id for instance in instances.values()})
+        listed = lists.read(full=self._is_full_list_due(host))
+        full, changed, before = listed.changed is None, listed.changed, memory.instances
+        self._skipped.of("servers")(memory.unreadable_servers.all())
+        self._ask_keystone(projects, needed={instance.project_id for instance in listed.by_id.values()})
         memory.hypervisors.refresh(
             lambda: list_compute_nodes(
-                self._compute, microversion=microversion, host=host, skip=self._skipped.of("hypervisors")
+                self._compute,
+                microversion=microversion,
+                host=host,
+                known=None if full else memory.hypervisors.value,
+                skip=self._skipped.of("hypervisors"),
             )
         )
         compute = memory.hypervisors.value
-        nodes = choose_among_namesakes(compute.nodes, instances.values())
-        memory.instances = keep_servers_of_down_cells(
-            instances, known=memory.instances, hosts=compute.hosts_in_down_cells
-        )
+        nodes = choose_among_namesakes(compute.nodes, listed.by_id.values())
+        hosts = compute.hosts_in_down_cells
+        told = listed.servers.instances
+        memory.cell_down = bool(hosts) or any(instance.in_down_cell for instance in told.values())
+        if full:
+            kept = keep_servers_of_down_cells(listed.by_id, known=before, hosts=hosts)
+            memory.instances = same_objects(before, kept)
+        elif hosts:
+            changed = None
+            found = {
+                id_: instance
+                for id_, instance in listed.by_id.items()
+                if id_ in told or instance.host not in hosts
+            }
+            memory.instances = keep_servers_of_down_cells(found, known=listed.by_id, hosts=hosts)
+        else:
+            memory.instances = listed.by_id
+        corrections = 0
+        if listed.told is not None:
+            corrections = self._count_corrections(before, told=listed.told)
         self._ask_neutron(host, full=full)
+        self._take_addresses_from_neutron(full=full)
+        memory.named = memory.named.after(
+            memory.instances, nodes, changed=None if changed is None else changed | memory.moved
+        )
         security, floating = memory.security_groups.value, memory.floating_ips.value
         topology = memory.ports.value.topology
-        if full:
-            memory.full_list_at = began
         return Inventory(
-            instances=name_hypervisors(memory.instances.values(), nodes),
+            instances=tuple(memory.named.by_id.values()),
             projects=memory.projects.value,
             contacts=self._contacts(),
             hypervisors=tuple(Hypervisor(node.name, node.up) for node in nodes),
@@ -98,18 +118,70 @@ class CloudListing:
                 address_groups=security.address_groups,
                 floating=floating.instances,
                 public=floating.public,
-                claims=claims_of_unreadable(self._unreadable_servers),
+                claims=claims_of_unreadable(memory.unreadable_servers.all()),
                 incomplete=topology.incomplete | (set() if floating.complete else {"floating_ips"}),
                 loopback=self._has_loopback_guests(),
             ),
+            full=full,
+            corrections=corrections,
             listed_at=listed_at,
             duration=time.monotonic() - began,
         )
 
-    def _is_full_list_due(self) -> bool:
-        """Whether all is listed: the last full list is too old, or the last refresh failed."""
-        last = self._memory.full_list_at
-        return last is None or time.monotonic() - last >= self._config.cache.full_inventory
+    def _is_full_list_due(self, host: str | None) -> bool:
+        """Whether all is to be listed.
+
+        Changes do not say everything. If the list is of one `host`, an instance that moved away is not
+        among them. While a cell is down, what changes in it is told by nobody, and its time is past when
+        the cell is back. A server without an id that can be read cannot be told from others. Without
+        Neutron's ports, nobody tells addresses.
+        """
+        memory = self._memory
+        last = memory.full_list_at
+        return (
+            self._full
+            or host is not None
+            or last is None
+            or time.monotonic() - last >= self._config.cache.full_inventory
+            or memory.cell_down
+            or bool(memory.unreadable_servers.nameless)
+            or memory.ports.succeeded is not True
+        )
+
+    def _count_corrections(self, before: Mapping[str, Instance], *, told: Collection[str]) -> int:
+        """Return how many instances a full list shows otherwise than the changes `before` it told."""
+        corrected = find_corrections(before, self._memory.instances, told=told)
+        if corrected:
+            logger.info(
+                "the full list shows %d instances otherwise than the changes before it told, %s for one",
+                len(corrected),
+                min(corrected),
+            )
+        return len(corrected)
+
+    def _take_addresses_from_neutron(self, *, full: bool) -> None:
+        """Give the instances of which Neutron says something new the addresses of their ports.
+
+        In a full list, Nova's addresses count. What moved just before is compared once more at the next
+        list: Nova's cache may have lacked it.
+        """
+        memory = self._memory
+        floating = memory.floating_ips.value
+        now = PortAddresses(
+            ports=memory.ports.value.topology.ports,
+            floating=floating.public if memory.floating_ips.succeeded and floating.complete else None,
+            unknown=frozenset(each.device for each in memory.ports.value.unreadable),
+        )
+        before, memory.port_addresses = memory.port_addresses, now
+        moved = now.changed_since(before) if before else frozenset()
+        memory.moved = moved if full else memory.moved | moved
+        if full or not memory.moved:
+            return
+        instances = dict(memory.instances)
+        names = NetworkNames(memory.instances.values(), now.ports, memory.ports.value.topology.networks)
+        for id_ in memory.moved & instances.keys():
+            instances[id_] = now.apply(instances[id_], network_name=names)
+        memory.instances = instances
 
     def _nova_host(self, microversion: str | None) -> str | None:
         """Return Nova's name for the host that the configuration asks for; None: all hosts."""
@@ -153,25 +225,6 @@ class CloudListing:
                 raise
             logger.warning("%s; Nova is asked for %s, which it was", error, before.id)
             return before
-
-    def _servers(self, filters: Mapping[str, str], microversion: str | None) -> dict[str, Instance]:
-        def get(params: Mapping[str, str]) -> bytes:
-            return self._compute.get("/servers/detail", params=params, microversion=microversion)
-
-        def skip(unreadable: Iterable[Unreadable]) -> None:
-            entries = list(unreadable)
-            self._skipped.of("servers")(entries)
-            self._unreadable_servers.extend(entries)
-
-        try:
-            return list_servers(get, filters, skip=skip)
-        except ForbiddenError as error:
-            if "all_tenants" not in filters:
-                raise
-            raise ForbiddenError(
-                "all_projects: true needs the right os_compute_api:servers:detail:get_all_tenants, which "
-                f"Nova grants to admins; without it, set all_projects: false ({error})"
-            ) from error
 
     def _ask_keystone(self, looked_up: Mapping[str, Project] | None, *, needed: Collection[str]) -> None:
         """Refresh the projects, unless they were `looked_up`, and their users if these are wanted.
@@ -265,7 +318,9 @@ class CloudListing:
                 host=host,
                 kinds=probe.kinds,
                 networks="local" in probe.kinds and not probe.all_from_local,
-                addresses={each.ip for instance in memory.instances.values() for each in instance.addresses},
+                addresses=set()
+                if host is None
+                else {each.ip for instance in memory.instances.values() for each in instance.addresses},
                 skip=self._skipped.of("ports"),
             )
         ):
@@ -288,10 +343,11 @@ class CloudListing:
             return False
 
 
-def _filters(projects: Iterable[str] | None, *, all_projects: bool) -> list[dict[str, str]]:
+def _filters(projects: Iterable[str] | None, *, all_projects: bool, host: str | None) -> list[dict[str, str]]:
     """Return the filters of each list to request from Nova."""
+    on_host = {"host": host} if host else {}
     if not all_projects:
-        return [{}]
+        return [on_host]
     if projects is None:
-        return [{"all_tenants": "1"}]
-    return [{"all_tenants": "1", "project_id": project} for project in projects]
+        return [{"all_tenants": "1", **on_host}]
+    return [{"all_tenants": "1", "project_id": project, **on_host} for project in projects]

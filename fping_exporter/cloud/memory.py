@@ -6,11 +6,13 @@ from typing import Self
 
 import msgspec
 
+from fping_exporter.cloud.changes import Mark, UnreadableServers
 from fping_exporter.cloud.contacts import Contacts, User
-from fping_exporter.cloud.hypervisors import ComputeNodes
+from fping_exporter.cloud.hypervisors import ComputeNodes, NamedInstances
 from fping_exporter.cloud.keystone_lists import Lookups
 from fping_exporter.cloud.last_known import LastKnown
 from fping_exporter.cloud.neutron import FloatingAddresses, Listed
+from fping_exporter.cloud.port_addresses import PortAddresses
 from fping_exporter.log_limit import LogLimit
 from fping_exporter.model import Instance, Inventory, Project, Topology
 
@@ -26,9 +28,23 @@ class Memory:
     def __init__(self) -> None:
         """Begin empty."""
         self.instances: Mapping[str, Instance] = {}
-        """Those of the last complete list, by id: servers of a cell that is down stay as they were."""
+        """Those of the last list, by id: servers of a cell that is down stay as they were."""
+        self.named = NamedInstances()
+        """The same with the names of their hypervisors."""
         self.full_list_at: float | None = None
         """When the last full list was begun, by the monotonic clock; None: the next list is full."""
+        self.mark: Mark | None = None
+        """Up to when Nova has told what changed; None: it does not say when it answers."""
+        self.merged = False
+        """Whether changes were merged since the last full list."""
+        self.cell_down = False
+        """Whether a cell of Nova was down at the last list."""
+        self.unreadable_servers = UnreadableServers()
+        self.port_addresses: PortAddresses | None = None
+        """What Neutron last said of the addresses of instances."""
+        self.moved: frozenset[str] = frozenset()
+        """The ids of the instances of which Neutron said something new since shortly before the last full
+        list: there its word on addresses goes before that of Nova's cache."""
         self.projects: LastKnown[Mapping[str, Project]] = LastKnown("projects", {})
         self.users = LastKnown("contacts", Contacts({}))
         self.hypervisors = LastKnown("hypervisors", ComputeNodes((), frozenset()), outlives_failure=False)

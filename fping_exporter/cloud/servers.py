@@ -1,9 +1,9 @@
 """Nova's servers: raw pages of ``GET /servers/detail``, decoded straight into instances."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from sys import intern
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -12,15 +12,19 @@ from fping_exporter.cloud.entries import EntryDecoder, Mended
 from fping_exporter.cloud.pages import PAGE_LIMIT, Get, Page, decode, read_list
 from fping_exporter.cloud.unreadable import Skip, Unreadable
 from fping_exporter.errors import ListingError
-from fping_exporter.model import Instance
+from fping_exporter.model import Address, AddressKind, Instance
 
 __all__ = [
     "MICROVERSIONS",
+    "Servers",
+    "as_unknown",
     "claims_of_unreadable",
     "keep_servers_of_down_cells",
     "keep_unreadable_servers",
     "list_servers",
+    "parse_address",
     "read_server",
+    "read_servers",
 ]
 
 MICROVERSIONS = ("2.69", "2.53", "2.1")
@@ -44,22 +48,56 @@ _POWER_STATES: Mapping[int | None, str] = {
 """https://docs.openstack.org/api-ref/compute/#list-servers-detailed"""
 
 
-def list_servers(get: Get, filters: Mapping[str, str], *, skip: Skip) -> dict[str, Instance]:
-    """Return the instances by id that Nova lists for `filters` (``all_tenants``, ``project_id``).
+class Servers(NamedTuple):
+    """What a list of servers has."""
+
+    instances: Mapping[str, Instance]
+    """By id."""
+    gone: frozenset[str]
+    """Ids of those that Nova calls DELETED or SOFT_DELETED; with ``changes-since``, it lists them too."""
+    unreadable: Sequence[Unreadable]
+    """Servers that cannot be read, and those of which an address cannot be."""
+    page_size: int
+    """Servers on the largest page: so many at least Nova puts on a page where there are more."""
+
+
+def list_servers(get: Get, filters: Mapping[str, str], *, skip: Skip) -> Mapping[str, Instance]:
+    """Return the instances by id that Nova lists for `filters`; see :func:`read_servers`.
+
+    `skip` gets the servers that cannot be read, and those of which an address cannot be.
+    """
+    servers = read_servers(get, filters)
+    skip(servers.unreadable)
+    return servers.instances
+
+
+def read_servers(
+    get: Get, filters: Mapping[str, str], *, changes_since: float | None = None, page_size: int = 0
+) -> Servers:
+    """Return the servers that Nova lists for `filters` (``all_tenants``, ``project_id``).
+
+    With `changes_since`, a Unix time, it lists those only that were changed or deleted then or later.
 
     The list is read until a page is empty. A short page is not the last one: Nova drops
     duplicates from a page after it has cut the page to size, and caps the limit silently
-    (``[api] max_limit``). A server may come twice, if it moved between cells or left the queue of new
-    servers meanwhile: it stays where it came first, as it was listed last. `skip` gets the servers that
-    cannot be read, and those of which an address cannot be.
+    (``[api] max_limit``). Of changes, a page with less than half of `page_size` servers is the last one
+    unless it links to another: no server comes more than twice. A server may come twice, if it moved between
+    cells or left the queue of new servers meanwhile: it stays where it came first, as it was listed last.
 
     Raises ListingError if the list as a whole cannot be read or never ends, and what `get` raises.
     """
-    listed = read_list(get, {**PAGE_LIMIT, **filters, **_ORDER}, _read)
-    skip(listed.unreadable)
+    params = {**PAGE_LIMIT, **filters, **_ORDER}
+    if changes_since is None:
+        reader = _PageReader()
+    else:
+        params["changes-since"] = datetime.fromtimestamp(changes_since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        reader = _PageReader(last_below=page_size / 2)
+    listed = read_list(get, params, reader.read)
     found = {instance.id: instance for instance in listed.entries}
-    _ADDRESSES.trim(sum(len(instance.addresses) for instance in found.values()))
-    return found
+    if changes_since is None:
+        _ADDRESSES.trim(sum(len(instance.addresses) for instance in found.values()))
+    gone = reader.gone | {each.known_id for each in listed.unreadable if _is_gone(each.entry)}
+    return Servers(found, frozenset(filter(None, gone)) - found.keys(), listed.unreadable, reader.page_size)
 
 
 def read_server(body: bytes) -> Instance:
@@ -81,12 +119,12 @@ def keep_servers_of_down_cells(
     little else, or, in a list with pages or filters, not at all. `hosts` are those in such cells.
     """
     missing = {
-        id_: _unknown(instance)
+        id_: as_unknown(instance)
         for id_, instance in known.items()
         if id_ not in found and instance.host and instance.host in hosts
     }
     return missing | {
-        id_: _unknown(known[id_]) if instance.status == _UNKNOWN and id_ in known else instance
+        id_: as_unknown(known[id_]) if instance.in_down_cell and id_ in known else instance
         for id_, instance in found.items()
     }
 
@@ -100,7 +138,7 @@ def keep_unreadable_servers(
     metadata, by which it may be excluded, are not known.
     """
     kept = [known.get(each.known_id or "") for each in unreadable if not _is_gone(each.entry)]
-    return {each.id: _unknown(each) for each in kept if each} | dict(found)
+    return {each.id: as_unknown(each) for each in kept if each} | dict(found)
 
 
 def claims_of_unreadable(unreadable: Iterable[Unreadable]) -> dict[str, frozenset[str]]:
@@ -133,7 +171,13 @@ def _readable_addresses(server: Any) -> Iterator[str]:  # noqa: ANN401, any JSON
                 yield parsed.ip
 
 
-def _unknown(instance: Instance) -> Instance:
+def parse_address(text: str, *, kind: AddressKind, network: str, mac: str) -> Address | None:
+    """Return the address as lists of servers have it, the same object each time; None if it is none."""
+    return _ADDRESSES.get(text, kind, network, mac)
+
+
+def as_unknown(instance: Instance) -> Instance:
+    """Return the instance with the status UNKNOWN, and everything else as it was."""
     return msgspec.structs.replace(instance, status=_UNKNOWN)
 
 
@@ -203,15 +247,27 @@ def _without_unreadable_addresses(server: Any) -> Mended:  # noqa: ANN401, any J
 _SERVERS = EntryDecoder("Nova", "servers", _Server, mend=_without_unreadable_addresses)
 
 
-def _read(body: bytes) -> Page[Instance]:
-    page = _SERVERS.decode(body)
-    unreadable = list(page.unreadable)
-    instances = [
-        instance
-        for server in page.readable
-        if server.status not in _GONE and (instance := _instance(server, unreadable))
-    ]
-    return Page(instances, page.following, unreadable)
+class _PageReader:
+    """Reads the pages of one list."""
+
+    def __init__(self, *, last_below: float = 0) -> None:
+        """Take a page that has fewer servers than `last_below`, and no link to another, for the last one."""
+        self._last_below = last_below
+        self.gone: set[str | None] = set()
+        self.page_size = 0
+
+    def read(self, body: bytes) -> Page[Instance]:
+        page = _SERVERS.decode(body)
+        unreadable = list(page.unreadable)
+        instances = []
+        for server in page.readable:
+            if server.status in _GONE:
+                self.gone.add(server.id)
+            elif instance := _instance(server, unreadable):
+                instances.append(instance)
+        self.page_size = max(self.page_size, len(page.readable))
+        is_last = len(page.readable) + len(page.unreadable) < self._last_below and not page.has_next
+        return Page(instances, None if is_last else page.following, unreadable)
 
 
 def _instance(server: _Server, unreadable: list[Unreadable]) -> Instance | None:

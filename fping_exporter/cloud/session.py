@@ -7,8 +7,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -33,7 +34,7 @@ from fping_exporter.config import Config
 from fping_exporter.errors import CloudError, ConfigError
 from fping_exporter.model import Project
 
-__all__ = ["Client", "Observe", "Session", "connect"]
+__all__ = ["Answer", "Client", "Observe", "Session", "connect"]
 
 logger = logging.getLogger(__name__)
 
@@ -222,6 +223,14 @@ class Session:
         return max(near, default=(0, "identity"))[1]
 
 
+class Answer(NamedTuple):
+    """The answer to a request that succeeded."""
+
+    body: bytes
+    date: float | None
+    """Unix time at which it was made, by the service's clock; None where it does not say."""
+
+
 class Client:
     """One service of a cloud."""
 
@@ -238,9 +247,15 @@ class Client:
         self, path: str, *, params: Mapping[str, str] | None = None, microversion: str | None = None
     ) -> bytes:
         """Return the body of GET `path`; raise CloudError unless the answer is a success."""
+        return self.get_answer(path, params=params, microversion=microversion).body
+
+    def get_answer(
+        self, path: str, *, params: Mapping[str, str] | None = None, microversion: str | None = None
+    ) -> Answer:
+        """Return the answer to GET `path`; raise CloudError unless it is a success."""
         adapter = self._adapter
 
-        def ask() -> bytes:
+        def ask() -> Answer:
             url, token = self._url(adapter, path), self._token(adapter)
             send = partial(_send, adapter, url, params=params or {}, microversion=microversion)
             try:
@@ -280,9 +295,9 @@ class Client:
 
             def ask() -> bytes:
                 try:
-                    return send()
+                    return send().body
                 except ka.ConnectFailure:  # the other side may have given up a connection that was kept open
-                    return send()
+                    return send().body
 
             return self._session.ask(ask, retry=False)
 
@@ -365,12 +380,20 @@ def _send(
     *,
     params: Mapping[str, str],
     microversion: str | None,
-) -> bytes:
-    """Return the body of GET `url`. No credentials but `token` are sent, and no answer is parsed."""
+) -> Answer:
+    """Return the answer to GET `url`. No credentials but `token` are sent, and no body is parsed."""
     response = adapter.get(
         url, params=dict(params), headers=dict(token), authenticated=False, microversion=microversion
     )
-    return response.content
+    return Answer(response.content, _date_of(response))
+
+
+def _date_of(response: requests.Response) -> float | None:
+    """Return the Unix time in the header ``Date`` (RFC 9110, section 6.6.1); None if there is none."""
+    try:
+        return parsedate_to_datetime(response.headers["Date"]).timestamp()
+    except (LookupError, OverflowError, ValueError):
+        return None
 
 
 def _first_offered(wanted: Sequence[str], data: EndpointData | None) -> str | None:

@@ -79,7 +79,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not streamed:
             content = answer.body if isinstance(answer.body, bytes) else msgspec.json.encode(answer.body)
             headers = {"Content-Length": str(len(content)), **headers}
-        self.send_response(answer.status)
+        self.log_request(answer.status)
+        self.send_response_only(answer.status)
+        headers = {"Date": self.date_time_string(), **headers}
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()

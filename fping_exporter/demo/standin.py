@@ -2,8 +2,9 @@
 
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from email.utils import formatdate
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -13,7 +14,8 @@ from openstack.config.cloud_region import CloudRegion
 
 from fping_exporter.cloud.session import DEMO_SERVICE
 from fping_exporter.demo.http import Answer, LoopbackServer, Request
-from fping_exporter.model import Address, Project
+from fping_exporter.demo.servers import NovaServer, UpdateTimes
+from fping_exporter.model import Project
 
 __all__ = ["KeystoneUser", "NovaHypervisor", "NovaServer", "Standin"]
 
@@ -22,22 +24,6 @@ _TAGS = 26
 _HYPERVISOR_PAGES = 33
 """The microversions 2.x from which Nova shows tags and pages its hypervisors."""
 _POWER_STATES = {"ACTIVE": 1, "PAUSED": 3, "SHUTOFF": 4, "SUSPENDED": 7}
-
-
-class NovaServer(msgspec.Struct, kw_only=True):
-    """A server of Nova."""
-
-    id: str
-    name: str
-    project_id: str
-    status: str = "ACTIVE"
-    task_state: str | None = None
-    hypervisor: str | None = None
-    """Name of the hypervisor it runs on."""
-    addresses: tuple[Address, ...] = ()
-    tags: list[str] = []
-    metadata: dict[str, str] = {}
-    created: str = "2026-01-01T00:00:00Z"
 
 
 class NovaHypervisor(msgspec.Struct):
@@ -75,6 +61,9 @@ class Standin:
     ) -> None:
         """Take the cloud's contents; :meth:`region` logs in the first of the users."""
         self.servers = list(servers)
+        self.clock: Callable[[], float] = time.time
+        """That of Nova, in Unix seconds."""
+        self.update_times = UpdateTimes(self.servers)
         self.projects = list(projects)
         self.hypervisors = list(hypervisors)
         self.users = list(users)
@@ -193,7 +182,13 @@ class Standin:
         microversion: int,
         hypervisors: Mapping[str, NovaHypervisor] | None,
     ) -> Answer:
-        servers = sorted(self.servers, key=lambda server: (server.created, server.id))
+        """Return a page of servers. Deleted ones are on it only if changes are asked for."""
+        if "marker" not in query:
+            self.update_times.look(self.servers, now=self.clock())
+        listed: Iterable[NovaServer] = self.servers
+        if since := query.get("changes-since"):
+            listed = self.update_times.since(datetime.fromisoformat(since).timestamp(), self.servers)
+        servers = sorted(listed, key=lambda server: (server.created, server.id))
         if "all_tenants" not in query:
             servers = [server for server in servers if server.project_id == user.project.id]
         elif user.role != "admin":
@@ -211,7 +206,12 @@ class Standin:
                 return _fault(400, "badRequest", f"marker [{marker}] not found")
             start = ids.index(marker) + 1
         page = servers[start : start + self._limit(query)]
-        return Answer(200, {"servers": [self._detail(server, microversion, hypervisors) for server in page]})
+        body: dict[str, Any] = {
+            "servers": [self._detail(server, microversion, hypervisors) for server in page]
+        }
+        if len(page) == self._limit(query):
+            body["servers_links"] = [{"rel": "next", "href": f"{self.url}/?marker={page[-1].id}"}]
+        return Answer(200, body, {"Date": formatdate(self.clock(), usegmt=True)})
 
     def _services(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
         return [

@@ -88,6 +88,11 @@ class Telemetry(Collector):
             "part",
         )
         self._entries_skipped.labels("servers")
+        self._corrections = counter(
+            "inventory_corrections",
+            "Instances that a full list showed otherwise than the changes merged before it. Not counted are "
+            "tags, instances never launched, and what changed between the two lists by Nova's own word.",
+        )
         self._instances_failed = counter(
             "instances_failed",
             "Instances of sweeps that could not be planned or judged completely, because of a bug.",
@@ -258,6 +263,7 @@ class Telemetry(Collector):
         self.inventory.succeeded(
             started_at=inventory.listed_at, duration=inventory.duration, size=len(inventory.instances)
         )
+        self._corrections.inc(inventory.corrections)
         self._parts = inventory.parts
         for part in {*inventory.parts, *inventory.skipped}:
             self._entries_skipped.labels(part).inc(inventory.skipped.get(part, 0))

@@ -1,22 +1,52 @@
 """Whose answer a ping of an address would get: the instance's own, or possibly somebody else's."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from fping_exporter.model import Address, AddressKind, Instance, Topology
 
-__all__ = ["AddressOwners", "find_claims"]
+__all__ = ["AddressOwners", "Claims", "find_claims"]
 
 
-def find_claims(instances: Iterable[Instance]) -> dict[str, frozenset[str]]:
+def find_claims(instances: Iterable[Instance]) -> Mapping[str, frozenset[str]]:
     """Return the ids of the instances that Nova lists with an address, for addresses of more than one."""
-    first: dict[str, str] = {}
-    several: dict[str, set[str]] = {}
-    for instance in instances:
-        for address in instance.addresses:
-            other = first.setdefault(address.ip, instance.id)
-            if other != instance.id:
-                several.setdefault(address.ip, {other}).add(instance.id)
-    return {ip: frozenset(ids) for ip, ids in several.items()}
+    claims = Claims()
+    claims.add(instances)
+    return claims.of_several
+
+
+class Claims:
+    """Which instances Nova lists with an address, kept from list to list."""
+
+    def __init__(self) -> None:
+        """Begin without instances."""
+        self._of_one: dict[str, str] = {}
+        """The id of the instance that has an address; where there are several, any of them."""
+        self.of_several: dict[str, frozenset[str]] = {}
+        """The ids of the instances, for addresses of more than one."""
+
+    def add(self, instances: Iterable[Instance]) -> None:
+        """Take these instances into account."""
+        of_one, of_several = self._of_one, self.of_several
+        for instance in instances:
+            for address in instance.addresses:
+                other = of_one.setdefault(address.ip, instance.id)
+                if other != instance.id:
+                    of_several[address.ip] = of_several.get(address.ip, frozenset([other])) | {instance.id}
+
+    def remove(self, instances: Iterable[Instance]) -> None:
+        """Forget these instances, which are as they were added."""
+        for instance in instances:
+            for address in instance.addresses:
+                self._remove(address.ip, instance.id)
+
+    def _remove(self, ip: str, id_: str) -> None:
+        others = self.of_several.pop(ip, frozenset()) - {id_}
+        if len(others) > 1:
+            self.of_several[ip] = others
+        if others:
+            self._of_one[ip] = min(others)
+        elif self._of_one.get(ip) == id_:
+            del self._of_one[ip]
 
 
 class AddressOwners:
@@ -37,7 +67,7 @@ class AddressOwners:
         self._floating = topology.floating
         self._all_networks, self._incomplete = topology.networks, topology.incomplete
         self._networks = networks
-        self._claims = find_claims(instances)
+        self._claims = dict(find_claims(instances))
         for ip, ids in topology.claims.items():
             self._claims[ip] = self._claims.get(ip, _NOBODY) | ids
 

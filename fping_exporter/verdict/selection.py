@@ -10,32 +10,68 @@ import msgspec
 from fping_exporter import config
 from fping_exporter.config import patterns
 from fping_exporter.model import Instance, Inventory
-from fping_exporter.verdict.ownership import find_claims
+from fping_exporter.verdict.ownership import Claims
 
-__all__ = ["select"]
+__all__ = ["Selector", "select"]
 
 Test = Callable[[Instance], bool]
 
 
 def select(inventory: Inventory, instances: config.Instances) -> Inventory:
-    """Return the inventory with only the instances that the rules select.
+    """Return the inventory with only the instances that the rules select; see :class:`Selector`."""
+    return Selector(instances)(inventory)
 
-    Addresses that others share with them stay known as such (`Topology.claims`).
+
+class Selector:
+    """Selects the instances of one list after the other; those that did not change are looked at once.
+
+    An instance did not change if it is the same object as in the list before.
     """
-    names = {project.id: project.name for project in inventory.projects.values()}
-    include = [_compile(rule, names) for rule in instances.include]
-    exclude = [_compile(rule, names) for rule in instances.exclude]
-    taken = tuple(
-        instance
-        for instance in inventory.instances
-        if (not include or any(rule(instance) for rule in include))
-        and not any(rule(instance) for rule in exclude)
-    )
-    claims = find_claims(inventory.instances)
-    for ip, ids in inventory.topology.claims.items():  # of servers that cannot be read
-        claims[ip] = claims.get(ip, frozenset()) | ids
-    topology = msgspec.structs.replace(inventory.topology, claims=claims)
-    return msgspec.structs.replace(inventory, instances=taken, topology=topology)
+
+    def __init__(self, instances: config.Instances) -> None:
+        """Select by the rules of `instances`."""
+        self._rules = instances
+        self._project_names: Mapping[str, str] = {}
+        self._known: dict[str, Instance] = {}
+        self._left_out: set[str] = set()
+        self._claims = Claims()
+
+    def __call__(self, inventory: Inventory) -> Inventory:
+        """Return the inventory with only the instances that the rules select.
+
+        Addresses that others share with them stay known as such (`Topology.claims`).
+        """
+        names = {project.id: project.name for project in inventory.projects.values()}
+        before, self._known = self._known, {instance.id: instance for instance in inventory.instances}
+        get = before.get
+        changed = [instance for id_, instance in self._known.items() if get(id_) is not instance]
+        self._claims.remove(before[id_] for id_ in before.keys() - self._known.keys())
+        self._claims.remove(known for instance in changed if (known := get(instance.id)))
+        self._claims.add(changed)
+
+        taken = inventory.instances
+        if self._rules.include or self._rules.exclude:
+            if names != self._project_names:
+                changed, self._project_names = list(taken), names
+            self._left_out &= self._known.keys()
+            self._left_out.difference_update(instance.id for instance in changed)
+            self._left_out.update(instance.id for instance in self._exclude(changed))
+            taken = tuple(instance for instance in taken if instance.id not in self._left_out)
+        claims = dict(self._claims.of_several)
+        for ip, ids in inventory.topology.claims.items():  # of servers that cannot be read
+            claims[ip] = claims.get(ip, frozenset()) | ids
+        topology = msgspec.structs.replace(inventory.topology, claims=claims)
+        return msgspec.structs.replace(inventory, instances=taken, topology=topology)
+
+    def _exclude(self, instances: Iterable[Instance]) -> Iterable[Instance]:
+        include = [_compile(rule, self._project_names) for rule in self._rules.include]
+        exclude = [_compile(rule, self._project_names) for rule in self._rules.exclude]
+        return (
+            instance
+            for instance in instances
+            if (include and not any(rule(instance) for rule in include))
+            or any(rule(instance) for rule in exclude)
+        )
 
 
 def _compile(rule: config.Rule, project_names: Mapping[str, str]) -> Test:

@@ -80,10 +80,10 @@ def test_an_entry_that_is_none_costs_nothing_else(
     standin: AlteredCloud, caplog: pytest.LogCaptureFixture, key: str, odd: object
 ) -> None:
     cloud = exporter(standin)
-    before = cloud.inventory()
+    before = cloud.inventory(full=True)
     standin.changes[key] = lambda entries: [odd, *entries, odd] if entries else []
     for _ in range(2):
-        after = cloud.inventory()
+        after = cloud.inventory(full=True)
         assert all(after.parts.values())
         assert after.skipped == {PART[key]: 2}
         assert after.instances == before.instances
@@ -233,27 +233,27 @@ def test_a_server_that_cannot_be_read_any_more_stays_as_it_was_with_an_unknown_s
 ) -> None:
     """It is listed, so it is not gone: its series do not vanish, and neither do alerts on it."""
     cloud = exporter(standin)
-    before = {each.id: each for each in cloud.inventory().instances}
+    before = {each.id: each for each in cloud.inventory(full=True).instances}
     standin.changes["servers"] = lambda servers: [
         server | fault if server["id"] == "friendly" else server for server in servers
     ]
     for _ in range(2):
-        there = cloud.inventory()
+        there = cloud.inventory(full=True)
         after = {each.id: each for each in there.instances}
         assert after == before | {"friendly": msgspec.structs.replace(before["friendly"], status="UNKNOWN")}
         assert there.skipped == {"servers": 1}
     standin.changes["servers"] = lambda servers: [server for server in servers if server["id"] != "friendly"]
-    assert {each.id for each in cloud.inventory().instances} == before.keys() - {"friendly"}
+    assert {each.id for each in cloud.inventory(full=True).instances} == before.keys() - {"friendly"}
 
 
 def test_a_server_that_cannot_be_read_but_is_deleted_does_not_stay(standin: AlteredCloud) -> None:
     cloud = exporter(standin)
-    cloud.inventory()
+    cloud.inventory(full=True)
     standin.changes["servers"] = lambda servers: [
         server | {"metadata": 7, "status": "DELETED"} if server["id"] == "friendly" else server
         for server in servers
     ]
-    assert "friendly" not in {each.id for each in cloud.inventory().instances}
+    assert "friendly" not in {each.id for each in cloud.inventory(full=True).instances}
 
 
 @pytest.mark.parametrize("fault", [{"metadata": 7}, {"id": 7}])
@@ -268,7 +268,7 @@ def test_a_server_that_cannot_be_read_may_answer_for_another_one(
     ]
     cloud = exporter(standin)
     for _ in range(2):
-        there = select(cloud.inventory(), Instances())
+        there = select(cloud.inventory(full=True), Instances())
         assert "friendly" not in {each.id for each in there.instances}
         assert (judged(there)["answers"].alive, judged(there)["answers"].reason) == (
             None,
@@ -350,7 +350,7 @@ def check(standin: AlteredCloud, cloud: Cloud, change: Change, truth: Inventory)
     """List with a change; whatever it costs, nothing else is lost and nothing untrue is said."""
     standin.changes = {change.key: change.apply}
     try:
-        there = cloud.inventory()
+        there = cloud.inventory(full=True)
     finally:
         standin.changes = {}
     assert all(there.parts.values())

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from fping_exporter import config
 from fping_exporter.config import Rule
-from fping_exporter.model import Project
-from fping_exporter.verdict.selection import select
+from fping_exporter.model import Instance, Project
+from fping_exporter.verdict.selection import Selector, select
 from tests.build import address, instance, inventory
 
 WEB = instance(
@@ -37,6 +37,38 @@ def test_addresses_shared_with_what_is_left_out_stay_known_as_such() -> None:
     got = select(there, config.Instances(include=(Rule(id="a"),)))
     assert [each.id for each in got.instances] == ["a"]
     assert got.topology.claims == {"10.0.0.1": {"a", "b"}}
+
+
+INSTANCES = st.builds(
+    lambda id_, name, ips, project: instance(id_, *ips, name=name, project_id=project),
+    st.sampled_from("abcd"),
+    st.sampled_from(["web", "db"]),
+    st.lists(st.sampled_from(["10.0.0.1", "10.0.0.2", "10.0.0.3"]), max_size=3),
+    st.sampled_from("pq"),
+)
+RULES = st.lists(
+    st.sampled_from([Rule(name="web"), Rule(project="shop"), Rule(address="10.0.0.1")]), max_size=2
+).map(tuple)
+
+
+@given(
+    st.builds(config.Instances, include=RULES, exclude=RULES),
+    st.lists(
+        st.tuples(st.lists(INSTANCES, unique_by=lambda each: each.id), st.sampled_from("pq"), st.booleans())
+    ),
+)
+def test_list_after_list_is_selected_as_if_it_were_the_first(
+    rules: config.Instances, lists: list[tuple[list[Instance], str, bool]]
+) -> None:
+    selector, before = Selector(rules), inventory()
+    for instances, shop, kept in lists:
+        known = {each.id: each for each in before.instances}
+        there = inventory(
+            *([known.get(each.id, each) for each in instances] if kept else instances),
+            projects=(Project(shop, "shop", "default"),),
+        )
+        assert selector(there) == select(there, rules)
+        before = there
 
 
 @pytest.mark.parametrize(
