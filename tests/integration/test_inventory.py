@@ -30,8 +30,9 @@ def proxy(lab: Lab) -> Iterator[NovaProxy]:
 
 @pytest.fixture
 def exporter(lab: Lab, proxy: NovaProxy, tmp_path: Path) -> Iterator[Exporter]:
-    """An exporter that lists the servers through the proxy, every second."""
-    config = write_config(tmp_path, cloud="admin", cache={"inventory": "1s", "sweep": "500ms"}, probe=QUICK)
+    """An exporter that lists all servers through the proxy, every second."""
+    cache = {"inventory": "1s", "full_inventory": "1s", "sweep": "500ms"}
+    config = write_config(tmp_path, cloud="admin", cache=cache, probe=QUICK)
     clouds = lab.write_clouds(tmp_path, compute_endpoint_override=proxy.url)
     with Exporter(config, clouds=clouds, log=tmp_path / "exporter.log") as exporter:
         yield exporter
