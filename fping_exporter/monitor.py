@@ -188,7 +188,11 @@ class Monitor:
                 ),
                 self._history,
             )
-            exposition = render(snapshot, before=self._sweep.exposition if self._sweep else EMPTY)
+            exposition = render(
+                snapshot,
+                before=self._sweep.exposition if self._sweep else EMPTY,
+                disabled=self.settings.metrics.disable,
+            )
         except FpingExporterError as error:
             self._give_up(error)
             if isinstance(error, ProbeError) and not self._retired:

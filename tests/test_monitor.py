@@ -266,6 +266,14 @@ def test_an_instance_that_cannot_be_rendered_costs_the_refreshes_that_have_it(
     eventually(lambda: one.exposition(timeout=SOON) is not None and sample(telemetry, "sweep_success") == 1)
 
 
+def test_nothing_of_a_disabled_metric_is_rendered(cloud: Cloud, pinger: Pinger, telemetry: Telemetry) -> None:
+    cloud.guests = [instance("a", "10.0.0.1", name="\ud800")]  # only instance_info has the name
+    settings = config.Config(metrics=config.Metrics(disable=("instance_info",)))
+    shown = text(Monitor(Setup(settings, cloud, pinger), telemetry=telemetry).exposition(timeout=SOON))
+    assert 'instance_alive{id="a",project_id="p"} 1.0' in shown
+    assert "instance_info" not in shown
+
+
 def test_a_first_sweep_that_fails_leaves_no_vantage_up(
     monitor: Callable[..., Monitor], pinger: Pinger, telemetry: Telemetry
 ) -> None:

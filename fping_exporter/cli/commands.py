@@ -8,6 +8,7 @@ a second to import, which --help, --version and mistakes need not wait for.
 import argparse
 import os
 import signal
+import sys
 from pathlib import Path
 
 from fping_exporter import config, log
@@ -24,7 +25,11 @@ def serve(args: argparse.Namespace) -> int:
     from fping_exporter.cli import serve as command
 
     if args.config_check:
+        from fping_exporter.cli import readers
+
         command.check(args, settings)
+        for line in readers.miss(settings.metrics.disable):
+            print(f"fping-exporter: warning: {line}", file=sys.stderr)
         print(f"{file or 'No file, so the defaults'}: the configuration is right.")
         return 0
     _set_up_log(args)

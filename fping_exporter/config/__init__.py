@@ -25,6 +25,8 @@ __all__ = [
     "Config",
     "Fleet",
     "Instances",
+    "Metric",
+    "Metrics",
     "OsFping",
     "Probe",
     "Rule",
@@ -162,6 +164,36 @@ class Cache(Section, frozen=True):
                 raise ValueError(message)
 
 
+Metric = Literal[
+    "instance_alive",
+    "instance_layer2_alive",
+    "instance_hypervisor_active",
+    "instance_state_mismatch",
+    "instance_silent",
+    "instance_missed",
+    "instance_never_answered",
+    "instance_rtt_seconds",
+    "instance_packet_loss_ratio",
+    "instance_last_reply_timestamp_seconds",
+    "instance_launched_timestamp_seconds",
+    "instance_address_alive",
+    "instance_info",
+    "project_info",
+    "project_contact_info",
+    "project_instances",
+    "hypervisor_up",
+    "hypervisor_instances",
+]
+"""The metrics of a snapshot; those of the exporter itself cannot be disabled."""
+
+
+class Metrics(Section, frozen=True):
+    """Which metrics are exported."""
+
+    disable: tuple[Metric, ...] = ()
+    """Metrics that are left out: nothing of them is rendered."""
+
+
 class OsFping(Section, frozen=True):
     """The os-fping API that Nova had."""
 
@@ -200,6 +232,7 @@ class Config(Section, frozen=True):
     instances: Instances = Instances()
     probe: Probe = Probe()
     cache: Cache = Cache()
+    metrics: Metrics = Metrics()
     os_fping: OsFping = OsFping()
     contacts: Mapping[str, str] = {}
     """E-mail addresses, separated by commas, by the id of the project, or by its name if it is unique."""

@@ -115,17 +115,24 @@ EMPTY = Exposition()
 """The text where there is no snapshot."""
 
 
-def render(snapshot: Snapshot, *, before: Exposition = EMPTY) -> Exposition:
-    """Render and compress the text of a snapshot; what is as it was in `before` is taken from there."""
+def render(snapshot: Snapshot, *, before: Exposition = EMPTY, disabled: Collection[str] = ()) -> Exposition:
+    """Render and compress the text of a snapshot, without the metrics called `disabled`.
+
+    What is as it was in `before` is taken from there.
+    """
     groups = _divide(snapshot)
     owners = [group.owners for group in groups]
     stayed = {number for number, now in enumerate(owners) if before.owners and before.owners[number] == now}
     families: dict[str, _FamilyText] = {}
     for family in INSTANCE_FAMILIES:
+        if family.name in disabled:
+            continue
         families[family.name] = _render_instances(
             family, groups, before=before.families.get(family.name), stayed=stayed
         )
     for total in totals(snapshot):
+        if total.name in disabled:
+            continue
         old = before.families.get(total.name)
         if old is None or old.values != [total.samples]:
             old = _FamilyText.of([deflate(total.render())], [total.samples])

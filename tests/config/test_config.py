@@ -42,12 +42,14 @@ def test_every_key() -> None:
             - {address: [10.0.0.0/8, "fd00::/8"]}
         probe:
           {engine: multiping, timeout: 1m30s, count: 2, retries: 0, rate: 1, addresses: fixed, families: [6]}
+        metrics: {disable: [instance_rtt_seconds, hypervisor_up]}
         cache: {inventory: 1h, sweep: 500ms, max_stale: 1d}
         """,
         source="f",
     )
     assert settings.instances.include == (Rule(name="web-*", metadata={"role": ("www", "api")}),)
     assert float(settings.probe.timeout) == 90
+    assert settings.metrics.disable == ("instance_rtt_seconds", "hypervisor_up")
     assert float(settings.cache.sweep) == 0.5
     assert float(settings.cache.max_stale) == 86_400
 

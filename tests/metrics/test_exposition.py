@@ -5,7 +5,7 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -289,6 +289,21 @@ def test_names_choose_families() -> None:
     only = text(example(), ["hypervisor_up", "none"])
     assert [line.split("{")[0] for line in only.splitlines() if line[0] != "#"] == ["hypervisor_up"] * 2
     assert text(example(), ["none"]) == ""
+
+
+def test_the_configuration_knows_the_metrics() -> None:
+    of_instances = [family.name for family in families.INSTANCE_FAMILIES]
+    others = [family.name for family in families.totals(example())]
+    assert list(get_args(config.Metric)) == of_instances + others
+
+
+@settings(max_examples=25)
+@given(st.sets(st.sampled_from(get_args(config.Metric))), st.sets(st.sampled_from(get_args(config.Metric))))
+def test_what_is_disabled_is_not_rendered_and_comes_back(before: set[str], disabled: set[str]) -> None:
+    exposition = render(example(), before=render(example(), disabled=before), disabled=disabled)
+    left = [name for name in get_args(config.Metric) if name not in disabled]
+    assert list(exposition.families) == left
+    assert b"".join(exposition.plain()).decode() == text(example(), left)
 
 
 def test_the_docstring_shows_what_comes_out() -> None:
