@@ -197,7 +197,7 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     """Whether guests are at loopback addresses, which is so in the demo's cloud only."""
 
 
-class Inventory(msgspec.Struct, frozen=True, kw_only=True):
+class Inventory(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     """What the cloud said at one time."""
 
     instances: tuple[Instance, ...]
@@ -492,7 +492,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return None if self.alive is None else contradicts(self.instance.status, alive=self.alive)
 
 
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     """The one thing that the faces see: an inventory, judged by a sweep of it."""
 
     inventory: Inventory

@@ -8,4 +8,6 @@ def printable(text: str) -> str:
 
     Tenants choose names. None may control the operator's terminal or be invisible in a page.
     """
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -8,6 +8,7 @@ from fping_exporter.fleet_monitor import Snapshots
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.monitor import Monitor
 from fping_exporter.web import lifecycle, metrics, sd, status
+from fping_exporter.web.compression import compress_response
 from fping_exporter.web.origin import Origin
 
 __all__ = ["create_app"]
@@ -43,6 +44,7 @@ def create_app(
     for blueprint in others:
         app.register_blueprint(blueprint)
     app.after_request(_set_security_headers)
+    app.after_request(compress_response)
     return app
 
 

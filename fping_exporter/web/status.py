@@ -1,31 +1,27 @@
 """``/`` and ``/instance/<id>``: HTML pages of the newest snapshot."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from importlib.resources import files
 from typing import NamedTuple
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, Response, abort, render_template, request
 
 from fping_exporter import __version__
 from fping_exporter.config.duration import Duration
 from fping_exporter.fleet_monitor import Snapshots
 from fping_exporter.metrics.telemetry import Telemetry
-from fping_exporter.model import Address, Outcome, Probed, Reason, Snapshot, Target, Verdict
+from fping_exporter.model import Address, Inventory, Outcome, Probed, Snapshot, Target, Verdict
 from fping_exporter.nova_status import contradicts
 from fping_exporter.text import printable
+from fping_exporter.web.compression import GzippedBody
+from fping_exporter.web.filters import Filter, build_filters
+from fping_exporter.web.once import OncePer
 from fping_exporter.web.origin import Origin
-from fping_exporter.web.table import (
-    COLUMNS,
-    PingState,
-    TableQuery,
-    answers_though_off,
-    filter_verdicts,
-    paginate,
-    ping_state,
-    sort_verdicts,
-)
+from fping_exporter.web.overview import Overview, count
+from fping_exporter.web.ping_state import answers_though_off, ping_state
+from fping_exporter.web.table import COLUMNS, Ranked, TableQuery, find_page, rank
 
 __all__ = ["blueprint"]
 
@@ -38,7 +34,7 @@ def blueprint(
     `origin` returns which cloud they are about. The pages work without JavaScript: the query string holds
     filters, sort order and page.
     """
-    bp = Blueprint("status", __name__, static_folder="static", static_url_path="/static")
+    bp = Blueprint("status", __name__)
     bp.add_app_template_filter(printable)
     bp.add_app_template_filter("{:,}".format, "thousands")
     bp.add_app_template_filter(_format_duration, "duration")
@@ -47,6 +43,18 @@ def blueprint(
     bp.add_app_template_test(answers_though_off)
     bp.add_app_template_test(_is_off, "off")
 
+    overview_of = OncePer[Snapshot, Overview](count)
+    ranked_of = OncePer[Snapshot, Ranked](rank)
+    filters_of = OncePer[Inventory, dict[str, Filter]](build_filters)
+    static_files = _read_static_files()
+
+    @bp.get("/static/<filename>")
+    def static(filename: str) -> Response:
+        if filename not in static_files:
+            abort(404)
+        content_type, body = static_files[filename]
+        return body.respond(content_type)
+
     @bp.context_processor
     def common_variables() -> dict[str, object]:
         return {"version": __version__, "origin": origin(), "now": time.time()}
@@ -54,19 +62,19 @@ def blueprint(
     @bp.get("/")
     def index() -> str:
         snapshot, query = monitor().latest, TableQuery.from_args(request.args)
-        banners = list(_banners(monitor(), telemetry))
+        overview = overview_of(snapshot) if snapshot else None
+        banners = list(_banners(monitor(), telemetry, overview))
         if snapshot is None:
             return render_template("status.html", banners=banners, snapshot=None)
-        found = filter_verdicts(snapshot, query)
         return render_template(
             "status.html",
             banners=banners,
             snapshot=snapshot,
-            summary=_summarize(snapshot),
+            summary=overview,
             query=query,
-            filters=_filters(snapshot),
+            filters=filters_of(snapshot.inventory),
             columns=COLUMNS,
-            page=paginate(sort_verdicts(snapshot, found, query.sort), query.page),
+            page=find_page(ranked_of(snapshot), query, snapshot.inventory),
             down={hypervisor.name for hypervisor in snapshot.inventory.hypervisors if not hypervisor.up},
             project_name=snapshot.inventory.project_name,
         )
@@ -76,7 +84,7 @@ def blueprint(
         snapshot = monitor().latest
         found = (v for v in snapshot.verdicts if v.instance.id == instance_id) if snapshot else iter(())
         verdict = next(found, None)
-        banners = list(_banners(monitor(), telemetry))
+        banners = list(_banners(monitor(), telemetry, overview_of(snapshot) if snapshot else None))
         if snapshot is None or verdict is None:
             return render_template("gone.html", banners=banners, id=instance_id), 404
         return render_template(
@@ -99,7 +107,7 @@ class _Banner(NamedTuple):
     text: str
 
 
-def _banners(monitor: Snapshots, telemetry: Telemetry) -> Iterator[_Banner]:
+def _banners(monitor: Snapshots, telemetry: Telemetry, overview: Overview | None) -> Iterator[_Banner]:
     """Yield the reasons not to believe the page: failures, stale results, a blind exporter."""
     snapshot, cache = monitor.latest, monitor.settings.cache
     for part, what in (
@@ -120,11 +128,11 @@ def _banners(monitor: Snapshots, telemetry: Telemetry) -> Iterator[_Banner]:
             f"({cache.max_stale}), so they are no longer served as metrics. A scrape of the metrics "
             "refreshes them.",
         )
-    asked = [v for v in snapshot.verdicts if v.instance.active and ping_state(v) is not PingState.UNASKED]
-    if asked and not any(v.alive for v in asked):
+    if overview and overview.active.silent and not overview.active.alive:
         yield _Banner(
             "bad",
-            f"None of {len(asked)} ACTIVE instances answers. The exporter itself may have no route to them.",
+            f"None of {overview.active.silent} ACTIVE instances answers. "
+            "The exporter itself may have no route to them.",
         )
     for part_name, listed in snapshot.inventory.parts.items():
         if not listed:
@@ -133,92 +141,12 @@ def _banners(monitor: Snapshots, telemetry: Telemetry) -> Iterator[_Banner]:
             )
 
 
-class _PingCounts(NamedTuple):
-    """How many instances are in each PingState."""
-
-    alive: int
-    stopped: int
-    never: int
-    unasked: int
-
-    @property
-    def silent(self) -> int:
-        return self.stopped + self.never
-
-
-class _Summary(NamedTuple):
-    """The counts at the top of the page."""
-
-    total: _PingCounts
-    active: _PingCounts
-    by_status: dict[str, _PingCounts]
-    """By Nova status, the most frequent first."""
-    though_off: int
-    """Instances that answer though Nova calls them off, paused, suspended or shelved."""
-    reasons: list[tuple[Reason, int]]
-    """Why ACTIVE instances do not answer, the most frequent first."""
-    hypervisors: list[tuple[str, int]]
-    """Hypervisors with the most silent ACTIVE instances."""
-    projects: list[tuple[str, int]]
-    """Ids of the projects with the most silent ACTIVE instances."""
-
-
-_TOP = 5
-"""Rows of the tables of hypervisors and projects."""
-_NO_INSTANCES = _PingCounts(0, 0, 0, 0)
-
-
-def _summarize(snapshot: Snapshot) -> _Summary:
-    counts = Counter((v.instance.status, ping_state(v)) for v in snapshot.verdicts)
-    by_status = {
-        status: _PingCounts(*(counts[status, state] for state in PingState))
-        for status, _ in Counter(v.instance.status for v in snapshot.verdicts).most_common()
-    }
-    silent = [v for v in snapshot.verdicts if v.instance.active and ping_state(v).silent]
-    return _Summary(
-        total=_PingCounts(*map(sum, zip(*by_status.values(), strict=True))) if by_status else _NO_INSTANCES,
-        active=by_status.get("ACTIVE", _NO_INSTANCES),
-        by_status=by_status,
-        though_off=sum(map(answers_though_off, snapshot.verdicts)),
-        reasons=Counter(v.reason for v in snapshot.verdicts if v.instance.active and v.reason).most_common(),
-        hypervisors=Counter(v.instance.hypervisor for v in silent if v.instance.hypervisor).most_common(_TOP),
-        projects=Counter(v.instance.project_id for v in silent).most_common(_TOP),
-    )
-
-
-class _Filter(NamedTuple):
-    """A drop-down list above the table."""
-
-    label: str
-    options: list[tuple[str, str]]
-    """Value of the query parameter, and the text shown for it."""
-
-
-def _filters(snapshot: Snapshot) -> dict[str, _Filter]:
-    """Return the drop-down lists by the name of their query parameter."""
-    instances = snapshot.inventory.instances
-    projects = {id_: snapshot.inventory.project_name(id_) for id_ in {i.project_id for i in instances}}
-    # A project name is unique only within its domain.
-    name_counts = Counter(projects.values())
-    labels = {id_: name if name_counts[name] == 1 else f"{name} ({id_})" for id_, name in projects.items()}
-    hypervisors = sorted({i.hypervisor for i in instances if i.hypervisor})
+def _read_static_files() -> dict[str, tuple[str, GzippedBody]]:
+    """Return content type and content of the style sheet and the icon, by name."""
+    folder = files("fping_exporter.web") / "static"
     return {
-        "project": _Filter("Project", sorted(labels.items(), key=lambda option: option[1].casefold())),
-        "status": _Filter("Nova status", [(each, each) for each in sorted({i.status for i in instances})]),
-        "ping": _Filter(
-            "Ping",
-            [
-                (PingState.ALIVE, "answers"),
-                ("though_off", "answers: though off"),
-                ("silent", "silent"),
-                (PingState.STOPPED, "silent: stopped answering"),
-                (PingState.NEVER, "silent: never answered"),
-                ("layer2", "silent: answers at layer 2"),
-                (PingState.UNASKED, "not asked"),
-                *((reason, reason.replace("_", " ")) for reason in Reason),
-            ],
-        ),
-        "hypervisor": _Filter("Hypervisor", [(name, name) for name in hypervisors]),
+        name: (content_type, GzippedBody.pack((folder / name).read_bytes()))
+        for name, content_type in (("style.css", "text/css; charset=utf-8"), ("icon.svg", "image/svg+xml"))
     }
 
 

@@ -1,67 +1,30 @@
 """The instance table of the status page: columns, filters, sort order, pagination."""
 
-from collections.abc import Callable, Mapping
-from enum import StrEnum
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import NamedTuple, Self
 
-from fping_exporter.model import Snapshot, Verdict
+from fping_exporter.model import Instance, Inventory, Reason, Snapshot, Verdict
+from fping_exporter.web.ping_state import PingState, answers_though_off, ping_state
 
 __all__ = [
     "COLUMNS",
     "PAGE_SIZE",
     "Column",
-    "PingState",
+    "Ranked",
     "TablePage",
     "TableQuery",
-    "answers_though_off",
     "filter_verdicts",
-    "paginate",
-    "ping_state",
-    "sort_verdicts",
+    "find_page",
+    "find_rows",
+    "rank",
 ]
 
 PAGE_SIZE = 100
 
 
-class PingState(StrEnum):
-    """What the pings of this exporter and its fleet say of an instance; each instance has exactly one."""
-
-    ALIVE = "alive"
-    """An address answered the last sweep."""
-    STOPPED = "stopped"
-    """Asked in the last sweep without an answer; it has answered this exporter before."""
-    NEVER = "never"
-    """Asked in the last sweep without an answer; it has not answered this exporter yet."""
-    UNASKED = "unasked"
-    """No packet could be sent to any address: the sweep says nothing of it."""
-
-    @property
-    def silent(self) -> bool:
-        """Whether it was asked and did not answer."""
-        return self in {PingState.STOPPED, PingState.NEVER}
-
-
-def ping_state(verdict: Verdict) -> PingState:
-    """Classify a verdict for the page.
-
-    An instance without an address has ``alive`` False, but nobody asked it: UNASKED.
-    """
-    if verdict.alive:
-        return PingState.ALIVE
-    if verdict.alive is None or not verdict.asked:
-        return PingState.UNASKED
-    return PingState.NEVER if verdict.last_reply_at is None else PingState.STOPPED
-
-
-def answers_though_off(verdict: Verdict) -> bool:
-    """Whether an instance answers that Nova calls off, paused, suspended or shelved.
-
-    Together with the silent ACTIVE instances these are the ones whose ``instance_state_mismatch`` is 1.
-    """
-    return verdict.alive is True and verdict.mismatch is True
-
-
-SortKey = Callable[[Snapshot, Verdict], str | float | None]
+SortKey = Callable[[Inventory, Verdict], str | float | None]
 """Returns what a column sorts by; None for a verdict that has no value there."""
 
 
@@ -78,13 +41,9 @@ class Column(NamedTuple):
     numeric: bool = False
 
 
-def _by_name(_: Snapshot, verdict: Verdict) -> str:
-    return verdict.instance.name.casefold()
-
-
 COLUMNS = (
-    Column("name", "Instance", _by_name),
-    Column("project", "Project", lambda s, v: s.inventory.project_name(v.instance.project_id).casefold()),
+    Column("name", "Instance", lambda _, v: _name(v)),
+    Column("project", "Project", lambda i, v: i.project_name(v.instance.project_id).casefold()),
     Column("status", "Nova status", lambda _, v: v.instance.status),
     Column("ping", "Ping", lambda _, v: v.reason or ""),
     Column("last_reply", "Last reply", lambda _, v: v.last_reply_at),
@@ -100,7 +59,8 @@ class TableQuery(NamedTuple):
     """
 
     q: str = ""
-    """Part of a name, an id or an address; case is ignored."""
+    """Part of a name, an id, an address, a tag, a metadata item (``role=web``), or of the name of a project
+    or hypervisor; case is ignored."""
     project: str = ""
     """Id or name."""
     status: str = ""
@@ -116,6 +76,8 @@ class TableQuery(NamedTuple):
     def from_args(cls, args: Mapping[str, str]) -> Self:
         """Read the parameters of a query string; unknown parameters are ignored."""
         texts = {name: args[name].strip() for name in cls._fields if name in args and name != "page"}
+        if "status" in texts:
+            texts["status"] = texts["status"].upper()  # as Nova has it
         page = args.get("page", "")
         number = int(page) if page.isascii() and page.isdigit() and len(page) < _MAX_DIGITS else 1
         return cls(**texts, page=max(number, 1))
@@ -149,79 +111,153 @@ class TablePage(NamedTuple):
     """Number of its first row, from 1; 0 for an empty table."""
 
 
-def paginate(verdicts: list[Verdict], number: int) -> TablePage:
-    """Return a page of the table; the last page if there are fewer than `number`."""
-    last = max(1, -(-len(verdicts) // PAGE_SIZE))
-    number = min(number, last)
+class Ranked(NamedTuple):
+    """The verdicts of a snapshot by urgency."""
+
+    urgent: list[Verdict]
+    """What needs attention, the most urgent first, and by name where that is equal."""
+    others: list[Verdict]
+    """The rest, not sorted: there are many, and only a few are shown."""
+
+
+def rank(snapshot: Snapshot) -> Ranked:
+    """Sort what is urgent to the top. Most are ACTIVE and answer as a rule: they get one look."""
+    candidates: list[Verdict] = []
+    others: list[Verdict] = []
+    for verdict in snapshot.verdicts:
+        steady = verdict.alive and verdict.instance.status == "ACTIVE"
+        (others if steady else candidates).append(verdict)
+    urgent: list[Verdict] = []
+    for verdict in candidates:
+        (urgent if _urgency(verdict) < _NOT_URGENT else others).append(verdict)
+    urgent.sort(key=_name)
+    urgent.sort(key=_urgency)
+    return Ranked(urgent, others)
+
+
+def find_page(ranked: Ranked, query: TableQuery, inventory: Inventory) -> TablePage:
+    """Return the page of the table that a query asks for; the last page if there are fewer.
+
+    `ranked` are the verdicts on the instances of `inventory`.
+    """
+    found = _filter(ranked, query, inventory)
+    total = len(found.urgent) + len(found.others)
+    last = max(1, -(-total // PAGE_SIZE))
+    number = min(query.page, last)
     start = (number - 1) * PAGE_SIZE
-    rows = verdicts[start : start + PAGE_SIZE]
-    return TablePage(rows, number, last, len(verdicts), start + 1 if rows else 0)
+    end = min(start + PAGE_SIZE, total)
+    rows = _sort(found, query.sort, inventory, first=end)[start:end]
+    return TablePage(rows, number, last, total, start + 1 if rows else 0)
 
 
-def filter_verdicts(snapshot: Snapshot, query: TableQuery) -> list[Verdict]:
-    """Return the verdicts that match every filter, in the snapshot's order."""
-    term = query.q.casefold()
-    return [
-        verdict
-        for verdict in snapshot.verdicts
-        if (not query.status or verdict.instance.status == query.status)
-        and (not query.ping or query.ping in _ping_filter_values(verdict))
-        and (not query.hypervisor or verdict.instance.hypervisor == query.hypervisor)
-        and (not query.project or query.project in _project_filter_values(snapshot, verdict))
-        and (not term or _matches_search(verdict, term))
-    ]
+def find_rows(ranked: Ranked, query: TableQuery, inventory: Inventory) -> list[Verdict]:
+    """Return the rows of all pages."""
+    found = _filter(ranked, query, inventory)
+    return _sort(found, query.sort, inventory, first=len(found.urgent) + len(found.others))
 
 
-def _ping_filter_values(verdict: Verdict) -> set[str]:
-    state = ping_state(verdict)
-    values: set[str] = {state}
-    if state.silent:
-        values.add("silent")
-    if answers_though_off(verdict):
-        values.add("though_off")
-    if verdict.layer2_alive:
-        values.add("layer2")
-    if verdict.reason:
-        values.add(verdict.reason)
-    return values
+def _filter(ranked: Ranked, query: TableQuery, inventory: Inventory) -> Ranked:
+    return Ranked(*(filter_verdicts(each, query, inventory) for each in ranked))
 
 
-def _project_filter_values(snapshot: Snapshot, verdict: Verdict) -> tuple[str, str]:
-    return verdict.instance.project_id, snapshot.inventory.project_name(verdict.instance.project_id)
+def filter_verdicts(verdicts: Sequence[Verdict], query: TableQuery, inventory: Inventory) -> list[Verdict]:
+    """Return the verdicts that match every filter, in the same order."""
+    found = list(verdicts)
+    if query.status:
+        found = [verdict for verdict in found if verdict.instance.status == query.status]
+    if query.hypervisor:
+        found = [verdict for verdict in found if verdict.instance.hypervisor == query.hypervisor]
+    if query.project:
+        ids = _project_ids(inventory, lambda id_, name: query.project in {id_, name})
+        found = [verdict for verdict in found if verdict.instance.project_id in ids]
+    if query.ping:
+        matches = _ping_test(query.ping)
+        found = [verdict for verdict in found if matches(verdict)]
+    return _search(found, query.q.casefold(), inventory) if query.q else found
 
 
-def _matches_search(verdict: Verdict, term: str) -> bool:
-    instance = verdict.instance
-    return (
-        term in instance.name.casefold()
-        or term in instance.id.casefold()
-        or any(term in address.ip for address in instance.addresses)
+def _ping_test(value: str) -> Callable[[Verdict], object]:
+    """Return what tells whether a verdict matches a value of the query parameter ``ping``."""
+    tests: dict[str, Callable[[Verdict], object]] = {
+        PingState.ALIVE: lambda verdict: verdict.alive,
+        "silent": lambda verdict: ping_state(verdict).silent,
+        "though_off": answers_though_off,
+        "layer2": lambda verdict: verdict.layer2_alive,
+    }
+    tests |= {reason: lambda verdict: verdict.reason == value for reason in Reason}
+    return tests.get(value, lambda verdict: ping_state(verdict) == value)
+
+
+def _project_ids(inventory: Inventory, matches: Callable[[str, str], bool]) -> set[str]:
+    """Return the projects with instances whose id and name match."""
+    ids = {instance.project_id for instance in inventory.instances}
+    return {id_ for id_ in ids if matches(id_, inventory.project_name(id_))}
+
+
+def _search(verdicts: list[Verdict], term: str, inventory: Inventory) -> list[Verdict]:
+    """Return the verdicts in which the casefolded term is found.
+
+    Names are found by any part of them. The id of a project, 32 hexadecimal digits, is found by its
+    beginning: a short word would be in many of them. Each name of a project or hypervisor is looked at once,
+    not once an instance.
+    """
+    projects = _project_ids(
+        inventory, lambda id_, name: term in name.casefold() or id_.casefold().startswith(term)
     )
+    names = {instance.hypervisor for instance in inventory.instances}
+    hypervisors = {name for name in names if term in name.casefold()}
+
+    def matches(instance: Instance) -> bool:
+        if term in instance.name.casefold() or term in instance.id.casefold():
+            return True
+        if instance.project_id in projects or instance.hypervisor in hypervisors:
+            return True
+        for address in instance.addresses:
+            if term in address.ip:
+                return True
+        for tag in instance.tags:
+            if term in tag.casefold():
+                return True
+        items = instance.metadata.items()
+        return bool(items) and any(term in f"{key}={value}".casefold() for key, value in items)
+
+    return [verdict for verdict in verdicts if matches(verdict.instance)]
 
 
-def sort_verdicts(snapshot: Snapshot, verdicts: list[Verdict], order: str) -> list[Verdict]:
+def _sort(found: Ranked, order: str, inventory: Inventory, *, first: int) -> list[Verdict]:
     """Sort by the key of a column, descending after a ``-``; any other order sorts by urgency.
 
-    Equal rows are sorted by name. Rows without a value come last in both directions.
+    Equal rows are sorted by name. Rows without a value come last in both directions. The rows after the
+    first so many may be missing.
     """
-    by_name = sorted(verdicts, key=lambda verdict: _by_name(snapshot, verdict))
     column = next((each for each in COLUMNS if each.key == order.removeprefix("-")), None)
     if column is None:
-        return sorted(by_name, key=_urgency)
-    keyed = [(column.sort_key(snapshot, verdict), verdict) for verdict in by_name]
+        more = max(first - len(found.urgent), 0)
+        return [*found.urgent, *heapq.nsmallest(more, found.others, key=_name)]
+    by_name = sorted([*found.urgent, *found.others], key=_name)
+    keyed = [(column.sort_key(inventory, verdict), verdict) for verdict in by_name]
     with_value = [(key, verdict) for key, verdict in keyed if key is not None]
-    with_value.sort(key=lambda pair: pair[0], reverse=order.startswith("-"))
+    with_value.sort(key=itemgetter(0), reverse=order.startswith("-"))
     return [verdict for _, verdict in with_value] + [verdict for key, verdict in keyed if key is None]
 
 
-def _urgency(verdict: Verdict) -> tuple[int, float]:
+def _name(verdict: Verdict) -> str:
+    return verdict.instance.name.casefold()
+
+
+def _urgency(verdict: Verdict) -> float:
     """Return a sort key by what needs attention first.
 
     ACTIVE and stopped answering (latest reply first), ACTIVE and never answered, off but answering, ACTIVE
     and answering at layer 2 only, the rest.
     """
-    if verdict.instance.active and ping_state(verdict).silent:
-        if verdict.layer2_alive:
-            return 3, 0
-        return (0, -verdict.last_reply_at) if verdict.last_reply_at is not None else (1, 0)
-    return (2, 0) if answers_though_off(verdict) else (4, 0)
+    if verdict.alive:
+        return 2.0 if verdict.mismatch else _NOT_URGENT
+    if verdict.instance.status != "ACTIVE" or not ping_state(verdict).silent:
+        return _NOT_URGENT
+    if verdict.layer2_alive:
+        return 3.0
+    return 1.0 if verdict.last_reply_at is None else -verdict.last_reply_at
+
+
+_NOT_URGENT = 4.0

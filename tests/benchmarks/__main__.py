@@ -3,7 +3,18 @@
 import subprocess
 import sys
 
-BENCHMARKS = ("sweep", "layer2", "listing", "scrape", "os_fping", "memory", "namespaces", "storage", "rules")
+BENCHMARKS = (
+    "sweep",
+    "layer2",
+    "listing",
+    "scrape",
+    "pages",
+    "os_fping",
+    "memory",
+    "namespaces",
+    "storage",
+    "rules",
+)
 
 
 def main() -> int:

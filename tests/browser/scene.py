@@ -122,10 +122,13 @@ def _host(number: int) -> int:
     return 1 + (min(_TWINS) if number in _TWINS else number)
 
 
-def watch(cloud: Cloud) -> Flask:
-    """Return the exporter's application after two sweeps of the cloud."""
+def watch(cloud: Cloud, *, sweep: float = 0.001) -> Flask:
+    """Return the exporter's application after two sweeps of the cloud.
+
+    Results are fresh for `sweep` seconds.
+    """
     telemetry = Telemetry()
-    settings = config.Config(cache=config.Cache(sweep=Duration(0.001)))
+    settings = config.Config(cache=config.Cache(sweep=Duration(sweep)))
     monitor = Monitor(Setup(settings, cloud, cloud), telemetry=telemetry)
     for _ in range(2):
         monitor.snapshot(timeout=None)

@@ -1,18 +1,27 @@
 """``/sd`` on Flask's test client: labels like those of openstack_sd_config, and invalid requests."""
 
+import gc
+import gzip
+import json
+import re
 import string
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
 
+from fping_exporter import config
+from fping_exporter.config.duration import Duration
 from fping_exporter.errors import CloudError
 from fping_exporter.model import Address, AddressKind, Inventory, Project, Topology
-from fping_exporter.web.sd import parse
+from fping_exporter.web.once import OncePer
+from fping_exporter.web.sd import Selection, pack, parse
 from tests.build import SILENT, address, instance, inventory
 from tests.web.pages import Exporter, Pinger
 
@@ -122,6 +131,60 @@ def test_neutron_tells_which_floating_address_leads_where() -> None:
     assert {
         each["__meta_openstack_private_ip"]: each.get("__meta_openstack_public_ip") for each in labels
     } == {"10.0.0.1": "198.51.100.2", "10.0.0.2": "198.51.100.1", "10.0.0.3": None}
+
+
+def test_an_answer_of_many_parts_is_one_array() -> None:
+    def many() -> Inventory:
+        return inventory(*(instance(f"{n}", f"10.0.{n // 250}.{n % 250}") for n in range(1_700)))
+
+    targets = [group["targets"] for group in asked(cloud=many)]
+    assert targets == [[f"10.0.{n // 250}.{n % 250}:80"] for n in range(1_700)]
+
+
+def test_a_sweep_changes_what_pings_select_and_a_list_changes_all() -> None:
+    pinger = Pinger({})
+    exporter = Exporter(cloud, pinger, settings=config.Config(cache=config.Cache(sweep=Duration(0.001))))
+
+    def ask(query: str) -> tuple[str, int]:
+        time.sleep(0.002)
+        answer = exporter.client.get(f"/sd?{query}")
+        return answer.headers["ETag"], len(answer.get_json())
+
+    alive, every = ask("alive=1"), ask("")
+    assert (alive[1], every[1]) == (3, 3)
+    assert (ask("alive=1"), ask("")) == (alive, every)
+    pinger.outcomes = {"10.0.0.2": SILENT}
+    assert ask("alive=1") == (ANY, 2)
+    assert ask("") == every
+    assert ask("alive=1&port=81") == (ANY, 2)
+
+
+def test_selections_without_end_are_not_kept_without_end() -> None:
+    exporter = Exporter(cloud, Pinger({}))
+    kept = []
+    for port in range(1, 30):
+        exporter.client.get(f"/sd?port={port}")
+        kept.append(sum(isinstance(each, OncePer) for each in gc.get_objects()))
+    assert kept[-1] == kept[14]
+
+
+def test_an_empty_label_is_left_out() -> None:
+    [group] = asked(cloud=lambda: inventory(instance("a", "10.0.0.1", metadata={"role": "", "tier": ""})))
+    assert "__meta_openstack_user_id" not in group["labels"]
+    assert not [label for label in group["labels"] if "tag" in label]
+
+
+@given(st.dictionaries(st.text(), st.text(), max_size=4), st.text())
+def test_any_name_and_metadata_are_labels(metadata: dict[str, str], name: str) -> None:
+    one = instance("a", "10.0.0.1", name=name, metadata=metadata)
+    body = pack([one], inventory(one), Selection())
+    [group] = json.loads(gzip.decompress(body.gzipped))
+    labels = group["labels"]
+    assert labels.get("__meta_openstack_instance_name", "") == name
+    tags = {label: value for label, value in labels.items() if label.startswith("__meta_openstack_tag_")}
+    assert set(tags.values()) <= set(metadata.values())
+    assert bool(tags) == any(metadata.values())
+    assert all(re.fullmatch("[a-zA-Z0-9_]+", label) for label in labels)
 
 
 @pytest.mark.parametrize(

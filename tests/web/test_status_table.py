@@ -1,6 +1,7 @@
 """The instance table: filters, sort order, pagination."""
 
 import string
+from collections.abc import Mapping
 
 import msgspec
 import pytest
@@ -8,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fping_exporter.model import Instance, Probed, Project, Reason, Snapshot, Verdict
+from fping_exporter.web.ping_state import PingState, ping_state
 from fping_exporter.web.table import (
     COLUMNS,
     PAGE_SIZE,
-    PingState,
+    Ranked,
     TableQuery,
-    filter_verdicts,
-    paginate,
-    ping_state,
-    sort_verdicts,
+    find_page,
+    find_rows,
+    rank,
 )
 from tests.build import SILENT, instance, inventory, sweep
 
@@ -34,8 +35,13 @@ def verdict(one: Instance, reason: Reason | None = None, *, replied_at: float | 
 
 def snapshot() -> Snapshot:
     verdicts = (
-        verdict(instance("1", "10.0.0.1", name="web-b", project_id="p1", hypervisor="h2")),
-        verdict(instance("2", "10.0.0.2", name="Web-a", project_id="p2", hypervisor="h1"), Reason.NO_REPLY),
+        verdict(instance("1", "10.0.0.1", name="web-b", project_id="p1", hypervisor="h2", tags=("Green",))),
+        verdict(
+            instance(
+                "2", "10.0.0.2", name="Web-a", project_id="p2", hypervisor="h1", metadata={"Role": "Web"}
+            ),
+            Reason.NO_REPLY,
+        ),
         verdict(instance("3", "10.0.0.3", name="db", project_id="p1", status="SHUTOFF")),
         verdict(
             instance("4", "10.0.0.4", name="off", project_id="p2", status="SHUTOFF", hypervisor="h1"),
@@ -54,8 +60,10 @@ def snapshot() -> Snapshot:
     )
 
 
-def ids(verdicts: list[Verdict]) -> str:
-    return "".join(verdict.instance.id for verdict in verdicts)
+def found(args: Mapping[str, str], snapshot: Snapshot) -> str:
+    """Return the ids of the rows on all pages."""
+    rows = find_rows(rank(snapshot), TableQuery.from_args(args), snapshot.inventory)
+    return "".join(verdict.instance.id for verdict in rows)
 
 
 @pytest.mark.parametrize(
@@ -65,10 +73,17 @@ def ids(verdicts: list[Verdict]) -> str:
         ({"q": "WEB"}, "12"),
         ({"q": " 10.0.0.4 "}, "4"),
         ({"q": "nothing"}, ""),
+        ({"q": "H1"}, "24"),
+        ({"q": "shop"}, "13"),
+        ({"q": "P3"}, "5"),
+        ({"q": "3"}, "35"),  # an address and an id, and the beginning of no project's id
+        ({"q": "green"}, "1"),
+        ({"q": "role=web"}, "2"),
         ({"project": "p1"}, "13"),
         ({"project": "lab"}, "24"),
         ({"project": "p3"}, "5"),
         ({"status": "SHUTOFF"}, "34"),
+        ({"status": "active"}, "125"),
         ({"ping": "alive"}, "13"),
         ({"ping": "silent"}, "24"),
         ({"ping": "stopped"}, "4"),
@@ -83,7 +98,7 @@ def ids(verdicts: list[Verdict]) -> str:
     ],
 )
 def test_what_is_found(args: dict[str, str], expected: str) -> None:
-    assert ids(filter_verdicts(snapshot(), TableQuery.from_args(args))) == expected
+    assert "".join(sorted(found(args, snapshot()))) == expected
 
 
 @pytest.mark.parametrize(
@@ -102,8 +117,7 @@ def test_what_is_found(args: dict[str, str], expected: str) -> None:
     ],
 )
 def test_the_order(order: str, expected: str) -> None:
-    newest = snapshot()
-    assert ids(sort_verdicts(newest, list(newest.verdicts), order)) == expected
+    assert found({"sort": order}, snapshot()) == expected
 
 
 def test_the_latest_to_stop_answering_comes_first_and_never_answered_comes_last() -> None:
@@ -111,7 +125,7 @@ def test_the_latest_to_stop_answering_comes_first_and_never_answered_comes_last(
         verdict(instance(id_, "10.0.0.1"), Reason.NO_REPLY, replied_at=heard)
         for id_, heard in (("a", 1.0), ("b", 9.0), ("c", None))
     ]
-    assert ids(sort_verdicts(snapshot(), verdicts, "")) == "bac"
+    assert found({}, msgspec.structs.replace(snapshot(), verdicts=tuple(verdicts))) == "bac"
 
 
 def test_who_answers_at_layer_2_needs_less_attention_and_can_be_found() -> None:
@@ -120,9 +134,9 @@ def test_who_answers_at_layer_2_needs_less_attention_and_can_be_found() -> None:
     never = verdict(instance("2", "10.0.0.2"), Reason.NO_REPLY)
     ignoring = msgspec.structs.replace(stopped, instance=instance("3", "10.0.0.3"), layer2_alive=True)
     verdicts = [ignoring, verdict(instance("4", "10.0.0.4")), never, stopped]
-    assert ids(sort_verdicts(base, verdicts, "")) == "1234"
     changed = msgspec.structs.replace(base, verdicts=tuple(verdicts))
-    assert ids(filter_verdicts(changed, TableQuery(ping="layer2"))) == "3"
+    assert found({}, changed) == "1234"
+    assert found({"ping": "layer2"}, changed) == "3"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +151,7 @@ def test_who_answers_at_layer_2_needs_less_attention_and_can_be_found() -> None:
     ],
 )
 def test_pages(total: int, asked: int, shown: tuple[int, int, int, int]) -> None:
-    page = paginate([verdict(instance("1"))] * total, asked)
+    page = find_page(Ranked([], [verdict(instance("1"))] * total), TableQuery(page=asked), inventory())
     assert (page.number, page.last, page.first_row, len(page.rows)) == shown
     assert page.total == total
 
@@ -156,7 +170,9 @@ def test_a_page_that_is_none_is_the_first(page: str) -> None:
 def test_any_query_is_answered_and_its_link_leads_back_to_it(args: dict[str, str]) -> None:
     query = TableQuery.from_args(args)
     newest = snapshot()
-    paginate(sort_verdicts(newest, filter_verdicts(newest, query), query.sort), query.page)
+    page = find_page(rank(newest), query, newest.inventory)
+    rows = find_rows(rank(newest), query, newest.inventory)
+    assert page.rows == rows[:PAGE_SIZE]
     link = {name: str(value) for name, value in query.link_args(page=query.page).items()}
     assert TableQuery.from_args(link) == query
 
