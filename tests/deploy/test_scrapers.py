@@ -151,7 +151,7 @@ def test_everything_is_there(
     def is_stored() -> None:  # VictoriaMetrics does that in the background
         assert value(address, f'count(instance_alive{{job="{job}"}})') == INSTANCES
 
-    eventually(is_scraped, timeout=60)
+    eventually(is_scraped, timeout=120)
     eventually(is_stored)
     shown = [each["metric"] for each in query(address, f'instance_alive{{job="{job}"}}')]
     assert sorted(labels["id"] for labels in shown) == IDS
@@ -170,6 +170,6 @@ def test_victoriametrics_refuses_what_is_larger_than_its_limit(scrapers: dict[st
     def is_refused() -> None:
         assert value(address, f'up{{job="{WHOLE}"}}') == 0
 
-    eventually(is_refused, timeout=60)
+    eventually(is_refused, timeout=120)
     with urllib.request.urlopen(f"http://{address}/targets", timeout=10) as answer:
         assert f"exceeds -promscrape.maxScrapeSize={LIMIT}" in answer.read().decode()
