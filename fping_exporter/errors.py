@@ -8,6 +8,7 @@
     │   ├── BadRequestError    the service does not accept a parameter of the request
     │   ├── NotFoundError      the resource does not exist, or these credentials may not see it
     │   └── ListingError       a list ended early: no part of it may be used
+    ├── CentralError           no central gave this agent a list; exit code 3
     ├── ProbeError             no packet at all could be sent or received; exit code 2
     │   ├── SocketPermissionError  this user may not open ICMP sockets
     │   ├── VantageError           a network namespace cannot be entered
@@ -29,6 +30,7 @@ from typing import ClassVar
 __all__ = [
     "AuthError",
     "BadRequestError",
+    "CentralError",
     "CloudError",
     "ConfigError",
     "FleetError",
@@ -83,6 +85,12 @@ class NotFoundError(CloudError):
 
 class ListingError(CloudError):
     """A list ended early: no part of it may be used."""
+
+
+class CentralError(FpingExporterError):
+    """No central gave this agent a list of instances, or the list cannot be used."""
+
+    exit_code = 3
 
 
 class ProbeError(FpingExporterError):

@@ -1,4 +1,4 @@
-"""HTTP responses with a deadline, for urllib3.
+"""HTTP responses with a deadline, for http.client and for urllib3.
 
 The timeouts of requests and urllib3 hold for each read. A server that sends a byte a second never
 exceeds them, be it in the head or in the body. Here the socket's timeout before each read is what is left
@@ -10,10 +10,10 @@ import io
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
+if TYPE_CHECKING:
+    from urllib3 import HTTPConnectionPool
 
 __all__ = ["DeadlineSocket", "TooLateError", "pools"]
 
@@ -24,12 +24,15 @@ class TooLateError(Exception):
     """The time of a response is over."""
 
 
-def pools(seconds_left: Callable[[], float]) -> dict[str, type[HTTPConnectionPool]]:
+def pools(seconds_left: Callable[[], float]) -> "dict[str, type[HTTPConnectionPool]]":
     """Return the classes of connection pools by scheme, for ``PoolManager.pool_classes_by_scheme``.
 
     `seconds_left` is asked when a request has been sent: the response, head and body, may take so long in
     all. Reading from it raises TooLateError after that.
     """
+    # Here, as agents use no urllib3: it takes some MiB of memory.
+    from urllib3 import HTTPConnectionPool, HTTPSConnectionPool  # noqa: PLC0415
+    from urllib3.connection import HTTPConnection, HTTPSConnection  # noqa: PLC0415
 
     class Response(http.client.HTTPResponse):
         def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401, as the library has it

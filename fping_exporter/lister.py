@@ -4,17 +4,21 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 import msgspec
 
+from fping_exporter.config import Scope
 from fping_exporter.errors import FpingExporterError
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory
 from fping_exporter.single_flight import SingleFlight
 from fping_exporter.storage import State
 
-__all__ = ["InventorySource", "Lister", "Listing", "merge"]
+if TYPE_CHECKING:
+    from fping_exporter.cloud.session import Session
+
+__all__ = ["InventorySource", "Lister", "Listing", "Upstream", "merge"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +34,38 @@ class InventorySource(Protocol):
 
         With `full`, all is asked for again, and not only what changed since the last list.
         """
+        ...
+
+
+class Upstream(InventorySource, Protocol):
+    """Where a configuration has its lists from: a cloud, or the centrals of an agent."""
+
+    @property
+    def session(self) -> "Session | None":
+        """The session with the cloud's services; an agent has none."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """The cloud's name; empty if it is not known."""
+        ...
+
+    @property
+    def region(self) -> str:
+        """The region's name; empty if it is not known."""
+        ...
+
+    @property
+    def scope(self) -> Scope:
+        """What the lists depend on: those of the same scope list the same instances."""
+        ...
+
+    def take_over(self, before: Self) -> None:
+        """Begin with what `before` knows, which has the same scope; call it before listing."""
+        ...
+
+    def recall(self, inventory: Inventory, *, listed_at: float) -> None:
+        """Begin with the list that an earlier process made `listed_at`, by the monotonic clock."""
         ...
 
 
@@ -118,6 +154,8 @@ class Lister:
     def _accept(self, listed: Inventory, *, began: float, outdated: Callable[[], bool]) -> None:
         with self._lock:
             before = self.newest
+            if listed.relay_age is not None:
+                began -= listed.relay_age
             complete, unconfirmed = merge(before, listed)
             self.newest = Listing(
                 complete, self._select(complete), began, outdated=outdated(), unconfirmed=unconfirmed
@@ -149,9 +187,9 @@ def merge(before: Listing | None, listed: Inventory) -> tuple[Inventory, frozens
     A complete list that suddenly lacks more than half of the instances of the one before, and at
     least ten, may be an error of the cloud's: a policy, a cell or a database that answers with
     nothing. What it lacks stays until the next list lacks it too. What was merged from changes is believed
-    at once: there, what is gone was said to be deleted.
+    at once: there, what is gone was said to be deleted. So is a list of a central's, which has doubted it.
     """
-    if before is None or not listed.full:
+    if before is None or not listed.full or listed.relay_age is not None:
         return listed, frozenset()
     ids = {instance.id for instance in listed.instances}
     missing = [

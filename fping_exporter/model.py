@@ -123,6 +123,8 @@ class Hypervisor(msgspec.Struct, frozen=True, gc=False):
     name: str
     """The hypervisor's own name, as in ``Instance.hypervisor``."""
     up: bool
+    host: str = ""
+    """The host of nova-compute, as in ``Instance.host``; empty if it is not known."""
 
 
 class Port(msgspec.Struct, frozen=True, gc=False):
@@ -166,7 +168,7 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     """Networks, and who has which address. Empty fields were not asked for, or not answered."""
 
     ports: Mapping[str, tuple[Port, ...]] = {}
-    """Of each instance, by its id."""
+    """Of each instance, by its id; empty for those that an agent only knows to have some."""
     owners: Mapping[str, tuple[Port, ...]] = {}
     """Neutron's ports that have an address, be they of instances, routers or agents; several where networks
     overlap. Floating addresses are not here."""
@@ -219,6 +221,9 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     """How many instances a full list showed otherwise than the changes that were merged before it."""
     listed_at: float
     duration: float
+    relay_age: float | None = None
+    """How old the list was when a central's answer was asked for, in seconds; None: this exporter listed the
+    cloud itself."""
 
     def project_name(self, project_id: str) -> str:
         """Return the project's name where it is known, else its id."""

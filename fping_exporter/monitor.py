@@ -10,10 +10,10 @@ from typing import NamedTuple
 import msgspec
 
 from fping_exporter import config
-from fping_exporter.errors import FpingExporterError, ProbeError
+from fping_exporter.errors import FpingExporterError, ProbeError, ResourceError
 from fping_exporter.fleet.reader import FleetReader
 from fping_exporter.history import History
-from fping_exporter.lister import InventorySource, Lister
+from fping_exporter.lister import InventorySource, Lister, Listing
 from fping_exporter.metrics.exposition import EMPTY, Exposition, render
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory, Snapshot
@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.25
 """Between two looks at whether a waiting caller is still there."""
+_LIST_PAUSE_SECONDS = 5.0
+"""Between two attempts to list a cloud for its agents, if the first fails."""
 
 
 class Setup(NamedTuple):
@@ -71,6 +73,7 @@ class Monitor:
         self._lister, self._history, self._sweep = kept or _Kept(lister, History(), None)
         self._retired = False
         self._flight = SingleFlight("sweep", self._refresh, refused=self._give_up)
+        self._due = SingleFlight("list due", self._refresh_list_when_due, refused=_log_refusal)
 
     @classmethod
     def resume(cls, setup: Setup, stored: State, *, telemetry: Telemetry) -> "Monitor":
@@ -117,6 +120,33 @@ class Monitor:
         self._lister.retire()
         self._telemetry.forget_refreshes()
         return Monitor(setup, telemetry=self._telemetry)
+
+    @property
+    def listing(self) -> Listing | None:
+        """The newest complete list, however old; asking for it refreshes nothing."""
+        return self._lister.newest
+
+    def refresh_list(self) -> threading.Event:
+        """Begin a refresh of the list, or join the one under way; the event is set when it has ended."""
+        return self._lister.refresh()
+
+    def refresh_list_when_due(self) -> None:
+        """See to it that the next list is there when this one is as old as `cache.inventory`; return at once.
+
+        Agents ask for the list when it is due. Scrapes of this exporter, which refresh it as well, may be
+        rarer.
+        """
+        self._due.start()
+
+    def _refresh_list_when_due(self) -> None:
+        listing = self._lister.newest
+        max_age = self.settings.cache.inventory
+        begin = max_age - min(listing.complete.duration, max_age / 2) if listing else 0
+        left = begin - listing.age if listing else 0
+        time.sleep(max(left, min(_LIST_PAUSE_SECONDS, max_age)))
+        listing = self._lister.newest
+        if not self._retired and (listing is None or listing.age >= begin):
+            self._lister.refresh().wait()
 
     @property
     def latest(self) -> Snapshot | None:
@@ -183,7 +213,7 @@ class Monitor:
                     prober=self._setup.prober,
                     layer2=self._setup.layer2,
                     probe=self.settings.probe,
-                    instances=self.settings.instances,
+                    host=self.settings.host,
                     last_replies=self._history.last_replies,
                 ),
                 self._history,
@@ -258,6 +288,10 @@ class _Swept(NamedTuple):
     def stale(self) -> float:
         """Seconds since the older of the two was begun."""
         return time.monotonic() - min(self.began, self.list_began)
+
+
+def _log_refusal(error: ResourceError) -> None:
+    logger.warning("the list waits for the next scrape to be refreshed: %s", error)
 
 
 def _wait(event: threading.Event, timeout: float | None, stop_waiting: Callable[[], bool]) -> None:

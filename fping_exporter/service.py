@@ -1,6 +1,5 @@
 """A running exporter: what its configuration decides, until another one takes over."""
 
-import ipaddress
 import logging
 import threading
 from collections.abc import Callable, Iterable
@@ -8,18 +7,20 @@ from functools import partial
 from typing import NamedTuple
 
 from fping_exporter import open_files
-from fping_exporter.cloud import Cloud
-from fping_exporter.config import Config, OsFping
+from fping_exporter.config import Agents, Config
 from fping_exporter.errors import ConfigError, FpingExporterError
+from fping_exporter.fleet.central import Centrals
+from fping_exporter.fleet.poller import Poller
 from fping_exporter.fleet.reader import FleetReader
 from fping_exporter.fleet_monitor import FleetMonitor, Snapshots
-from fping_exporter.httpd.listen import ListenAddress, UnixAddress
+from fping_exporter.httpd.listen import ListenAddress, is_local
+from fping_exporter.httpd.web_config import Settings as WebSettings
+from fping_exporter.lister import Upstream
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Snapshot
 from fping_exporter.monitor import Monitor, Setup
 from fping_exporter.os_fping.api import OsFpingApi
-from fping_exporter.os_fping.callers import AnonymousAccess
-from fping_exporter.os_fping.keystone import KeystoneCallers
+from fping_exporter.os_fping.callers import AnonymousAccess, Callers, WithoutKeystone
 from fping_exporter.os_fping.on_demand import OnDemand
 from fping_exporter.os_fping.rate_limit import RateLimits
 from fping_exporter.probe import Pacer, SocketBudget, Trust, make_layer2_prober, make_prober
@@ -38,16 +39,18 @@ class Runtime(NamedTuple):
 
     monitor: Monitor
     api: OsFpingApi
-    cloud: Cloud
+    cloud: Upstream
     whole: Snapshots
     """The monitor, or its snapshots merged with what the other exporters of a fleet say."""
+    poller: Poller | None = None
+    """Asks for new lists; only that of an agent is not left to those who scrape."""
 
 
 class Service:
     """The monitor and the os-fping API, of one configuration at a time.
 
     `check` raises ConfigError where the command line does not go with a configuration,
-    and `connect` where it names no cloud.
+    and `connect` where it names no cloud or files that cannot be read.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class Service:
         *,
         read: Callable[[], Config],
         check: Callable[[Config], None],
-        connect: Callable[[Config], Cloud],
+        connect: Callable[[Config], Upstream],
         telemetry: Telemetry,
         storage: Storage | None = None,
     ) -> None:
@@ -68,6 +71,7 @@ class Service:
         self._telemetry = telemetry
         self._storage = storage
         self._reloading = threading.Lock()
+        self._started = False
         self._rate_limits = RateLimits()
         self._pacer = Pacer(rate=settings.probe.rate)
         self._sockets = SocketBudget(open_files.shares().icmp_sockets)
@@ -96,14 +100,22 @@ class Service:
         return self.runtime.whole
 
     @property
-    def cloud(self) -> Cloud:
-        """The cloud of the configuration in use."""
+    def cloud(self) -> Upstream:
+        """Where the configuration in use has its lists from."""
         return self.runtime.cloud
 
     @property
     def api(self) -> OsFpingApi:
         """The os-fping API of the configuration in use."""
         return self.runtime.api
+
+    def start(self) -> None:
+        """Begin with a first sweep, so that the first scrape finds it done or under way."""
+        with self._reloading:
+            self._started = True
+            self.monitor.refresh()
+            if self.runtime.poller:
+                self.runtime.poller.start()
 
     def reload(self) -> None:
         """Read the configuration again, and use it from now on unless something is wrong with it.
@@ -132,10 +144,14 @@ class Service:
                 self._storage.set_scope(cloud.scope)
             monitor = before.monitor.hand_over(setup, same_cloud=same_cloud)
             self.runtime = self._make_runtime(monitor, setup, cloud)
+            if before.poller:
+                before.poller.stop()
+            if self.runtime.poller and self._started:
+                self.runtime.poller.start()
             self._telemetry.observe_reload(success=True)
             logger.info("the configuration was read again")
 
-    def _set_up(self, settings: Config) -> tuple[Setup, Cloud]:
+    def _set_up(self, settings: Config) -> tuple[Setup, Upstream]:
         self._check(settings)
         cloud = self._connect(settings)
         probe, pacer, sockets = settings.probe, self._pacer, self._sockets
@@ -160,7 +176,7 @@ class Service:
             own_sweeps=lambda: frozenset(self._telemetry.sweep.recent),
         )
 
-    def _make_runtime(self, monitor: Monitor, setup: Setup, cloud: Cloud) -> Runtime:
+    def _make_runtime(self, monitor: Monitor, setup: Setup, cloud: Upstream) -> Runtime:
         settings = setup.settings
         whole = FleetMonitor(monitor, setup.fleet) if setup.fleet else monitor
         self._telemetry.expect_fleet(read=setup.fleet is not None)
@@ -170,33 +186,47 @@ class Service:
 
         api = OsFpingApi(
             settings.os_fping,
-            callers=AnonymousAccess(snapshot)
-            if settings.os_fping.auth == "none"
-            else KeystoneCallers(cloud.session, rate_limits=self._rate_limits),
+            callers=self._callers(settings, cloud, snapshot),
             on_demand=OnDemand(settings, prober=setup.prober, snapshot=snapshot),
             rate_limits=self._rate_limits,
             telemetry=self._telemetry,
         )
-        return Runtime(monitor, api, cloud, whole)
+        poller = Poller(monitor.refresh_list, cloud.next_poll) if isinstance(cloud, Centrals) else None
+        return Runtime(monitor, api, cloud, whole, poller)
+
+    def _callers(self, settings: Config, cloud: Upstream, snapshot: Callable[[], Snapshot | None]) -> Callers:
+        if settings.os_fping.auth == "none":
+            return AnonymousAccess(snapshot)
+        if cloud.session is None:
+            return WithoutKeystone()
+        from fping_exporter.os_fping.keystone import KeystoneCallers  # noqa: PLC0415, it needs openstacksdk
+
+        return KeystoneCallers(cloud.session, rate_limits=self._rate_limits)
 
 
-def check_exposure(settings: OsFping, addresses: Iterable[ListenAddress]) -> None:
-    """Raise ConfigError if the API would be open to others than this machine's users.
+def check_exposure(
+    settings: Config, addresses: Iterable[ListenAddress], web: WebSettings | None = None
+) -> None:
+    """Raise ConfigError if the list of instances would be open to others than this machine's users.
 
-    Of host names only ``localhost`` is taken to be this machine.
+    That is so with ``os_fping.auth: none``, and for agents where the web configuration `web` demands no
+    authentication. Of host names only ``localhost`` is taken to be this machine.
     """
-    if settings.auth == "keystone":
-        return
-    for address in addresses:
-        if not isinstance(address, UnixAddress) and not _is_loopback(address.host):
-            raise ConfigError(
-                f"os_fping.auth: none shows every instance to whoever can reach {address}; "
-                "listen on loopback addresses or unix sockets only, or set it to keystone"
-            )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    exposed = next((address for address in addresses if not is_local(address)), None)
+    if settings.os_fping.auth == "none" and exposed:
+        raise ConfigError(
+            f"os_fping.auth: none shows every instance to whoever can reach {exposed}; "
+            "listen on loopback addresses or unix sockets only, or set it to keystone"
+        )
+    certificates = bool(web and web.tls_server_config and web.tls_server_config.verifies_clients)
+    if isinstance(settings.agents, Agents) and settings.agents.match_san and not certificates:
+        raise ConfigError(
+            "agents.match_san needs client certificates: set client_auth_type: RequireAndVerifyClientCert "
+            "and client_ca_file in --web.config.file"
+        )
+    if settings.agents and exposed and not (certificates or (web and web.basic_auth_users)):
+        raise ConfigError(
+            f"agents: the list of instances would be open to whoever can reach {exposed}; demand client "
+            "certificates, by client_ca_file, or passwords in --web.config.file, or listen on loopback "
+            "addresses or unix sockets only"
+        )

@@ -31,18 +31,17 @@ def take_snapshot(
     prober: Prober,
     layer2: Layer2Witness | None = None,
     probe: config.Probe,
-    instances: config.Instances = config.Instances(),  # noqa: B008, it is frozen
+    host: str | None = None,
     last_replies: Mapping[str, float] = {},
 ) -> Snapshot:
     """Ping all instances of the inventory once; raises ProbeError where nothing can be asked.
 
-    Those that are silent are asked by `layer2` then. `last_replies` are the Unix times at which instances
-    last answered before, by id.
+    Those that are silent are asked by `layer2` then. `host` is the one whose instances alone are in the
+    inventory, ``self`` for this one; None: those of all hosts are. `last_replies` are the Unix times at which
+    instances last answered before, by id.
     """
     errors = InstanceErrors()
-    targets = plan_from_here(
-        inventory.instances, inventory.topology, probe=probe, host=instances.host, errors=errors
-    )
+    targets = plan_from_here(inventory.instances, inventory.topology, probe=probe, host=host, errors=errors)
     before = count_overflows()
     distinct = {each.target for asked in targets.values() for each in asked if each.target}
     try:
@@ -76,7 +75,7 @@ def take_snapshot(
     return msgspec.structs.replace(
         snapshot,
         sweep=msgspec.structs.replace(sweep, failed=len(errors.ids)),
-        alone=instances.host is not None or probe.only_local,
+        alone=host is not None or probe.only_local,
         per_address=probe.per_address,
     )
 
@@ -125,7 +124,7 @@ def plan_from_here(
     host: str | None,
     errors: InstanceErrors | None = None,
 ) -> Plan:
-    """Plan from the vantages that this host has now; `host` is the setting `instances.host`.
+    """Plan from the vantages that this host has now; `host` is as in :func:`take_snapshot`.
 
     `errors` gets the instances that cannot be planned because of a bug.
     """

@@ -127,6 +127,22 @@ def test_a_failure_leaves_the_list_as_it_was(
     assert len(caplog.records) == 1
 
 
+def test_a_list_of_a_central_is_as_old_as_it_says_and_believed_at_once() -> None:
+    """An emptied host must not be pinged on for another list: the central has doubted the list already."""
+    lists = [of(range(30)), of(range(0))]
+    lister = Lister(
+        Source(lambda: msgspec.structs.replace(lists.pop(0), relay_age=40.0)),
+        select=lambda all_: all_,
+        telemetry=Telemetry(),
+    )
+    for left in (30, 0):
+        assert lister.refresh().wait(SOON)
+        assert lister.newest
+        assert len(lister.newest.complete.instances) == left
+        assert 40 <= lister.newest.age < 40 + SOON
+        assert not lister.newest.unconfirmed
+
+
 def test_a_retired_lister_reports_nothing(caplog: pytest.LogCaptureFixture) -> None:
     there: list[Inventory] = [of(range(3))]
 

@@ -230,7 +230,9 @@ def test_a_changed_selection_holds_for_the_stored_list(restarts: Restarts) -> No
 def test_no_secret_is_stored(restarts: Restarts, tmp_path: Path) -> None:
     with restarts.service() as service:
         assert service.monitor.snapshot(timeout=SOON)
-        token = service.runtime.cloud.session.connection.session.get_token()
+        session = service.runtime.cloud.session
+        assert session
+        token = session.connection.session.get_token()
     stored = gzip.decompress((tmp_path / FILE).read_bytes()).decode()
     assert "alpha-0000" in stored
     assert token

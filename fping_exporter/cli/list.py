@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from fping_exporter import open_files
 from fping_exporter.cli import report
-from fping_exporter.cloud import Cloud
+from fping_exporter.cli.upstream import connect_upstream
 from fping_exporter.config import Config, Fleet
 from fping_exporter.errors import FpingExporterError
 from fping_exporter.fleet.merge import merge
@@ -35,8 +35,8 @@ def list_instances(settings: Config, *, as_json: bool, only_silent: bool) -> int
     check_permission()
     open_files.raise_limit()
     with _progress_bar("listing", unit=" answers") as bar:
-        cloud = Cloud(settings, observe=lambda _service, _code: bar.update())
-        inventory = select(cloud.inventory(), settings.instances)
+        upstream = connect_upstream(settings, lambda _service, _code: bar.update())
+        inventory = select(upstream.inventory(), settings.instances)
     addresses = sum(len(instance.addresses) for instance in inventory.instances)
     with _progress_bar("pinging", unit=" replies", total=addresses * settings.probe.count) as bar:
         snapshot = take_snapshot(
@@ -44,7 +44,7 @@ def list_instances(settings: Config, *, as_json: bool, only_silent: bool) -> int
             prober=make_prober(settings.probe, progress=bar.update),
             layer2=make_layer2_prober(settings.probe),
             probe=settings.probe,
-            instances=settings.instances,
+            host=settings.host,
         )
     if settings.fleet:
         snapshot = merge(snapshot, _read_fleet(settings.fleet), max_age=settings.fleet.max_age)

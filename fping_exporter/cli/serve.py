@@ -12,16 +12,16 @@ import sys
 from collections.abc import Callable
 
 from fping_exporter import __version__, open_files
-from fping_exporter.cloud import Cloud
-from fping_exporter.cloud.session import Observe
+from fping_exporter.cli.upstream import Observe, connect_upstream
 from fping_exporter.config import Config
 from fping_exporter.errors import FpingExporterError
 from fping_exporter.fleet.prometheus import Prometheus
-from fping_exporter.httpd.listen import ListenAddress, parse_listen_address
+from fping_exporter.httpd.listen import ListenAddress, is_local, parse_listen_address
 from fping_exporter.httpd.middleware import WebConfigMiddleware
 from fping_exporter.httpd.prefix import PathPrefix
 from fping_exporter.httpd.server import HttpServer, Limits
 from fping_exporter.httpd.web_config import WebConfig
+from fping_exporter.lister import Upstream
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.os_fping.paths import is_os_fping
 from fping_exporter.os_fping.views import blueprint as os_fping_blueprint
@@ -30,7 +30,7 @@ from fping_exporter.service import Service, check_exposure
 from fping_exporter.storage import Observe as ObserveWrite
 from fping_exporter.storage import Storage, check_named_directory, open_storage
 from fping_exporter.systemd import notify, watchdog_interval
-from fping_exporter.web import create_app
+from fping_exporter.web import create_app, inventory
 from fping_exporter.web.lifecycle import Controls
 from fping_exporter.web.origin import Origin
 
@@ -54,7 +54,7 @@ def serve(args: argparse.Namespace, settings: Config, *, read: Callable[[], Conf
         args,
         settings,
         read=read,
-        connect=lambda settings, observe: Cloud(settings, observe=observe),
+        connect=connect_upstream,
         find_storage=lambda observe: open_storage(args.storage_path, observe=observe),
     )
 
@@ -62,14 +62,14 @@ def serve(args: argparse.Namespace, settings: Config, *, read: Callable[[], Conf
 def check(args: argparse.Namespace, settings: Config) -> None:
     """Raise ConfigError for everything that ``serve`` refuses before it asks the cloud or opens a port.
 
-    That includes the entry of clouds.yaml, or the OS_* variables: their credentials are not tried.
+    That includes the entry of clouds.yaml, or the OS_* variables: their credentials are not tried. Of an
+    agent, it includes the files with its credentials.
     """
-    check_exposure(settings.os_fping, _listen_addresses(args))
-    Cloud(settings)
+    web = WebConfig(args.web_config_file) if args.web_config_file else None
+    check_exposure(settings, _listen_addresses(args), web.settings() if web else None)
+    connect_upstream(settings)
     if settings.fleet:
         Prometheus(settings.fleet)
-    if args.web_config_file:
-        WebConfig(args.web_config_file)
     if args.storage_path:
         check_named_directory(args.storage_path)
 
@@ -83,7 +83,7 @@ def run_server(
     settings: Config,
     *,
     read: Callable[[], Config],
-    connect: Callable[[Config, Observe], Cloud],
+    connect: Callable[[Config, Observe], Upstream],
     find_storage: Callable[[ObserveWrite], Storage | None] = lambda _observe: None,
     reload_on_hangup: bool = True,
     greeting: str = "",
@@ -101,28 +101,35 @@ def run_server(
         "starting", extra={"version": __version__, "sockets": check_permission(), "open_files": limit}
     )
     listen = _listen_addresses(args)
+    web = WebConfig(args.web_config_file) if args.web_config_file else None
     telemetry = Telemetry()
     storage = find_storage(telemetry.observe_state)
     service = Service(
         settings,
         read=read,
-        check=lambda settings: check_exposure(settings.os_fping, listen),
+        check=lambda settings: check_exposure(settings, listen, web.settings() if web else None),
         connect=lambda settings: connect(settings, telemetry.observe_request),
         telemetry=telemetry,
         storage=storage,
     )
     controls = Controls(reload=service.reload, quit=lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+    def origin() -> Origin:
+        return Origin(service.cloud.name, service.cloud.region, socket.gethostname())
+
     app = create_app(
         lambda: service.monitor,
         whole=lambda: service.whole,
         telemetry=telemetry,
         telemetry_path=args.telemetry_path,
-        origin=lambda: Origin(service.cloud.name, service.cloud.region, socket.gethostname()),
-        others=[os_fping_blueprint(lambda: service.api, telemetry=telemetry)],
+        origin=origin,
+        others=[
+            os_fping_blueprint(lambda: service.api, telemetry=telemetry),
+            inventory.blueprint(lambda: service.monitor, origin=origin, local=all(map(is_local, listen))),
+        ],
         controls=controls if args.enable_lifecycle else None,
     )
     prefixed = PathPrefix(app, external_url=args.external_url, route_prefix=args.route_prefix)
-    web = WebConfig(args.web_config_file) if args.web_config_file else None
     server = HttpServer(
         WebConfigMiddleware(
             prefixed,
@@ -135,7 +142,7 @@ def run_server(
         tls=web.tls if web else None,
         limits=Limits(connections=open_files.shares().connections),
     )
-    service.monitor.refresh()  # so that the first scrape finds it done or under way
+    service.start()
     server.start()
     for address in server.addresses:
         logger.info("listening", extra={"address": str(address)})

@@ -108,7 +108,7 @@ class CloudListing:
             instances=tuple(memory.named.by_id.values()),
             projects=memory.projects.value,
             contacts=self._contacts(),
-            hypervisors=tuple(Hypervisor(node.name, node.up) for node in nodes),
+            hypervisors=tuple(Hypervisor(node.name, node.up, node.host) for node in nodes),
             parts=memory.parts() | dict.fromkeys(self._gaps, False),
             skipped=self._skipped.counts,
             topology=msgspec.structs.replace(
@@ -317,7 +317,7 @@ class CloudListing:
                 self._network,
                 host=host,
                 kinds=probe.kinds,
-                networks="local" in probe.kinds and not probe.all_from_local,
+                networks=bool(self._config.agents) or ("local" in probe.kinds and not probe.all_from_local),
                 addresses=set()
                 if host is None
                 else {each.ip for instance in memory.instances.values() for each in instance.addresses},

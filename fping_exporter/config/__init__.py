@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from fping_exporter.config import strict_yaml
 from fping_exporter.config.duration import Duration
+from fping_exporter.config.fleet import Agents, CentralInventory
 from fping_exporter.config.fleet_prometheus import Fleet
 from fping_exporter.config.layer2 import Layer2
 from fping_exporter.config.mail_address import are_mail_addresses
@@ -21,7 +22,9 @@ from fping_exporter.errors import ConfigError
 
 __all__ = [
     "DEFAULT_FILE",
+    "Agents",
     "Cache",
+    "CentralInventory",
     "Config",
     "Fleet",
     "Instances",
@@ -229,6 +232,10 @@ class Config(Section, frozen=True):
     """False: only the credentials' own project, for which no admin role is required."""
     projects: tuple[str, ...] = ()
     """Names or ids. If there are any, only these projects are listed."""
+    inventory: CentralInventory | None = None
+    """The centrals that an agent has its list from, in place of a cloud."""
+    agents: Agents | bool = False
+    """Whether agents may have the list from this exporter, which makes it a central."""
     instances: Instances = Instances()
     probe: Probe = Probe()
     cache: Cache = Cache()
@@ -242,7 +249,13 @@ class Config(Section, frozen=True):
     """Where the words of other exporters are read. None: only this one's own counts."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no e-mail address, and words that would be too old as soon as they are read."""
+        """Refuse values and combinations of settings that cannot work."""
+        if self.inventory:
+            self._refuse_settings_of_a_cloud()
+        if self.agents and self.instances.host:
+            raise ValueError(
+                "agents: instances.host lists one host, and a central lists all: remove one of the two"
+            )
         if self.fleet and self.fleet.max_age <= self.cache.sweep:
             raise ValueError(
                 f"fleet.max_age: must be above cache.sweep ({self.cache.sweep}), got {self.fleet.max_age}"
@@ -254,9 +267,33 @@ class Config(Section, frozen=True):
                     f'joined by commas, got "{emails}"'
                 )
 
+    def _refuse_settings_of_a_cloud(self) -> None:
+        """Raise ValueError if anything is set that an agent leaves to its centrals."""
+        given = {
+            "cloud": self.cloud,
+            "region": self.region,
+            "all_projects: false": not self.all_projects,
+            "projects": self.projects,
+            "agents": self.agents,
+            "instances.host": self.instances.host,
+            "contacts": self.contacts,
+            "contacts_from_keystone": self.contacts_from_keystone,
+        }
+        if names := [name for name, value in given.items() if value]:
+            hint = " (inventory.host chooses the host)" if "instances.host" in names else ""
+            raise ValueError(
+                f"inventory: an agent has its list from a central and no cloud of its own: remove "
+                f"{', '.join(names)}{hint}, or inventory"
+            )
+
+    @property
+    def host(self) -> str | None:
+        """The host whose instances alone are listed, ``self`` for this one; None: those of all hosts."""
+        return self.inventory.host if self.inventory else self.instances.host
+
     @property
     def scope(self) -> Scope:
-        """What a list of instances depends on; configurations with the same scope can share a list."""
+        """What a cloud's list of instances depends on; with the same scope, a list can be shared."""
         return {
             "cloud": self.cloud,
             "region": self.region,

@@ -9,16 +9,17 @@ import ssl
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
-import urllib3
-from urllib3.exceptions import HTTPError
 
 from fping_exporter import config
 from fping_exporter.errors import ConfigError, FleetError
 from fping_exporter.http_deadline import TooLateError, pools
 from fping_exporter.text import printable
+
+if TYPE_CHECKING:
+    import urllib3
 
 __all__ = ["MAX_BODY_BYTES", "Answer", "Element", "Prometheus"]
 
@@ -59,6 +60,8 @@ class Prometheus:
         self._settings = settings
         self._url = f"{settings.prometheus.rstrip('/')}/api/v1/query"
         self._deadline = 0.0
+        import urllib3  # noqa: PLC0415, of an agent it would take some MiB, and it reads no Prometheus
+
         self._pool = urllib3.PoolManager(
             ssl_context=_ssl_context(settings) if self._url.startswith("https:") else None,
             retries=False,
@@ -77,6 +80,8 @@ class Prometheus:
         if left <= 0:
             raise FleetError(f"{self._url}: not asked, there is no time left")
         headers = self._headers()
+        import urllib3  # noqa: PLC0415, as above
+
         try:
             response = self._pool.request(
                 "POST",
@@ -95,11 +100,11 @@ class Prometheus:
                 response.release_conn()
         except TooLateError:
             raise FleetError(f"{self._url}: no complete answer within {left:.0f} s") from None
-        except (HTTPError, OSError) as error:
+        except (urllib3.exceptions.HTTPError, OSError) as error:
             raise FleetError(f"{self._url}: {_describe(error)}") from error
         return self.parse(response.status, response.headers, body)
 
-    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+    def _read(self, response: "urllib3.BaseHTTPResponse") -> bytes:
         body = bytearray()
         for piece in response.stream(_PIECE_BYTES, decode_content=True):
             body += piece

@@ -5,7 +5,9 @@ import select
 import socket
 import ssl
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from fping_exporter.httpd.tls import alternative_names
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -35,6 +37,7 @@ class Connection:
         self.place_wanted = False
         """Whether a new client waits for this connection's place."""
         self._client_certificate: bytes | None = None
+        self._client_names: tuple[str, ...] = ()
         self.set_deadline(timeout)
 
     def set_deadline(self, timeout: float) -> None:
@@ -51,15 +54,17 @@ class Connection:
         self._apply_deadline()
         tls.do_handshake()
         self._client_certificate = tls.getpeercert(binary_form=True)
+        self._client_names = tuple(alternative_names(tls.getpeercert() or {}))
 
-    def environ(self) -> dict[str, str]:
+    def environ(self) -> dict[str, Any]:
         """Return what the WSGI environment says of the connection."""
         name = self._sock.getsockname()
         host, port = name[:2] if isinstance(name, tuple) else ("localhost", "")
-        environ = {"SERVER_NAME": host, "SERVER_PORT": str(port), "REMOTE_ADDR": self.client}
+        environ: dict[str, Any] = {"SERVER_NAME": host, "SERVER_PORT": str(port), "REMOTE_ADDR": self.client}
         environ["wsgi.url_scheme"] = "https" if isinstance(self._sock, ssl.SSLSocket) else "http"
         if self._client_certificate:
             environ["SSL_CLIENT_CERT"] = ssl.DER_cert_to_PEM_cert(self._client_certificate)
+            environ["fping_exporter.client_names"] = self._client_names
         return environ
 
     def receive(self) -> bytes:

@@ -8,9 +8,10 @@ import socket
 import stat
 from typing import NamedTuple
 
+from fping_exporter.config.fleet import is_loopback
 from fping_exporter.errors import ConfigError
 
-__all__ = ["ListenAddress", "TcpAddress", "UnixAddress", "open_listener", "parse_listen_address"]
+__all__ = ["ListenAddress", "TcpAddress", "UnixAddress", "is_local", "open_listener", "parse_listen_address"]
 
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", re.ASCII)
 _SEND_BUFFER_BYTES = 262_144
@@ -41,6 +42,11 @@ class UnixAddress(NamedTuple):
 
 
 ListenAddress = TcpAddress | UnixAddress
+
+
+def is_local(address: ListenAddress) -> bool:
+    """Whether none but this machine's users reach the address; of host names only ``localhost`` counts."""
+    return isinstance(address, UnixAddress) or is_loopback(address.host)
 
 
 def parse_listen_address(text: str) -> ListenAddress:

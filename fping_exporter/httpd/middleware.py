@@ -62,6 +62,7 @@ class WebConfigMiddleware:
                 return _refuse("503 Service Unavailable", start_response, ("Retry-After", "1"))
             if not authenticated:
                 return _refuse("401 Unauthorized", start_response, ("WWW-Authenticate", "Basic"))
+            environ["REMOTE_USER"] = user  # as CGI names whom the server has authenticated (RFC 3875, 4.1.11)
         return self._app(environ, start_response)
 
 

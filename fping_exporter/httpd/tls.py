@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, cast
 from fping_exporter.config.strict_yaml import Section
 from fping_exporter.errors import ConfigError
 
-__all__ = ["Material", "TlsServer", "make_context"]
+__all__ = ["Material", "TlsServer", "alternative_names", "make_context"]
 
 _CIPHERS = {
     "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA": "ECDHE-ECDSA-AES128-SHA",
@@ -120,6 +120,11 @@ class TlsServer(Section, frozen=True):
         ) or bool(self.client_auth_type)
 
     @property
+    def verifies_clients(self) -> bool:
+        """Whether clients' certificates are verified by CAs that are named, not by any public one."""
+        return self.client_auth_type in _VERIFY and bool(self.client_ca_file or self.client_ca)
+
+    @property
     def lowest(self) -> ssl.TLSVersion:
         """The lowest version of TLS that is accepted."""
         return _VERSIONS[self.min_version or "TLS12"]
@@ -207,7 +212,7 @@ class _Socket(ssl.SSLSocket):
     def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002, the base's signature
         super().do_handshake(block)
         allowed = cast("_Context", self.context).allowed_sans
-        if allowed is not None and allowed.isdisjoint(_alternative_names(self.getpeercert() or {})):
+        if allowed is not None and allowed.isdisjoint(alternative_names(self.getpeercert() or {})):
             raise ssl.SSLError("none of the certificate's alternative names is in client_allowed_sans")
 
 
@@ -216,7 +221,7 @@ class _Context(ssl.SSLContext):
     allowed_sans: frozenset[str] | None = None
 
 
-def _alternative_names(certificate: dict[str, Any]) -> Iterator[str]:
+def alternative_names(certificate: dict[str, Any]) -> Iterator[str]:
     """Yield the DNS names, IP addresses, e-mail addresses and URIs of a certificate, written as Go does."""
     for kind, name in certificate.get("subjectAltName", ()):
         if kind == "IP Address":

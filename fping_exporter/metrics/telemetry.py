@@ -78,7 +78,7 @@ class Telemetry(Collector):
         )
         self._requests = counter(
             "openstack_requests",
-            "Answers of OpenStack's APIs, by service and HTTP status.",
+            "Answers of OpenStack's APIs, or of an agent's centrals, by service and HTTP status.",
             "service",
             "code",
         )

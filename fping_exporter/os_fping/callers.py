@@ -3,10 +3,10 @@
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from fping_exporter.errors import NoResultsError, NotFoundError
+from fping_exporter.errors import CloudError, NoResultsError, NotFoundError
 from fping_exporter.model import Instance, Snapshot
 
-__all__ = ["AnonymousAccess", "Caller", "Callers"]
+__all__ = ["AnonymousAccess", "Caller", "Callers", "WithoutKeystone"]
 
 
 class Caller(Protocol):
@@ -82,3 +82,16 @@ class AnonymousAccess:
             if instance.id == server_id:
                 return instance
         raise NotFoundError(f"no such instance: {server_id!r:.60}")
+
+
+class WithoutKeystone:
+    """No access at all: an agent has no cloud that could say whose a token is."""
+
+    keystone_url = ""
+
+    def authenticate(self, _token: str, *, client: str) -> Caller:  # noqa: ARG002, nobody is let in
+        """Raise CloudError."""
+        raise CloudError("this exporter has its list from a central and cannot check tokens: ask the central")
+
+    def max_microversion(self) -> None:
+        """Return None: no Nova is asked."""

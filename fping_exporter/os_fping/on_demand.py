@@ -84,7 +84,7 @@ class OnDemand:
             [*unlisted, *(each for each in listed if any(address.ip in ips for address in each.addresses))],
             snapshot.inventory.topology,
             probe=self._settings.probe,
-            host=self._settings.instances.host,
+            host=self._settings.host,
         )
 
     def _ping(self, planned: Collection[tuple[Instance, tuple[Probed, ...]]]) -> dict[str, Verdict]:

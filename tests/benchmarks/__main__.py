@@ -14,6 +14,7 @@ BENCHMARKS = (
     "namespaces",
     "storage",
     "rules",
+    "agents",
 )
 
 

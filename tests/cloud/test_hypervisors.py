@@ -22,8 +22,8 @@ def entry(name: str, host: str, state: str = "up") -> dict[str, object]:
 def test_a_hypervisor_is_up_if_its_service_is(standin: FaultyCloud) -> None:
     inventory = connect(standin).cloud.inventory()
     assert inventory.hypervisors == (
-        Hypervisor("kvm-1.example", up=True),
-        Hypervisor("kvm-2.example", up=False),
+        Hypervisor("kvm-1.example", up=True, host="kvm-1"),
+        Hypervisor("kvm-2.example", up=False, host="kvm-2"),
     )
     assert {instance.hypervisor for instance in inventory.instances} == {"kvm-1.example"}
 

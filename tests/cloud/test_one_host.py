@@ -17,7 +17,7 @@ def test_only_the_instances_on_the_host_are_listed(standin: FaultyCloud, given: 
     for _ in range(2):
         inventory = cloud.inventory()
         assert [instance.host for instance in inventory.instances] == ["kvm-2"]
-        assert inventory.hypervisors == (Hypervisor("kvm-2.example", up=False),)
+        assert inventory.hypervisors == (Hypervisor("kvm-2.example", up=False, host="kvm-2"),)
     assert {request.query["host"] for request in standin.asked(SERVERS)} == {"kvm-2"}
     assert [request.query.get("host") for request in standin.asked(SERVICES)] == [None, "kvm-2", "kvm-2"]
     assert {request.query["hypervisor_hostname_pattern"] for request in standin.asked(HYPERVISORS)} == {

@@ -36,3 +36,12 @@ def test_the_commented_rules_are_right() -> None:
     assert block
     settings = parse(re.sub(r"(?m)^# ?", "", block[0]), source="sample")
     assert len(settings.instances.include) == len(settings.instances.exclude) == 2
+
+
+def test_the_commented_centrals_are_right() -> None:
+    block = re.search(r"(?m)^# inventory:\n(?:#.*\n)+", SAMPLE.read_text())
+    assert block
+    settings = parse(re.sub(r"(?m)^# ?", "", block[0]), source="sample")
+    assert settings.host == "self"
+    assert settings.inventory
+    assert len(settings.inventory.central) == 2

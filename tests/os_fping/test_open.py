@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fping_exporter.config import OsFping
+from fping_exporter.config import Config, OsFping
 from fping_exporter.errors import ConfigError
 from fping_exporter.httpd.listen import parse_listen_address
 from fping_exporter.service import check_exposure
@@ -59,7 +59,7 @@ def test_before_there_is_an_inventory(world: StandinWorld, api: Api) -> None:
     ],
 )
 def test_closed_places(addresses: list[str]) -> None:
-    check_exposure(OPEN, map(parse_listen_address, addresses))
+    check_exposure(Config(os_fping=OPEN), map(parse_listen_address, addresses))
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,6 @@ def test_closed_places(addresses: list[str]) -> None:
 )
 def test_open_places(address: str) -> None:
     addresses = [parse_listen_address(text) for text in ("127.0.0.1:1", address)]
-    check_exposure(OsFping(), addresses)
+    check_exposure(Config(), addresses)
     with pytest.raises(ConfigError, match=r"os_fping\.auth: none shows every instance to whoever can reach"):
-        check_exposure(OPEN, addresses)
+        check_exposure(Config(os_fping=OPEN), addresses)

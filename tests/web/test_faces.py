@@ -19,6 +19,7 @@ from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory, Outcome, Sweep, Target
 from fping_exporter.monitor import Monitor, Setup
 from fping_exporter.web import create_app
+from fping_exporter.web import inventory as inventory_face
 from fping_exporter.web.metrics import time_to_wait
 from tests.build import ALIVE, ORIGIN, Source, instance, inventory
 from tests.os_fping.anonymous import anonymous_os_fping
@@ -55,7 +56,10 @@ def client_of(*guests: str, pinger: Pinger | None = None, path: str = "/metrics"
         telemetry=telemetry,
         telemetry_path=path,
         origin=lambda: ORIGIN,
-        others=[anonymous_os_fping(monitor, prober=prober, telemetry=telemetry)],
+        others=[
+            anonymous_os_fping(monitor, prober=prober, telemetry=telemetry),
+            inventory_face.blueprint(lambda: monitor, origin=lambda: ORIGIN, local=True),
+        ],
     )
     return app.test_client()
 
