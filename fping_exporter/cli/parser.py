@@ -13,7 +13,7 @@ from fping_exporter.os_fping.paths import FIRST_SEGMENTS as OS_FPING_SEGMENTS
 __all__ = ["COMMANDS", "parse_arguments"]
 
 COMMANDS = ("serve", "list", "demo", "print")
-RESERVED = frozenset({"-", "config", "instance", "sd", "static", "v1"}) | OS_FPING_SEGMENTS
+RESERVED = frozenset({"-", "config", "hypervisors", "instance", "sd", "static", "v1"}) | OS_FPING_SEGMENTS
 """First segments of paths that other pages use, so that the metrics cannot be there."""
 _MIN_INSTANCES = 4  # the demo's case
 _MAX_INSTANCES = 100_000

@@ -27,9 +27,11 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 def compress_response(response: Response) -> Response:
     """Compress a body that is text, long enough and not compressed yet, if the client takes gzip."""
-    if response.headers.get("Content-Encoding") or response.direct_passthrough or not _is_text(response):
+    if response.direct_passthrough or "Content-Encoding" in response.headers or not _is_text(response):
         return response
     _vary_by_encoding(response)
+    if "ETag" in response.headers:  # whoever says which body it is has chosen its form
+        return response
     if _takes_gzip() and (response.calculate_content_length() or 0) >= _LEAST_BYTES:
         response.set_data(gzip.compress(response.get_data(), _LEVEL, mtime=0))
         response.headers["Content-Encoding"] = "gzip"

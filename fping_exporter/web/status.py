@@ -1,144 +1,189 @@
-"""``/`` and ``/instance/<id>``: HTML pages of the newest snapshot."""
+"""``/``, ``/instance/<id>`` and ``/hypervisors``: HTML pages of the newest snapshot."""
 
 import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable
 from importlib.resources import files
 from typing import NamedTuple
 
-from flask import Blueprint, Response, abort, render_template, request
+from flask import Blueprint, Response, abort, current_app, render_template, request
+from werkzeug.exceptions import NotFound
 
 from fping_exporter import __version__
-from fping_exporter.config.duration import Duration
 from fping_exporter.fleet_monitor import Snapshots
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Address, Inventory, Outcome, Probed, Snapshot, Target, Verdict
 from fping_exporter.nova_status import contradicts
 from fping_exporter.text import printable
+from fping_exporter.web.banners import Late, banners
 from fping_exporter.web.compression import GzippedBody
+from fping_exporter.web.export import Row, as_csv, as_json
 from fping_exporter.web.filters import Filter, build_filters
+from fping_exporter.web.hypervisors import HypervisorRow, down_hypervisors, list_hypervisors
+from fping_exporter.web.metrics import stop_waiting
 from fping_exporter.web.once import OncePer
 from fping_exporter.web.origin import Origin
 from fping_exporter.web.overview import Overview, count
 from fping_exporter.web.ping_state import answers_though_off, ping_state
-from fping_exporter.web.table import COLUMNS, Ranked, TableQuery, find_page, rank
+from fping_exporter.web.reasons import REASONS
+from fping_exporter.web.table import (
+    COLUMNS,
+    PAGE_SIZE,
+    Ranked,
+    TableQuery,
+    find_page,
+    find_rows,
+    rank,
+)
+from fping_exporter.web.times import format_age, format_clock, format_utc
 
 __all__ = ["blueprint"]
+
+
+_MAX_WAIT = 5.0
+"""Seconds that a view waits for a refresh. After that it shows what there is, and the refresh goes on."""
 
 
 def blueprint(
     monitor: Callable[[], Snapshots], *, telemetry: Telemetry, origin: Callable[[], Origin]
 ) -> Blueprint:
-    """Render the pages from the newest snapshot; a page view never triggers a sweep.
+    """Render the pages from the newest snapshot, refreshed first where it is too old, as for a scrape.
 
     `origin` returns which cloud they are about. The pages work without JavaScript: the query string holds
-    filters, sort order and page.
+    filters, sort order, page, and how often the browser is to load the page again.
     """
     bp = Blueprint("status", __name__)
     bp.add_app_template_filter(printable)
     bp.add_app_template_filter("{:,}".format, "thousands")
-    bp.add_app_template_filter(_format_duration, "duration")
-    bp.add_app_template_filter(_format_utc, "utc")
+    bp.add_app_template_filter(format_age, "duration")
+    bp.add_app_template_filter(format_utc, "utc")
+    bp.add_app_template_filter(format_clock, "clock")
     bp.add_app_template_filter(ping_state)
     bp.add_app_template_test(answers_though_off)
     bp.add_app_template_test(_is_off, "off")
-
-    overview_of = OncePer[Snapshot, Overview](count)
-    ranked_of = OncePer[Snapshot, Ranked](rank)
-    filters_of = OncePer[Inventory, dict[str, Filter]](build_filters)
-    static_files = _read_static_files()
-
-    @bp.get("/static/<filename>")
-    def static(filename: str) -> Response:
-        if filename not in static_files:
-            abort(404)
-        content_type, body = static_files[filename]
-        return body.respond(content_type)
-
-    @bp.context_processor
-    def common_variables() -> dict[str, object]:
-        return {"version": __version__, "origin": origin(), "now": time.time()}
-
-    @bp.get("/")
-    def index() -> str:
-        snapshot, query = monitor().latest, TableQuery.from_args(request.args)
-        overview = overview_of(snapshot) if snapshot else None
-        banners = list(_banners(monitor(), telemetry, overview))
-        if snapshot is None:
-            return render_template("status.html", banners=banners, snapshot=None)
-        return render_template(
-            "status.html",
-            banners=banners,
-            snapshot=snapshot,
-            summary=overview,
-            query=query,
-            filters=filters_of(snapshot.inventory),
-            columns=COLUMNS,
-            page=find_page(ranked_of(snapshot), query, snapshot.inventory),
-            down={hypervisor.name for hypervisor in snapshot.inventory.hypervisors if not hypervisor.up},
-            project_name=snapshot.inventory.project_name,
-        )
-
-    @bp.get("/instance/<instance_id>")
-    def instance(instance_id: str) -> str | tuple[str, int]:
-        snapshot = monitor().latest
-        found = (v for v in snapshot.verdicts if v.instance.id == instance_id) if snapshot else iter(())
-        verdict = next(found, None)
-        banners = list(_banners(monitor(), telemetry, overview_of(snapshot) if snapshot else None))
-        if snapshot is None or verdict is None:
-            return render_template("gone.html", banners=banners, id=instance_id), 404
-        return render_template(
-            "instance.html",
-            banners=banners,
-            snapshot=snapshot,
-            verdict=verdict,
-            addresses=_address_rows(verdict),
-            project_name=snapshot.inventory.project_name(verdict.instance.project_id),
-        )
-
+    pages = _Pages(monitor, telemetry, origin)
+    bp.get("/")(pages.index)
+    bp.get("/instance/<instance_id>")(pages.instance)
+    bp.get("/hypervisors")(pages.hypervisors)
+    bp.get("/static/<filename>")(pages.static)
+    bp.before_app_request(pages.add_page_to_not_found)
     return bp
 
 
-class _Banner(NamedTuple):
-    """A message above the content: why the page may be wrong or incomplete."""
+class _Pages:
+    """The views, and what they keep of the newest snapshot and list."""
 
-    level: str
-    """CSS class: ``bad`` if the numbers should not be trusted, else ``note``."""
-    text: str
+    def __init__(
+        self, monitor: Callable[[], Snapshots], telemetry: Telemetry, origin: Callable[[], Origin]
+    ) -> None:
+        self._monitor = monitor
+        self._telemetry = telemetry
+        self._origin = origin
+        self._overview = OncePer[Snapshot, Overview](count)
+        self._ranked = OncePer[Snapshot, Ranked](rank)
+        self._filters = OncePer[Inventory, dict[str, Filter]](build_filters)
+        self._hypervisors = OncePer[Snapshot, list[HypervisorRow]](list_hypervisors)
+        self._static = _read_static_files()
 
-
-def _banners(monitor: Snapshots, telemetry: Telemetry, overview: Overview | None) -> Iterator[_Banner]:
-    """Yield the reasons not to believe the page: failures, stale results, a blind exporter."""
-    snapshot, cache = monitor.latest, monitor.settings.cache
-    for part, what in (
-        (telemetry.inventory, "The instances could not be listed"),
-        (telemetry.sweep, "The instances could not be pinged"),
-        (telemetry.fleet, "What the other exporters say could not be read"),
-    ):
-        if part and part.error:
-            yield _Banner("bad", f"{what}: {part.error}")
-    if snapshot is None:
-        yield _Banner("note", "No sweep is complete yet.")
-        return
-    age = monitor.age
-    if age >= cache.max_stale:
-        yield _Banner(
-            "bad",
-            f"These results are {_format_duration(age)} old. That is more than cache.max_stale "
-            f"({cache.max_stale}), so they are no longer served as metrics. A scrape of the metrics "
-            "refreshes them.",
+    def index(self) -> Response:
+        snapshot, query = self._newest(), TableQuery.from_args(request.args)
+        if snapshot is None:
+            return self._render("status.html", None)
+        ranked, inventory = self._ranked(snapshot), snapshot.inventory
+        if query.format:
+            return _export(find_rows(ranked, query, inventory), inventory, query.format)
+        return self._render(
+            "status.html",
+            snapshot,
+            filters=self._filters(inventory),
+            columns=COLUMNS,
+            reasons=REASONS,
+            page=find_page(ranked, query, inventory, size=_page_size()),
         )
-    if overview and overview.active.silent and not overview.active.alive:
-        yield _Banner(
-            "bad",
-            f"None of {overview.active.silent} ACTIVE instances answers. "
-            "The exporter itself may have no route to them.",
+
+    def instance(self, instance_id: str) -> Response:
+        snapshot = self._newest()
+        found = (v for v in snapshot.verdicts if v.instance.id == instance_id) if snapshot else iter(())
+        verdict = next(found, None)
+        if verdict is None:
+            response = self._render("gone.html", snapshot, id=instance_id)
+            response.status_code = 404
+            return response
+        return self._render(
+            "instance.html", snapshot, verdict=verdict, addresses=_address_rows(verdict), reasons=REASONS
         )
-    for part_name, listed in snapshot.inventory.parts.items():
-        if not listed:
-            yield _Banner(
-                "note", f"{part_name.replace('_', ' ')}: could not be listed. The log has the reason."
-            )
+
+    def hypervisors(self) -> Response:
+        snapshot = self._newest()
+        rows = self._hypervisors(snapshot) if snapshot else []
+        return self._render("hypervisors.html", snapshot, rows=rows)
+
+    def static(self, filename: str) -> Response:
+        if filename not in self._static:
+            abort(404)
+        content_type, body = self._static[filename]
+        return body.respond(content_type)
+
+    def add_page_to_not_found(self) -> None:
+        """Have a path that leads nowhere answered with a page, except below those of os-fping."""
+        error = request.routing_exception
+        if isinstance(error, NotFound):
+            page = render_template("not_found.html", **self._frame(None), banners=())
+            error.response = Response(page, status=404, content_type="text/html; charset=utf-8")
+
+    def _newest(self) -> Snapshot | None:
+        monitor = self._monitor()
+        fresh = monitor.snapshot(timeout=_MAX_WAIT, stop_waiting=stop_waiting(request.environ))
+        return fresh or monitor.latest
+
+    def _frame(self, snapshot: Snapshot | None) -> dict[str, object]:
+        """Return what the frame of every page shows."""
+        return {
+            "version": __version__,
+            "origin": self._origin(),
+            "now": time.time(),
+            "snapshot": snapshot,
+            "query": TableQuery.from_args(request.args),
+            "has_os_fping": "os_fping" in current_app.blueprints,
+        }
+
+    def _render(self, template: str, snapshot: Snapshot | None, **context: object) -> Response:
+        """Render a page, with what the pages of a snapshot have in common."""
+        monitor = self._monitor()
+        overview = self._overview(snapshot) if snapshot else None
+        page = render_template(
+            template,
+            **self._frame(snapshot),
+            overview=overview,
+            banners=list(banners(monitor, self._telemetry, snapshot, overview)),
+            late=Late.find(snapshot, monitor.settings.cache, now=time.time()) if snapshot else None,
+            down=down_hypervisors(snapshot.inventory) if snapshot else frozenset(),
+            project_name=snapshot.inventory.project_name if snapshot else None,
+            **context,
+        )
+        response = Response(page, content_type="text/html; charset=utf-8")
+        seconds = TableQuery.from_args(request.args).refresh if snapshot else _FIRST_SWEEP_REFRESH
+        if seconds:
+            response.headers["Refresh"] = str(seconds)
+        return response
+
+
+_FIRST_SWEEP_REFRESH = 2
+"""Seconds after which the browser asks again while no sweep is complete."""
+_PHONE_ROWS = 25
+
+
+def _page_size() -> int:
+    """Return how many rows a page has: fewer on a phone, which shows each as a card."""
+    return _PHONE_ROWS if "Mobi" in request.headers.get("User-Agent", "") else PAGE_SIZE
+
+
+def _export(verdicts: list[Verdict], inventory: Inventory, form: str) -> Response:
+    rows = [Row.of(verdict, inventory) for verdict in verdicts]
+    if form == "json":
+        return Response(as_json(rows), content_type="application/json")
+    response = Response(as_csv(rows), content_type="text/csv; charset=utf-8; header=present")
+    response.headers["Content-Disposition"] = 'attachment; filename="instances.csv"'
+    return response
 
 
 def _read_static_files() -> dict[str, tuple[str, GzippedBody]]:
@@ -186,15 +231,3 @@ def _result(probed: Probed) -> str:
 def _is_off(status: str) -> bool:
     """Whether an answer contradicts a Nova status."""
     return contradicts(status, alive=True)
-
-
-def _format_duration(seconds: float) -> str:
-    """Return a duration in its two largest units, such as ``2h5m``."""
-    seconds = max(seconds, 0)
-    step = next((step for above, step in ((86_400, 3600), (3600, 60)) if seconds >= above), 1)
-    return str(Duration(round(seconds / step) * step))
-
-
-def _format_utc(timestamp: float) -> str:
-    """Return a Unix time in ISO 8601, in UTC."""
-    return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

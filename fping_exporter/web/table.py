@@ -71,23 +71,33 @@ class TableQuery(NamedTuple):
     sort: str = ""
     """Key of a column, after a ``-`` in descending order; empty: by urgency."""
     page: int = 1
+    refresh: int = 0
+    """Seconds after which the browser loads the page again; 0: never."""
+    format: str = ""
+    """``json`` or ``csv``: all rows, without the page around them."""
 
     @classmethod
     def from_args(cls, args: Mapping[str, str]) -> Self:
         """Read the parameters of a query string; unknown parameters are ignored."""
-        texts = {name: args[name].strip() for name in cls._fields if name in args and name != "page"}
+        texts = {name: args[name].strip() for name in _TEXTS if name in args}
         if "status" in texts:
             texts["status"] = texts["status"].upper()  # as Nova has it
-        page = args.get("page", "")
-        number = int(page) if page.isascii() and page.isdigit() and len(page) < _MAX_DIGITS else 1
-        return cls(**texts, page=max(number, 1))
+        refresh = _number(args.get("refresh", ""), default=0)
+        form = args.get("format", "")
+        return cls(
+            **texts,
+            page=max(_number(args.get("page", ""), default=1), 1),
+            refresh=min(max(refresh, _MIN_REFRESH), _MAX_REFRESH) if refresh else 0,
+            format=form if form in {"json", "csv"} else "",
+        )
 
     def link_args(self, **changes: str | int) -> dict[str, str | int]:
         """Return the parameters of a link to this table with `changes`; defaults are left out.
 
-        The link leads to the first page unless `changes` has a page.
+        The link leads to the first page unless `changes` has a page, and to a page, not a file, unless they
+        have a format.
         """
-        changed = self._replace(**{"page": 1, **changes})._asdict()  # type: ignore[arg-type]
+        changed = self._replace(**{"page": 1, "format": "", **changes})._asdict()  # type: ignore[arg-type]
         return {name: value for name, value in changed.items() if value != self._field_defaults[name]}
 
     @property
@@ -96,7 +106,13 @@ class TableQuery(NamedTuple):
         return any((self.q, self.project, self.status, self.ping, self.hypervisor))
 
 
+_TEXTS = ("q", "project", "status", "ping", "hypervisor", "sort")
+_MIN_REFRESH, _MAX_REFRESH = 5, 3600
 _MAX_DIGITS = 10
+
+
+def _number(text: str, *, default: int) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _MAX_DIGITS else default
 
 
 class TablePage(NamedTuple):
@@ -135,17 +151,17 @@ def rank(snapshot: Snapshot) -> Ranked:
     return Ranked(urgent, others)
 
 
-def find_page(ranked: Ranked, query: TableQuery, inventory: Inventory) -> TablePage:
+def find_page(ranked: Ranked, query: TableQuery, inventory: Inventory, *, size: int = PAGE_SIZE) -> TablePage:
     """Return the page of the table that a query asks for; the last page if there are fewer.
 
-    `ranked` are the verdicts on the instances of `inventory`.
+    A page has `size` rows. `ranked` are the verdicts on the instances of `inventory`.
     """
     found = _filter(ranked, query, inventory)
     total = len(found.urgent) + len(found.others)
-    last = max(1, -(-total // PAGE_SIZE))
+    last = max(1, -(-total // size))
     number = min(query.page, last)
-    start = (number - 1) * PAGE_SIZE
-    end = min(start + PAGE_SIZE, total)
+    start = (number - 1) * size
+    end = min(start + size, total)
     rows = _sort(found, query.sort, inventory, first=end)[start:end]
     return TablePage(rows, number, last, total, start + 1 if rows else 0)
 

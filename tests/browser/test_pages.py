@@ -17,7 +17,14 @@ from tests.browser.scene import HOSTILE, Cloud, serving, watch
 
 pytestmark = pytest.mark.browser
 
-PAGES = ("/", "/?q=hostile&sort=-rtt", "/?q=nothing", "/instance/hostile-7", "/instance/unknown")
+PAGES = (
+    "/",
+    "/?q=hostile&sort=-rtt",
+    "/?q=nothing",
+    "/hypervisors",
+    "/instance/hostile-7",
+    "/instance/unknown",
+)
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +102,20 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(browser: Chrome, 
         assert focused.value_of_css_property("outline-style") == "solid"
 
 
+def test_the_first_tab_skips_to_the_instances(browser: Chrome, url: str) -> None:
+    browser.be(1280, 900)
+    browser.get(url)
+    browser.find_element(By.TAG_NAME, "html").send_keys(Keys.TAB)
+    assert browser.switch_to.active_element.text == "Skip to the instances"
+    browser.switch_to.active_element.send_keys(Keys.ENTER, Keys.TAB)
+    assert browser.switch_to.active_element.get_attribute("name") == "q"
+
+
+def test_the_page_is_loaded_again_on_request(browser: Chrome, url: str) -> None:
+    browser.get(f"{url}/?refresh=5")
+    WebDriverWait(browser, 30).until(staleness_of(browser.find_element(By.TAG_NAME, "html")))
+
+
 def rows(browser: Chrome) -> list[WebElement]:
     return browser.find_elements(By.CSS_SELECTOR, "table.wide tbody tr")
 
@@ -124,7 +145,7 @@ def test_all_of_it_works_without_javascript(url: str) -> None:
         assert 0 < found < 50
         assert {row.find_element(By.CSS_SELECTOR, "td a").text for row in rows(browser)} == {"team-001"}
 
-        follow(browser, browser.find_element(By.LINK_TEXT, "Instance"))
+        follow(browser, browser.find_element(By.PARTIAL_LINK_TEXT, "Instance"))
         names = [row.find_element(By.TAG_NAME, "a").text for row in rows(browser)]
         assert len(names) == found
         assert names == sorted(names)
@@ -133,7 +154,9 @@ def test_all_of_it_works_without_javascript(url: str) -> None:
 
         follow(browser, browser.find_element(By.LINK_TEXT, names[0]))
         assert browser.find_element(By.TAG_NAME, "h1").text.startswith(names[0])
-        follow(browser, browser.find_element(By.LINK_TEXT, "All instances"))
+        follow(browser, browser.find_element(By.LINK_TEXT, "The filtered instances"))
+        assert len(rows(browser)) == found
+        follow(browser, browser.find_element(By.LINK_TEXT, "Show all"))
 
         follow(browser, browser.find_element(By.CSS_SELECTOR, ".tiles .bad a"))
         states = {row.find_elements(By.TAG_NAME, "td")[1].text for row in rows(browser)}

@@ -1,6 +1,8 @@
 """The status page and the pages of instances on Flask's test client: content, and escaping of names."""
 
+import csv
 import re
+import threading
 import time
 from html import unescape
 from html.parser import HTMLParser
@@ -12,9 +14,10 @@ from hypothesis import strategies as st
 
 from fping_exporter import config
 from fping_exporter.config.duration import Duration
-from fping_exporter.errors import AuthError
-from fping_exporter.model import Hypervisor, Inventory, Project
+from fping_exporter.errors import AuthError, CloudError
+from fping_exporter.model import Hypervisor, Inventory, Project, Reason
 from fping_exporter.monitor import Setup
+from fping_exporter.web.reasons import REASONS
 from tests.browser.scene import HOSTILE
 from tests.build import SILENT, UNREACHABLE, Source, address, instance, inventory
 from tests.web.pages import Exporter, Pinger
@@ -63,7 +66,7 @@ def rows(html: str) -> list[str]:
 def test_the_counts_and_the_matrix() -> None:
     text = words(page())
     assert "Instances 4 ACTIVE 2 ACTIVE, answering 1 ACTIVE, stopped answering 0" in text
-    assert "ACTIVE, never answered 1 Off, but answering 1 Last sweep 0s ago Last listing 0s ago" in text
+    assert "ACTIVE, never answered 1 Off, but answering 1 Hypervisors down 1 Last sweep 0s ago" in text
     assert "Nova status Answering Silent Not asked ACTIVE 1 1 0 SHUTOFF 1 0 0 BUILD 0 0 1" in text
     assert "Reason Instances no reply 1" in text
     assert "Hypervisor Silent h2 down 1" in text
@@ -118,8 +121,9 @@ def test_an_answer_is_odd_only_where_nova_calls_the_instance_off() -> None:
     assert rows(html)[0].startswith("off a ")
     assert len(rows(page("/?ping=alive", exporter))) == 2
     assert [row.split()[0] for row in rows(page("/?ping=though_off", exporter))] == ["off"]
-    assert html.count('<span class="badge odd">answers</span>') == 1
-    assert html.count('<span class="badge good">answers</span>') == 1
+    table = html.partition('<details class="legend">')[0]
+    assert table.count('<span class="badge odd">answers</span>') == 1
+    assert table.count('<span class="badge good">answers</span>') == 1
     assert html.count('<td class="number odd">') == 1
 
 
@@ -145,21 +149,156 @@ def test_the_table_has_the_silent_first() -> None:
     ]
 
 
-def test_the_page_shows_the_first_sweep_when_it_is_complete() -> None:
+def test_a_view_joins_the_refresh_as_a_scrape_does() -> None:
     exporter = Exporter(cloud, Pinger({}))
-    assert '<meta http-equiv="refresh"' in page("/", exporter)
-    exporter.sweep()
-    assert "refresh" not in page("/", exporter)
-
-
-def test_the_page_sends_no_packet_and_asks_no_cloud() -> None:
-    exporter = Exporter(cloud, Pinger({}))
-    assert "No sweep is complete yet" in words(page("/", exporter))
-    assert exporter.pinger.sweeps == 0
-    exporter.sweep()
-    for path in ("/", "/?q=x", "/instance/a", "/instance/x"):
-        exporter.client.get(path)
+    for path in ("/", "/?q=x", "/instance/a", "/hypervisors"):
+        assert "Listed" in words(page(path, exporter))
     assert exporter.pinger.sweeps == 1
+    exporter.client.get("/gone")
+    exporter.client.get("/static/style.css")
+    assert exporter.pinger.sweeps == 1
+
+
+def test_a_view_does_not_wait_for_ever() -> None:
+    listed = threading.Event()
+
+    def slow() -> Inventory:
+        listed.wait(10)
+        return cloud()
+
+    exporter = Exporter(slow, Pinger({}))
+    early = exporter.client.get("/", environ_overrides={"fping_exporter.stop_waiting": lambda: True})
+    assert "The first sweep is under way" in words(early.text)
+    assert early.headers["Refresh"] == "2"
+    listed.set()
+    late = exporter.client.get("/")
+    assert "Instances 4" in words(late.text)
+    assert "Refresh" not in late.headers
+
+
+@pytest.mark.parametrize(
+    ("query", "header"),
+    [
+        ("refresh=15", "15"),
+        ("refresh=1", "5"),
+        ("refresh=999999", "3600"),
+        ("refresh=0", None),
+        ("refresh=x", None),
+        ("", None),
+    ],
+)
+def test_the_browser_loads_the_page_again_on_request(query: str, header: str | None) -> None:
+    for path in ("/", "/instance/a", "/hypervisors"):
+        assert swept().client.get(f"{path}?{query}").headers.get("Refresh") == header
+
+
+def test_the_choice_of_a_refresh_is_kept_and_can_be_undone() -> None:
+    html = page("/?refresh=15&ping=silent")
+    assert "Refresh every 15s, switch off" in words(html)
+    assert '<input type="hidden" name="refresh" value="15">' in html
+    assert 'href="/?ping=silent">switch off' in html
+    assert 'href="/instance/b?ping=silent&amp;refresh=15"' in html
+    assert 'href="/?ping=silent&amp;refresh=15">every 15 s' in page("/?ping=silent")
+
+
+def test_what_is_late_is_red_and_says_so() -> None:
+    settings = config.Config(cache=config.Cache(sweep=Duration(10), inventory=Duration(20)))
+
+    def tiles(age: float) -> list[str]:
+        def listed() -> Inventory:
+            return msgspec.structs.replace(cloud(), listed_at=time.time() - age, duration=1.0)
+
+        html = page("/", Exporter(listed, Pinger({}, age=age), settings=settings))
+        return [words(tile) for tile in re.findall(r'(?s)<div class="bad"><dt>Last.*?</dt>', html)]
+
+    assert tiles(15) == []
+    assert tiles(30) == ["Last sweep, late"]
+    assert tiles(50) == ["Last sweep, late", "Last listing, late"]
+
+
+def test_all_hypervisors_are_listed_and_those_that_are_down_come_first() -> None:
+    html = page("/hypervisors")
+    assert "<title>1 down · Hypervisors · prod" in html
+    assert rows(html) == ["h2 down 1 0 1 0", "h1 up 1 1 0 0"]
+    assert 'href="/?hypervisor=h2&amp;status=ACTIVE&amp;ping=silent#instances"' in html
+    assert 'href="/hypervisors">1</a>' in page()
+
+
+def test_hypervisors_of_which_only_the_instances_are_known() -> None:
+    exporter = Exporter(lambda: inventory(instance("a", "10.0.0.1", hypervisor="h9")), Pinger({}))
+    assert rows(page("/hypervisors", exporter)) == ["h9 not known 1 1 0 0"]
+    assert "Hypervisors down" not in page("/", exporter)
+    assert "No hypervisor is known" in page("/hypervisors", Exporter(inventory, Pinger({})))
+
+
+def test_the_way_back_from_an_instance_keeps_the_filter() -> None:
+    html = page("/?ping=silent&sort=-rtt&page=1")
+    assert 'href="/instance/b?ping=silent&amp;sort=-rtt"' in html
+    html = page("/instance/b?ping=silent&sort=-rtt")
+    assert 'href="/?ping=silent&amp;sort=-rtt#instances">The filtered instances' in html
+    assert "All instances" in words(page("/instance/b"))
+
+
+def test_the_rows_as_json_and_csv() -> None:
+    exporter = swept()
+    answer = exporter.client.get("/?format=json&q=web&sort=name")
+    assert answer.content_type == "application/json"
+    first, second = answer.get_json()
+    assert first == {
+        "id": "a",
+        "name": "web-1",
+        "project_id": "p1",
+        "project": "shop",
+        "status": "ACTIVE",
+        "task_state": None,
+        "alive": True,
+        "layer2_alive": None,
+        "reason": None,
+        "ping": "alive",
+        "last_reply_timestamp_seconds": first["last_reply_timestamp_seconds"],
+        "rtt_seconds": 0.00025,
+        "hypervisor": "h1",
+        "addresses": ["10.0.0.1"],
+    }
+    assert (second["id"], second["reason"], second["ping"]) == ("b", "no_reply", "never")
+    answer = exporter.client.get("/?format=csv&q=db")
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="instances.csv"'
+    [row] = csv.DictReader(answer.text.splitlines())
+    assert (row["id"], row["alive"], row["addresses"], row["reason"]) == ("c", "true", "10.0.0.3", "")
+    assert exporter.client.get("/?format=json&q=nothing").get_json() == []
+    assert "<html" in exporter.client.get("/?format=xml").text
+    html = page("/?q=web&page=1", exporter)
+    assert 'href="/?q=web&amp;format=json"' in html
+    assert 'href="/?q=web&amp;format=csv"' in html
+
+
+def test_a_path_that_leads_nowhere_has_a_page() -> None:
+    exporter = Exporter(cloud, Pinger({}))
+    html = page("/no%0Asuch", exporter, status=404)
+    assert "Not found Nothing is served at /no\N{REPLACEMENT CHARACTER}such ." in words(html)
+    assert "<title>Not found · prod · RegionOne · mon-1 · fping-exporter</title>" in html
+    assert exporter.client.get("/v2.1/os-fping/a/b").get_json()["itemNotFound"]["code"] == 404
+    assert exporter.pinger.sweeps == 0
+
+
+def test_a_phone_gets_fewer_rows() -> None:
+    many = Exporter(lambda: inventory(*(instance(f"{n:03}") for n in range(60))), Pinger({}))
+    phone = {"User-Agent": "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 Mobile Safari/537.36"}
+    assert len(rows(many.client.get("/?page=2", headers=phone).text)) == 25
+    assert len(rows(many.client.get("/").text)) == 60
+
+
+def test_every_reason_is_explained() -> None:
+    assert set(REASONS) == set(Reason)
+    text = words(page())
+    assert all(each in text for each in REASONS.values())
+
+
+def test_owner_and_age_of_an_instance() -> None:
+    one = instance("a", "10.0.0.1", metadata={"role": "web"}, launched_at=time.time() - 7260)
+    exporter = Exporter(lambda: inventory(one, contacts={"p": "ops@example.org"}), Pinger({}))
+    text = words(page("/instance/a", exporter))
+    assert re.search(r"Launched 2h1m ago \S+ UTC Contact ops@example.org Metadata role=web Tags -", text)
 
 
 def test_a_filter_is_kept_by_the_form_and_by_the_headings() -> None:
@@ -216,21 +355,27 @@ def test_one_instance_address_by_address() -> None:
         "2001:db8::1 fixed private - not asked - -",
         "198.51.100.1 floating public local unreachable 0 / 1 -",
     ]
-    assert "Status ACTIVE Task - Power RUNNING Hypervisor - Availability zone nova Tags green old" in words(
-        html
-    )
+    assert (
+        "Status ACTIVE Task - Power RUNNING Hypervisor - Availability zone nova Launched not yet "
+        "Contact - Metadata - Tags green old"
+    ) in words(html)
     assert "Best round trip 0.25 ms Lost packets 0 %" in words(html)
 
 
 def test_an_instance_that_is_not_there() -> None:
     assert "No such instance" in page("/instance/x", status=404)
-    assert "No such instance" in page("/instance/a", Exporter(cloud, Pinger({})), status=404)
 
 
 def test_old_results_are_called_so() -> None:
+    def away() -> Inventory:
+        raise CloudError("Nova does not answer")
+
     young = Duration(0.001)
-    exporter = swept(Pinger({}), cache=config.Cache(inventory=young, sweep=young, max_stale=Duration(0.05)))
+    cache = config.Cache(inventory=young, sweep=young, max_stale=Duration(0.05))
+    exporter = swept(Pinger({}), cache=cache)
     assert "These results" not in words(page("/", exporter))
+    setup = Setup(exporter.monitor.settings, Source(away), exporter.pinger)
+    exporter.monitor = exporter.monitor.hand_over(setup, same_cloud=True)
     time.sleep(0.06)
     assert re.search(
         r"These results are \S+ old\. That is more than cache\.max_stale \(50ms\)", words(page("/", exporter))
@@ -328,4 +473,4 @@ def test_nothing_on_the_page_needs_a_script_or_another_site() -> None:
         html = page(path)
         assert "<script" not in html
         assert " style=" not in html
-        assert not re.search(r'(?:src|href|action)="(?!/)', html)
+        assert not re.search(r'(?:src|href|action)="(?![/#])', html)

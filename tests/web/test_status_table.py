@@ -174,7 +174,7 @@ def test_any_query_is_answered_and_its_link_leads_back_to_it(args: dict[str, str
     rows = find_rows(rank(newest), query, newest.inventory)
     assert page.rows == rows[:PAGE_SIZE]
     link = {name: str(value) for name, value in query.link_args(page=query.page).items()}
-    assert TableQuery.from_args(link) == query
+    assert TableQuery.from_args(link) == query._replace(format="")
 
 
 def test_a_link_keeps_the_filters_and_begins_anew() -> None:
