@@ -5,6 +5,9 @@ import select
 import socket
 import ssl
 import time
+from collections import deque
+from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from fping_exporter.httpd.tls import alternative_names
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "PlainHttpError"]
 
 _RECEIVE_BYTES = 65_536
+_MAX_BUFFERS = 1024
+"""Of one call of sendmsg (IOV_MAX)."""
 _LINGER = 1.0
 """Seconds in which a client may read the response to a request that was not read to its end."""
 _HUNG_UP = select.POLLRDHUP | select.POLLHUP | select.POLLERR
@@ -72,15 +77,23 @@ class Connection:
         self._apply_deadline()
         return self._sock.recv(_RECEIVE_BYTES)
 
-    def send(self, data: "ReadableBuffer") -> None:
-        """Send all of `data`, without a copy of it."""
-        with memoryview(data) as view:
-            sent = 0
-            while sent < view.nbytes:
-                self._apply_deadline()
-                with view[sent:] as rest:
-                    sent += self._sock.send(rest)
-                self.progress_at = time.monotonic()
+    def send(self, parts: "Iterable[ReadableBuffer]") -> None:
+        """Send all parts, without a copy of them, in as few calls as the client's pace allows.
+
+        Each call may have to wait for the global interpreter lock afterwards.
+        """
+        unsent = deque(memoryview(part) for part in parts)
+        while unsent:
+            self._apply_deadline()
+            if isinstance(self._sock, ssl.SSLSocket):  # which has no sendmsg
+                sent = self._sock.send(unsent[0])
+            else:
+                sent = self._sock.sendmsg(list(islice(unsent, _MAX_BUFFERS)))
+            self.progress_at = time.monotonic()
+            while unsent and sent >= unsent[0].nbytes:
+                sent -= unsent.popleft().nbytes
+            if sent:
+                unsent[0] = unsent[0][sent:]
 
     def _apply_deadline(self) -> None:
         left = self._deadline - time.monotonic()

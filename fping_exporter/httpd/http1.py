@@ -128,11 +128,8 @@ class Exchange:
             if isinstance(event, h11.Event):
                 return event
             if self._protocol.they_are_waiting_for_100_continue:
-                self._connection.send(
-                    self._protocol.send(
-                        h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
-                    )
-                )
+                informational = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+                self._connection.send(self._encode(informational))
             self._receive()
 
     def _receive(self) -> None:
@@ -162,17 +159,13 @@ class Exchange:
             reason=reason.encode("latin-1"),
             headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
         )
-        self._send(response)
+        parts = [b"".join(self._encode(response))]  # h11 makes one a header
         for part in content:
-            self._send(h11.Data(data=part))
-        self._send(h11.EndOfMessage())
+            parts += self._encode(h11.Data(data=part))
+        self._connection.send([*parts, *self._encode(h11.EndOfMessage())])
 
-    def _send(self, event: h11.Event) -> None:
-        parts = self._protocol.send_with_data_passthrough(event) or []
-        if isinstance(event, h11.Response):
-            parts = [b"".join(parts)]  # one packet, not one a header
-        for part in parts:
-            self._connection.send(part)
+    def _encode(self, event: h11.Event) -> list[bytes]:
+        return self._protocol.send_with_data_passthrough(event) or []
 
 
 def _split_target(method: str, target: str) -> tuple[str, str]:
