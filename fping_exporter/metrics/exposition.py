@@ -152,7 +152,7 @@ def _render_instances(
     Of the buckets that `stayed` as they were in `before` but for the metric's values, those whose values did
     so too are taken from there.
     """
-    values = [family.values(group) for group in groups]
+    values = [family.of(group) for group in groups]
     kept = {number for number in stayed if before and before.values[number] == values[number]}
     if before and len(kept) == len(groups):
         return before._replace(values=values)
@@ -161,7 +161,7 @@ def _render_instances(
         if before and number in kept:
             parts.append(before.part(1 + number))
         else:
-            parts.append(deflate(family.render(group.labels, values[number])))
+            parts.append(deflate(family.render(group, values[number])))
     return _FamilyText.of(parts, values)
 
 

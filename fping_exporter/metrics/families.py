@@ -51,19 +51,19 @@ class Group:
         self.snapshot = snapshot
         self.verdicts = verdicts
 
-    @property
+    @cached_property
     def owners(self) -> tuple[list[str], list[str]]:
         """The ids of the instances and of their projects."""
         instances = [verdict.instance for verdict in self.verdicts]
         return [instance.id for instance in instances], [instance.project_id for instance in instances]
 
-    @cached_property
+    @property
     def labels(self) -> list[str]:
-        """The labels that most samples of each instance have, as text."""
-        return [_labels(_OWNER_LABELS, owner) for owner in zip(*self.owners, strict=True)]
-
-
-_OWNER_LABELS = ("id", "project_id")
+        """The labels that most samples of each instance have, as text. Nobody keeps them: they are large."""
+        ids, project_ids = map(_escape_each, self.owners)
+        return [
+            f'id="{id_}",project_id="{project_id}"' for id_, project_id in zip(ids, project_ids, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,14 @@ class InstanceFamily(Generic[T]):
     """Writes lines of the metric with this name, for the labels ``id`` and ``project_id``, as text, and the
     value of each verdict."""
 
-    def render(self, labels: Sequence[str], values: Sequence[T | None]) -> bytes:
-        """Write the samples of a group that has these labels and values."""
-        return "".join(self.lines(self.name, labels, values)).encode()
+    def of(self, group: Group) -> tuple[T | None, ...] | None:
+        """Return the values of a group, None if it has no line; the garbage collector skips such tuples."""
+        values = self.values(group)
+        return None if values.count(None) == len(values) else tuple(values)
+
+    def render(self, group: Group, values: Sequence[T | None] | None) -> bytes:
+        """Write the samples of a group that has these values."""
+        return "".join(self.lines(self.name, group.labels, values)).encode() if values else b""
 
 
 @dataclass(frozen=True)
@@ -262,6 +267,11 @@ def _info(instance: Instance) -> tuple[str, ...]:
 
 def _labels(names: Sequence[str], values: Sequence[str]) -> str:
     return ",".join([f'{name}="{_escape(value)}"' for name, value in zip(names, values, strict=True)])
+
+
+def _escape_each(values: list[str]) -> list[str]:
+    joined = "".join(values)
+    return list(map(_escape, values)) if _escape(joined) != joined else values
 
 
 def _escape(value: str) -> str:

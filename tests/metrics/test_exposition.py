@@ -163,7 +163,7 @@ def test_without_a_snapshot_there_is_only_the_end() -> None:
 IDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(
     st.sets(IDS, max_size=20),
     st.integers(1, BUCKETS),
@@ -235,7 +235,7 @@ def test_what_is_a_shard() -> None:
     assert Shard.parse("63/64") == Shard(63, 64)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(
     st.text(st.characters(codec="utf-8")),
     st.floats(min_value=0, allow_infinity=False),
@@ -428,7 +428,7 @@ SNAPSHOTS = st.builds(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(SNAPSHOTS, min_size=2, max_size=4))
 def test_a_text_that_followed_others_is_the_same_as_if_it_were_the_first(snapshots: list[Snapshot]) -> None:
     exposition = EMPTY
