@@ -8,6 +8,7 @@ BENCHMARKS = (
     "layer2",
     "listing",
     "scrape",
+    "large",
     "pages",
     "os_fping",
     "memory",

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 INSTANCES = 10_000
@@ -29,6 +29,11 @@ with Demo(instances={INSTANCES}) as demo:
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
+def cloud_with_own(servers: int) -> Sequence[str]:
+    """Return a cloud for :func:`running`, of which so many servers are the exporter's own project's."""
+    return ("-c", _CLOUD, str(servers))
+
+
 class Exporter:
     """A running exporter."""
 
@@ -38,11 +43,14 @@ class Exporter:
         self.url = url
         self.credentials = credentials
 
-    def scrape(self) -> bytes:
-        """Scrape as Prometheus does and return the body, gzipped."""
+    def scrape(self, *, timeout: float = 60) -> bytes:
+        """Scrape as Prometheus with this timeout does, in seconds; return the body, gzipped.
+
+        The exporter answers half a second before: with a timeout of half a second it waits for nothing.
+        """
         request = urllib.request.Request(  # noqa: S310, loopback
             f"{self.url}/metrics",
-            headers={"Accept-Encoding": "gzip", "X-Prometheus-Scrape-Timeout-Seconds": "60"},
+            headers={"Accept-Encoding": "gzip", "X-Prometheus-Scrape-Timeout-Seconds": str(timeout)},
         )
         with urllib.request.urlopen(request) as answer:  # noqa: S310, loopback
             assert answer.headers["Content-Encoding"] == "gzip"
@@ -53,26 +61,30 @@ class Exporter:
         fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
-    def resident(self) -> float:
-        """Return its resident memory, in MiB."""
-        found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self._pid}/status").read_text())
+    def resident(self, *, peak: bool = False) -> float:
+        """Return its resident memory, or the most that it has had, in MiB."""
+        name = "VmHWM" if peak else "VmRSS"
+        found = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{self._pid}/status").read_text())
         assert found
         return int(found[1]) / 1024
 
 
 @contextlib.contextmanager
-def running(settings: str, *, own: int = 0) -> Iterator[Exporter]:
-    """Run an exporter with these settings, in YAML, until all 10,000 instances are in its scrape.
+def running(
+    settings: str, *, cloud: Sequence[str] = cloud_with_own(0), instances: int = INSTANCES
+) -> Iterator[Exporter]:
+    """Run an exporter with these settings, in YAML, and yield it when all instances are in its scrape.
 
-    So many of them are in the project of the exporter's credentials, the others in many.
+    `cloud` are the arguments to Python that make its cloud: :func:`cloud_with_own`, or those of another one
+    with so many instances, which prints its credentials as JSON and ends with its standard input.
     """
-    command = [sys.executable, "-c", _CLOUD, str(own)]
+    command = [sys.executable, *cloud]
     with (
         tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as cloud,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as standin,
     ):
-        assert cloud.stdout
-        credentials = json.loads(cloud.stdout.readline())
+        assert standin.stdout
+        credentials = json.loads(standin.stdout.readline())
         file = Path(folder, "settings.yml")
         file.write_text(settings)
         with subprocess.Popen(
@@ -93,13 +105,13 @@ def running(settings: str, *, own: int = 0) -> Iterator[Exporter]:
                 listening = next(line for line in process.stderr if "msg=listening" in line)
                 url = "http://" + listening.rpartition("address=")[2].strip()
                 exporter = Exporter(process.pid, url, credentials)
-                deadline = time.monotonic() + 60
-                while gzip.decompress(exporter.scrape()).count(b"\ninstance_alive{") != INSTANCES:
+                deadline = time.monotonic() + 60 + instances / 500
+                while gzip.decompress(exporter.scrape()).count(b"\ninstance_alive{") != instances:
                     assert time.monotonic() < deadline, "the instances do not come"
                 yield exporter
             finally:
                 process.terminate()
-                cloud.communicate()
+                standin.communicate()
 
 
 def verdict(marks: dict[str, bool]) -> int:
