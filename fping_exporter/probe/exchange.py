@@ -1,8 +1,9 @@
 """The packets of one sweep: sends echo requests, and tells which replies and errors belong to them."""
 
 import contextlib
+import itertools
+import operator
 import selectors
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -12,17 +13,18 @@ import msgspec
 
 from fping_exporter.errors import OpenFilesError
 from fping_exporter.model import Outcome, Rejection
-from fping_exporter.probe import packet
+from fping_exporter.probe import addresses, packet
 from fping_exporter.probe.pacing import Pacer, Progress
 from fping_exporter.probe.send_errors import errno_name, is_temporary
-from fping_exporter.probe.sockets import IcmpSocket, SocketAddress, socket_address
+from fping_exporter.probe.sockets import IcmpSocket
+from fping_exporter.probe.transport import Reply, Transport
 
-__all__ = ["COOKIE_BYTES", "Channel", "Exchange", "Ping"]
+__all__ = ["Channel", "Exchange", "Ping"]
 
-COOKIE_BYTES = 16
-"""Random bytes in every echo request, which a reply has to repeat."""
 _READ_INTERVAL = 0.1
-"""Seconds between two readings of the sockets while packets are sent."""
+"""Seconds between two readings of the sockets while packets are sent, at most."""
+_READ_AFTER = 512
+"""Packets sent between two readings, at most: their replies are in the processor's cache still."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 0.1
 """Seconds before refused packets are tried again; the pause doubles while all of them are refused."""
 _PATIENCE = 5.0
@@ -34,28 +36,28 @@ _CLOCK_NOISE = 1_000_000
 class Ping(msgspec.Struct, gc=False):
     """What was sent to one address and came back. Bit n of a mask stands for the packet of sequence n."""
 
-    address: SocketAddress
+    address: bytes
     sock: IcmpSocket
     cookie: bytes
-    sent_at: list[int] = []
+    sent_at: tuple[int, ...] = ()
     """Of each packet that the kernel took, by the monotonic clock, in nanoseconds."""
     send_error: int = 0
     """The errno with which the kernel refused the last packet; 0 if it took it."""
     answered: int = 0
     """The packets that were answered."""
-    settled: int = 0
-    """The packets that were answered, or about which an ICMP error came: nobody waits for these."""
+    failed: int = 0
+    """The packets about which an ICMP error came."""
     rtt: int | None = None
     """The best round trip, in nanoseconds."""
-    unreachable: bool = False
 
     def outcome(self) -> Outcome:
         """Return what is known now."""
+        answered, rtt = self.answered, self.rtt
         return Outcome(
-            sent=len(self.sent_at),
-            received=self.answered.bit_count(),
-            rtt=None if self.rtt is None else self.rtt / 1e9,
-            unreachable=self.unreachable and not self.answered,
+            len(self.sent_at),
+            answered.bit_count(),
+            None if rtt is None else rtt / 1e9,
+            not answered and self.failed > 0,
         )
 
 
@@ -66,18 +68,27 @@ class Channel:
         """Begin without addresses."""
         self.sock = sock
         self.vantage = vantage
-        self.pings: dict[SocketAddress, Ping] = {}
+        self.pings: dict[bytes, Ping] = {}
 
-    def ping(self, address: SocketAddress, cookie: bytes) -> Ping:
-        """Return the state of this address; `cookie` is for an address that has none yet."""
-        return self.pings.setdefault(address, Ping(address, self.sock, cookie))
+    def assign(self, addresses: Sequence[bytes]) -> list[Ping]:
+        """Take these addresses, the only ones; return the state of each. Equal ones share it."""
+        cookies = packet.make_cookies(len(addresses))
+        pings = list(map(Ping, addresses, itertools.repeat(self.sock), cookies))
+        self.pings = dict(zip(addresses, pings, strict=True))
+        return pings if len(pings) == len(self.pings) else [self.pings[address] for address in addresses]
 
 
 class Exchange:
     """Sends packets through all sockets of a sweep and books what comes in. Closes the sockets in the end."""
 
     def __init__(
-        self, *, pacer: Pacer, timeout: float, progress: Progress | None = None, timestamps: bool = True
+        self,
+        *,
+        pacer: Pacer,
+        timeout: float,
+        transport: Transport,
+        progress: Progress | None = None,
+        timestamps: bool = True,
     ) -> None:
         """Wait `timeout` seconds for a reply. Without reliable `timestamps` no round trip is measured.
 
@@ -88,6 +99,7 @@ class Exchange:
         """Packets that were not sent after all, by the name of the errno."""
         self._pacer = pacer
         self._timeout = timeout
+        self._transport = transport
         self._progress = progress
         self._timestamps = timestamps
         self._patience = _PATIENCE
@@ -97,12 +109,14 @@ class Exchange:
             raise OpenFilesError from error
         self._sockets = contextlib.ExitStack()
         self.channels: list[Channel] = []
-        self._room = sys.maxsize
+        self._room = _READ_AFTER
         self._unread = 0
         """Packets sent since the sockets were last read: so many replies may wait in a buffer."""
         self._read_at = 0.0
-        self._pending: list[tuple[Ping, int]] = []
-        """Packets with their sequence, in the order of sending; the last is the last to expire."""
+        self._pending: list[Ping] = []
+        """To whom packets were sent, in the order of sending: the last one is the last to expire."""
+        self._sequences: list[int] = []
+        """The sequences of these packets."""
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -174,35 +188,42 @@ class Exchange:
 
     def _send_batch(self, batch: Sequence[Ping], refused: list[Ping]) -> int:
         """Send a packet to each; return how many were sent, and append the others to `refused`."""
-        echo_request, monotonic_ns, pending = packet.echo_request, time.monotonic_ns, self._pending
-        before = len(pending)
-        for ping in batch:
-            sock, sequence = ping.sock, len(ping.sent_at)
-            data = echo_request(sock.family, sock.ident, sequence, ping.cookie)
-            sent_at = monotonic_ns()
-            try:
-                sock.send(data, ping.address)
-            except OSError as error:
-                ping.send_error = error.errno or 0
-                refused.append(ping)
-                continue
-            ping.send_error = 0
-            ping.sent_at.append(sent_at)
-            pending.append((ping, sequence))
-        return len(pending) - before
+        before = len(self._pending)
+        for sock, group in itertools.groupby(batch, _sock):
+            pings = list(group)
+            sequences = [len(ping.sent_at) for ping in pings]
+            requests = packet.echo_requests(
+                sock.family, sock.ident, sequences, [ping.cookie for ping in pings]
+            )
+            times, refusals = self._transport.send(sock, requests, [ping.address for ping in pings])
+            for place, number in refusals.items():
+                pings[place].send_error = number
+                refused.append(pings[place])
+            if refusals:
+                taken = [place not in refusals for place in range(len(pings))]
+                pings = list(itertools.compress(pings, taken))
+                sequences = list(itertools.compress(sequences, taken))
+                times = list(itertools.compress(times, taken))
+            for ping, sent_at in zip(pings, times, strict=True):
+                ping.send_error = 0
+                ping.sent_at += sent_at
+            self._pending += pings
+            self._sequences += sequences
+        return len(self._pending) - before
 
     def disregard(self, ping: Ping, number: int) -> None:
         """Take the packets to an address that is silent as refused with this errno: they never left."""
         self.refused[errno_name(number)] += len(ping.sent_at)
-        ping.sent_at.clear()
-        ping.send_error, ping.unreachable = number, False
+        ping.sent_at = ()
+        ping.send_error, ping.failed = number, 0
 
     def wait(self) -> None:
         """Read replies until every packet was answered or has had its time."""
         while self._pending:
-            ping, sequence = self._pending[-1]
-            if ping.settled >> sequence & 1:
+            ping, sequence = self._pending[-1], self._sequences[-1]
+            if (ping.answered | ping.failed) >> sequence & 1:
                 self._pending.pop()
+                self._sequences.pop()
                 continue
             left = ping.sent_at[sequence] / 1e9 + self._timeout - time.monotonic()
             self._receive(max(left, 0))
@@ -221,58 +242,52 @@ class Exchange:
         self._unread, self._read_at = 0, time.monotonic()
         for key, _ in ready:
             channel: Channel = key.data
-            for message, address, arrived_at in channel.sock.receive():
-                if isinstance(message, packet.EchoReply):
-                    rejection = _book_reply(
-                        channel, message, address, arrived_at if self._timestamps else None
-                    )
-                elif message:
-                    rejection = _book_error(channel, message)
-                else:
-                    rejection = Rejection.CHECKSUM
-                if rejection:
-                    self.rejected[rejection] += 1
-                else:
-                    booked += 1
+            for received in self._transport.receive(channel.sock):
+                booked += self._book_replies(channel, received.replies)
+                booked += sum(self._book_error(channel, error) for error in received.errors)
+                if received.damaged:
+                    self.rejected[Rejection.CHECKSUM] += received.damaged
         if booked and self._progress:
             self._progress(booked)
 
-
-def _book_reply(
-    channel: Channel, reply: packet.EchoReply, address: SocketAddress, arrived_at: int | None
-) -> Rejection | None:
-    """Book a reply; return why it does not count if it does not."""
-    ping = channel.pings.get(address)
-    if ping is None:
-        return Rejection.SOURCE
-    if reply.payload != ping.cookie:
-        return Rejection.COOKIE
-    sequence = reply.sequence
-    if sequence >= len(ping.sent_at):
-        return Rejection.SEQUENCE
-    bit = 1 << sequence
-    if ping.answered & bit:
-        return Rejection.DUPLICATE
-    ping.answered |= bit
-    ping.settled |= bit
-    if arrived_at is not None:
-        rtt = arrived_at - ping.sent_at[sequence]
+    def _book_replies(self, channel: Channel, replies: Sequence[Reply]) -> int:
+        """Book replies; return how many of them count."""
+        pings, rejected, counted = channel.pings, self.rejected, 0
         # A time before the sending or after now is that of a wall clock that was set meanwhile.
-        if rtt >= -_CLOCK_NOISE and arrived_at <= time.monotonic_ns() + _CLOCK_NOISE:
-            rtt = max(0, rtt)
-            if ping.rtt is None or rtt < ping.rtt:
-                ping.rtt = rtt
-    return None
+        latest = time.monotonic_ns() + _CLOCK_NOISE if self._timestamps else 0
+        for sender, sequence, payload, arrived_at in replies:
+            ping = pings.get(sender)
+            if ping is None:
+                rejected[Rejection.SOURCE] += 1
+                continue
+            if payload != ping.cookie:
+                rejected[Rejection.COOKIE] += 1
+                continue
+            sent_at, answered, bit = ping.sent_at, ping.answered, 1 << sequence
+            if sequence >= len(sent_at):
+                rejected[Rejection.SEQUENCE] += 1
+                continue
+            if answered & bit:
+                rejected[Rejection.DUPLICATE] += 1
+                continue
+            ping.answered = answered | bit
+            counted += 1
+            if arrived_at is not None and arrived_at <= latest:
+                rtt = arrived_at - sent_at[sequence]
+                if rtt >= -_CLOCK_NOISE and (ping.rtt is None or rtt < ping.rtt):
+                    ping.rtt = max(0, rtt)
+        return counted
+
+    def _book_error(self, channel: Channel, error: packet.EchoError) -> bool:
+        """Book an ICMP error; return whether it counts."""
+        ping = channel.pings.get(addresses.pack(error.destination) or b"")
+        # An error of IPv4 need not quote more than the ICMP header: then there is no cookie to compare.
+        quoted = error.payload[: packet.COOKIE_BYTES]
+        if ping is None or error.sequence >= len(ping.sent_at) or quoted != ping.cookie[: len(quoted)]:
+            self.rejected[Rejection.ERROR] += 1
+            return False
+        ping.failed |= 1 << error.sequence
+        return True
 
 
-def _book_error(channel: Channel, error: packet.EchoError) -> Rejection | None:
-    """Book an ICMP error; return why it does not count if it does not."""
-    address = socket_address(error.destination)
-    ping = channel.pings.get(address) if address else None
-    # An error of IPv4 need not quote more than the ICMP header: then there is no cookie to compare.
-    quoted = error.payload[:COOKIE_BYTES]
-    if ping is None or error.sequence >= len(ping.sent_at) or quoted != ping.cookie[: len(quoted)]:
-        return Rejection.ERROR
-    ping.settled |= 1 << error.sequence
-    ping.unreachable = True
-    return None
+_sock = operator.attrgetter("sock")

@@ -17,9 +17,10 @@ import msgspec
 from fping_exporter.errors import ProbeError
 from fping_exporter.log_limit import LogLimit
 from fping_exporter.model import LOCAL, NOT_ASKED, Outcome, Sweep, Target
+from fping_exporter.probe import addresses
 from fping_exporter.probe.pacing import Pacer, Progress
 from fping_exporter.probe.send_errors import errno_name, explain
-from fping_exporter.probe.sockets import permission_error, socket_address
+from fping_exporter.probe.sockets import permission_error
 
 __all__ = ["MultipingProber"]
 
@@ -58,15 +59,15 @@ class MultipingProber:
     def probe(self, targets: Collection[Target]) -> Sweep:
         """Ask every target, each once a round, as Prober says. Safe to call from several threads."""
         started_at, start = time.time(), time.monotonic()
-        addresses = {
-            target: address[0]
+        asked = {
+            target: addresses.unpack(address)
             for target in targets
-            if target.vantage == LOCAL and (address := socket_address(target.ip))
+            if target.vantage == LOCAL and (address := addresses.pack(target.ip))
         }
         answers: dict[str, Outcome] = {}
         refused: Counter[int] = Counter()
-        if addresses:
-            distinct = list(dict.fromkeys(addresses.values()))
+        if asked:
+            distinct = list(dict.fromkeys(asked.values()))
             privileged = _needs_raw_sockets()
             with self._raw if privileged else contextlib.nullcontext():
                 try:
@@ -75,9 +76,7 @@ class MultipingProber:
                     raise ProbeError(f"multiping cannot run: {error.strerror}") from error
             self._log_refusals(refused)
         return Sweep(
-            outcomes={
-                target: answers[addresses[target]] if target in addresses else NOT_ASKED for target in targets
-            },
+            outcomes={target: answers[asked[target]] if target in asked else NOT_ASKED for target in targets},
             sent=sum(answer.sent for answer in answers.values()),
             received=sum(answer.received for answer in answers.values()),
             refused={errno_name(number): count for number, count in refused.items()},

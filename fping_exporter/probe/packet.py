@@ -1,21 +1,27 @@
 """ICMP and ICMPv6 echo messages as bytes: what is sent, and what may come back."""
 
+import os
 import socket
 import struct
+from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 
 from fping_exporter.model import Family
 
 __all__ = [
+    "COOKIE_BYTES",
     "ERROR_TYPES",
     "IPV4",
     "REPLY_TYPE",
+    "REQUEST_BYTES",
     "EchoError",
     "EchoReply",
     "checksum_is_right",
     "echo_request",
+    "echo_requests",
     "ipv4_header_length",
+    "make_cookies",
     "parse",
     "parse_request",
 ]
@@ -27,6 +33,11 @@ ERROR_TYPES: dict[Family, frozenset[int]] = {4: frozenset({3, 11, 12}), 6: froze
 
 _REQUEST_TYPE: dict[Family, int] = {4: 8, 6: 128}
 _HEADER = struct.Struct("!BBHHH")  # type, code, checksum, identifier, sequence: RFC 792, RFC 4443
+COOKIE_BYTES = 16
+"""The payload of every echo request, which a reply has to repeat."""
+_CHANCE = struct.Struct("8s")
+_COMPLEMENT = bytes(255 - byte for byte in range(256))
+REQUEST_BYTES = _HEADER.size + COOKIE_BYTES
 _IPV4_HEADER = 20
 """Bytes without options, RFC 791."""
 _IPV6_HEADER = 40
@@ -65,6 +76,25 @@ def echo_request(family: Family, ident: int, sequence: int, payload: bytes) -> b
         total = (kind << 8) + ident + sequence + int.from_bytes(payload, "big")
         checksum = 0xFFFF - (total % 0xFFFF or 0xFFFF)
     return _HEADER.pack(kind, 0, checksum, ident, sequence) + payload
+
+
+def echo_requests(
+    family: Family, ident: int, sequences: Collection[int], cookies: Iterable[bytes]
+) -> list[bytes]:
+    """Build an echo request for each sequence and cookie, as :func:`echo_request` does."""
+    headers = {sequence: echo_request(family, ident, sequence, b"") for sequence in set(sequences)}
+    return [headers[sequence] + cookie for sequence, cookie in zip(sequences, cookies, strict=True)]
+
+
+def make_cookies(count: int) -> Iterator[bytes]:
+    """Yield so many cookies, which nobody can guess.
+
+    Each is eight random bytes and their complement. So every cookie adds nothing to a checksum (its sum is a
+    multiple of 0xffff), and the requests of one sequence have the same header.
+    """
+    chance = os.urandom(_CHANCE.size * count)
+    halves = zip(_CHANCE.iter_unpack(chance), _CHANCE.iter_unpack(chance.translate(_COMPLEMENT)), strict=True)
+    return (some + complement for (some,), (complement,) in halves)
 
 
 def checksum_is_right(data: bytes, start: int = 0) -> bool:

@@ -2,6 +2,8 @@
 
 icmplib's socket classes are not used: they resolve each address anew, compute the checksum
 in a Python loop, and give neither the sender, nor kernel timestamps, nor the error queue.
+
+Here are single messages; :mod:`fping_exporter.probe.transport` decides how many go with one system call.
 """
 
 import contextlib
@@ -12,39 +14,27 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
 from fping_exporter.errors import OpenFilesError, ProbeError, SocketPermissionError
 from fping_exporter.model import Family
-from fping_exporter.probe import packet
+from fping_exporter.probe import addresses, packet
 from fping_exporter.probe.send_errors import PENDING
 from fping_exporter.probe.socket_options import BOOKED_BYTES, attach_filter, enlarge_buffers
-from fping_exporter.probe.timestamps import SO_TIMESTAMPNS, ArrivalClock
+from fping_exporter.probe.timestamps import SO_TIMESTAMPNS, ArrivalClock, kernel_stamp
 
 __all__ = [
     "LOOPBACK_BROADCAST",
     "OUT_OF_FILES",
-    "Arrival",
     "IcmpSocket",
     "Kind",
-    "SocketAddress",
     "check_permission",
     "open_socket",
     "permission_error",
-    "socket_address",
 ]
-
-SocketAddress = tuple[str, int] | tuple[str, int, int, int]
-"""What sendto takes and recvmsg gives for IPv4 and for IPv6."""
-Arrival = tuple[packet.EchoReply | packet.EchoError | None, SocketAddress, int | None]
-"""A message, its sender, and when it came in.
-
-The message is None if its checksum is wrong. The time is of the monotonic clock, in nanoseconds;
-None if it is not known.
-"""
 
 LOOPBACK_BROADCAST = "127.255.255.255"
 """What is sent there stays on this machine and is not answered: the address of the demo's silent guests."""
@@ -60,8 +50,8 @@ _EXTENDED_ERROR = struct.Struct("=IBBB")
 
 _PACKET_BYTES = 2048
 _ANCILLARY_BYTES = 512
-_AT_ONCE = 1 << 16
-"""Packets to read before the caller goes on: more than a buffer holds, yet a flood does not hold it up."""
+_ERRORS_AT_ONCE = 1 << 16
+"""Errors to read before the caller goes on: more than a queue holds, yet a flood does not hold it up."""
 _SEND_TRIES = 8
 OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 """What the kernel says where the process, or the machine, may open no further file."""
@@ -97,7 +87,7 @@ class IcmpSocket:
         self.kind = kind
         self._sock = sock
         self._sendto = sock.sendto
-        self._errors: list[Arrival] = []
+        self._errors: list[packet.EchoError] = []
         sock.settimeout(0)
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         enlarge_buffers(sock)
@@ -125,28 +115,38 @@ class IcmpSocket:
         """Return the file descriptor, for a selector."""
         return self._sock.fileno()
 
-    def send(self, data: bytes, address: SocketAddress) -> None:
+    def send(self, message: bytes, address: bytes) -> None:
         """Send an ICMP message; raise OSError if the kernel refuses this one."""
         try:
-            self._sendto(data, address)
+            self._sendto(message, (addresses.unpack(address), 0))
         except OSError as error:
             if error.errno not in PENDING:
                 raise
-            if address[0] == LOOPBACK_BROADCAST:
-                self._send_loopback_broadcast(data, address)
-            else:
-                self._send_after_pending_errors(data, address)
+            self.send_again(message, address)
 
-    def _send_after_pending_errors(self, data: bytes, address: SocketAddress) -> None:
-        """Send again: the error may have been about an earlier packet, even another program's.
+    def send_again(self, message: bytes, address: bytes) -> None:
+        """Send what the kernel has just refused with one of :data:`PENDING`; raise OSError as :meth:`send`.
 
-        Linux reports an ICMP error on the next call, whomever that one is for. Only what is raised
-        while the error queue is empty is this packet's own.
+        The error may have been about an earlier packet, even another program's: Linux reports an ICMP error
+        on the next call, whomever that one is for. Only what is raised while the error queue is empty is
+        this packet's own.
         """
+        ip = addresses.unpack(address)
+        # Without the option, Linux refuses the one broadcast address that is no network's.
+        broadcast = ip == LOOPBACK_BROADCAST
+        if broadcast:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        try:
+            self._send_after_pending_errors(message, ip)
+        finally:
+            if broadcast:
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 0)
+
+    def _send_after_pending_errors(self, message: bytes, ip: str) -> None:
         for _ in range(_SEND_TRIES):
-            fetched = self._fetch_errors()
+            fetched = self._read_error_queue()
             try:
-                self._sendto(data, address)
+                self._sendto(message, (ip, 0))
             except OSError as error:
                 if not fetched or error.errno not in PENDING:
                     raise
@@ -155,44 +155,34 @@ class IcmpSocket:
                 return
         raise last
 
-    def _send_loopback_broadcast(self, data: bytes, address: SocketAddress) -> None:
-        """Send to the one broadcast address that is no network's. Without the option, Linux refuses it."""
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        try:
-            self._send_after_pending_errors(data, address)
-        finally:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 0)
+    def begin_reading(self) -> int | None:
+        """Note that messages are about to be read; return what to subtract from their stamps.
 
-    def receive(self) -> Iterator[Arrival]:
-        """Yield, without waiting, what came in with this socket's identifier."""
-        family, ident, recvmsg = self.family, self.ident, self._sock.recvmsg
-        has_ip_header = family == packet.IPV4 and self.kind is Kind.RAW
-        self._clock.begin()
-        arrival = self._clock.arrival
-        for _ in range(_AT_ONCE):
-            try:
-                data, ancillary, _, address = recvmsg(_PACKET_BYTES, _ANCILLARY_BYTES)
-            except BlockingIOError:
-                break
-            except OSError:  # an ICMP error waits in the error queue
-                continue
-            start = packet.ipv4_header_length(data) if has_ip_header else 0
-            message = packet.parse(family, data, start)
-            if message is not None and message.ident == ident:
-                if has_ip_header and not packet.checksum_is_right(data, start):
-                    message = None
-                yield message, address, arrival(ancillary)
-        self._fetch_errors()
-        errors, self._errors = self._errors, []
-        yield from errors
-
-    def _fetch_errors(self) -> bool:
-        """Read the error queue; return whether it held anything.
-
-        A raw socket receives the same errors as packets, and takes those.
+        See :meth:`ArrivalClock.begin`.
         """
+        return self._clock.begin()
+
+    def receive(self) -> tuple[bytes, bytes, int | None]:
+        """Return a message, its sender, and the kernel's stamp; raise OSError if there is none.
+
+        That is BlockingIOError if none has come, and another one if an ICMP error waits in the error queue.
+        """
+        data, ancillary, _, name = self._sock.recvmsg(_PACKET_BYTES, _ANCILLARY_BYTES)
+        return data, addresses.pack(name[0]) or b"", kernel_stamp(ancillary)
+
+    def fetch_errors(self) -> list[packet.EchoError]:
+        """Return what the error queue says of our packets, each error once.
+
+        A raw socket receives the same errors as messages, and takes those.
+        """
+        self._read_error_queue()
+        errors, self._errors = self._errors, []
+        return errors
+
+    def _read_error_queue(self) -> bool:
+        """Keep the errors that are in the queue; return whether there were any."""
         fetched = False
-        for _ in range(_AT_ONCE):
+        for _ in range(_ERRORS_AT_ONCE):
             try:
                 data, ancillary, _, address = self._sock.recvmsg(
                     _PACKET_BYTES, _ANCILLARY_BYTES, socket.MSG_ERRQUEUE
@@ -204,7 +194,7 @@ class IcmpSocket:
                 continue
             error = packet.parse_request(self.family, data, destination=address[0])
             if error is not None and error.ident == self.ident:
-                self._errors.append((error, address, time.monotonic_ns()))
+                self._errors.append(error)
         return fetched
 
     def _reports_loss(self, ancillary: list[tuple[int, int, bytes]]) -> bool:
@@ -264,17 +254,6 @@ def permission_error() -> SocketPermissionError:
         f"`setcap cap_net_raw+ep {os.path.realpath(sys.executable)}` or with "
         f"`sysctl -w net.ipv4.ping_group_range='{low} {high}'`"
     )
-
-
-def socket_address(ip: str) -> SocketAddress | None:
-    """Return an IPv4 or IPv6 address in recvmsg's notation; None if `ip` is not an address."""
-    try:
-        if ":" in ip:
-            return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, ip)), 0, 0, 0
-        socket.inet_pton(socket.AF_INET, ip)  # accepts a single notation
-    except (OSError, ValueError):  # ValueError: a null character
-        return None
-    return ip, 0
 
 
 def _bind_ident(sock: socket.socket) -> int:

@@ -1,23 +1,25 @@
 """The engine `sweep`: one socket for each vantage and family pings all its targets."""
 
-import io
 import itertools
 import logging
-import os
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import NamedTuple
 
 from fping_exporter.errors import OpenFilesError, ProbeError
 from fping_exporter.log_limit import LogLimit
 from fping_exporter.model import LOCAL, NOT_ASKED, Family, Rejection, Sweep, Target
-from fping_exporter.probe.exchange import COOKIE_BYTES, Channel, Exchange, Ping
+from fping_exporter.probe import addresses, mmsg
+from fping_exporter.probe.batches import Batches
+from fping_exporter.probe.exchange import Channel, Exchange, Ping
 from fping_exporter.probe.first_hop import broken_first_hops, count_carrier_changes
 from fping_exporter.probe.pacing import Pacer, Progress
 from fping_exporter.probe.send_errors import errno_name, explain
 from fping_exporter.probe.socket_budget import SocketBudget
-from fping_exporter.probe.sockets import IcmpSocket, SocketAddress, open_socket, socket_address
+from fping_exporter.probe.sockets import IcmpSocket, open_socket
 from fping_exporter.probe.timestamps import timestamping_is_on
+from fping_exporter.probe.transport import OneByOne, Transport
 from fping_exporter.probe.vantage import describe_failures, visit
 
 __all__ = ["SweepProber"]
@@ -26,6 +28,11 @@ logger = logging.getLogger(__name__)
 
 Opener = Callable[[Family], IcmpSocket]
 """Opens a socket in the network namespace of the thread that calls it; raises ProbeError."""
+
+
+def choose_transport() -> Transport:
+    """Return batches, or single messages where the system does not have batches or forbids them."""
+    return Batches() if mmsg.is_available() else OneByOne()
 
 
 class SweepProber:
@@ -64,11 +71,12 @@ class SweepProber:
         pacer: Pacer,
         sockets: SocketBudget,
         opener: Opener = open_socket,
+        transport: Callable[[], Transport] = choose_transport,
         progress: Progress | None = None,
     ) -> None:
         """Wait `timeout` seconds for each reply; `retries` are rounds beyond the `count` packets.
 
-        Probers may share `pacer` and `sockets`.
+        Probers may share `pacer` and `sockets`. Each sweep has a `transport` of its own.
         """
         self._timeout = timeout
         self._count = count
@@ -76,6 +84,7 @@ class SweepProber:
         self._pacer = pacer
         self._sockets = sockets
         self._opener = opener
+        self._transport = transport
         self._progress = progress
         self._log_limit = LogLimit()
 
@@ -83,12 +92,16 @@ class SweepProber:
         """Ask every target, each once a round, as Prober says. Safe to call from several threads."""
         started_at, start = time.time(), time.monotonic()
         work = _Work(targets)
-        timestamps = timestamping_is_on()
+        timestamps, transport = timestamping_is_on(), self._transport()
         while work.waiting:
             with (
                 self._sockets.take(len(work.waiting)) as room,
                 Exchange(
-                    pacer=self._pacer, timeout=self._timeout, progress=self._progress, timestamps=timestamps
+                    pacer=self._pacer,
+                    timeout=self._timeout,
+                    transport=transport,
+                    progress=self._progress,
+                    timestamps=timestamps,
                 ) as exchange,
             ):
                 work.open(exchange, self._opener, at_most=room)
@@ -97,9 +110,10 @@ class SweepProber:
                 _disregard_the_lost(exchange, work.carrier_changes)
                 work.book(exchange, pings)
         self._report_failures(work)
-        self._log_refusals(work.pings)
+        self._log_refusals(work)
+        outcomes = [ping.outcome() if ping else NOT_ASKED for ping in work.pings]
         return Sweep(
-            outcomes={target: ping.outcome() if ping else NOT_ASKED for target, ping in work.pings.items()},
+            outcomes=dict(zip(work.targets, outcomes, strict=True)),
             sent=work.sent,
             received=work.received,
             rejected=dict(work.rejected),
@@ -132,10 +146,10 @@ class SweepProber:
             exchange.send(silent, patience=self._timeout)
             exchange.wait()
 
-    def _log_refusals(self, pings: Mapping[Target, Ping | None]) -> None:
+    def _log_refusals(self, work: "_Work") -> None:
         """Log why targets were not asked: a line for each errno, with an example, cause and remedy."""
         refused: dict[int, list[Target]] = {}
-        for target, ping in pings.items():
+        for target, ping in zip(work.targets, work.pings, strict=True):
             if ping and not ping.sent_at:
                 refused.setdefault(ping.send_error, []).append(target)
         for number, targets in refused.items():
@@ -143,7 +157,7 @@ class SweepProber:
                 logger.warning(
                     "%d of %d targets were not asked, such as %s from %s: %s",
                     len(targets),
-                    len(pings),
+                    len(work.targets),
                     targets[0].ip,
                     targets[0].vantage,
                     explain(number),
@@ -154,13 +168,22 @@ _Key = tuple[str, Family]
 """A vantage and an IP version: what has a socket of its own."""
 
 
+class _Group(NamedTuple):
+    """The targets of one socket."""
+
+    places: list[int]
+    """In the list of all targets."""
+    addresses: list[bytes]
+
+
 class _Work:
     """The targets of a sweep: those that still wait for a socket, and what came of the others."""
 
     def __init__(self, targets: Collection[Target]) -> None:
-        self.pings: dict[Target, Ping | None] = dict.fromkeys(targets)
-        """None stands for a target that was not asked. Several notations of one address share one state."""
-        self.waiting: dict[_Key, list[tuple[Target, SocketAddress]]] = {}
+        self.targets = list(targets)
+        self.pings: list[Ping | None] = [None] * len(self.targets)
+        """One for each target; None if it was not asked. Several notations of one address share one state."""
+        self.waiting = _group(self.targets)
         self.failures: dict[_Key, ProbeError] = {}
         """Why no socket could be opened."""
         self.carrier_changes: dict[str, Mapping[int, int]] = {}
@@ -169,9 +192,6 @@ class _Work:
         self.sent = self.received = 0
         self.rejected: Counter[Rejection] = Counter()
         self.refused: Counter[str] = Counter()
-        for target in self.pings:
-            if address := socket_address(target.ip):
-                self.waiting.setdefault((target.vantage, target.family), []).append((target, address))
 
     def open(self, exchange: Exchange, opener: "Opener", *, at_most: int) -> None:
         """Open sockets for the first of those that wait.
@@ -203,10 +223,9 @@ class _Work:
                 del self.waiting[key]
                 self.failures[key] = error
 
-    def _assign(self, channel: Channel, targets: Collection[tuple[Target, SocketAddress]]) -> None:
-        cookies = io.BytesIO(os.urandom(COOKIE_BYTES * len(targets)))
-        for target, address in targets:
-            self.pings[target] = channel.ping(address, cookies.read(COOKIE_BYTES))
+    def _assign(self, channel: Channel, group: _Group) -> None:
+        for place, ping in zip(group.places, channel.assign(group.addresses), strict=True):
+            self.pings[place] = ping
 
     def book(self, exchange: Exchange, pings: Collection[Ping]) -> None:
         """Add up the packets of a turn."""
@@ -216,12 +235,28 @@ class _Work:
         self.refused += exchange.refused
 
 
+def _group(targets: Iterable[Target]) -> dict[_Key, _Group]:
+    """Sort targets by the socket that they need, and leave out what is no address."""
+    groups: dict[tuple[str, int], _Group] = {}
+    for place, (vantage, ip) in enumerate(targets):
+        if address := addresses.pack(ip):
+            key = vantage, len(address)
+            group = groups.get(key)
+            if group is None:
+                group = groups[key] = _Group([], [])
+            group.places.append(place)
+            group.addresses.append(address)
+    return {(vantage, addresses.FAMILY[size]): group for (vantage, size), group in groups.items()}
+
+
 def _disregard_the_lost(exchange: Exchange, changes_before: Mapping[str, Mapping[int, int]]) -> None:
     """Take back what was sent to silent targets whose first hop is not there."""
     silent: dict[str, list[tuple[Channel, dict[str, Ping]]]] = {}
     for channel in exchange.channels:
         pings = {
-            ping.address[0]: ping for ping in channel.pings.values() if ping.sent_at and not ping.answered
+            addresses.unpack(ping.address): ping
+            for ping in channel.pings.values()
+            if ping.sent_at and not ping.answered
         }
         if pings:
             silent.setdefault(channel.vantage, []).append((channel, pings))

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 
-__all__ = ["SO_TIMESTAMPNS", "ArrivalClock", "timestamping_is_on"]
+__all__ = ["SO_TIMESTAMPNS", "ArrivalClock", "kernel_stamp", "timestamping_is_on"]
 
 SO_TIMESTAMPNS = 35
 """From Linux's asm-generic/socket.h; the socket module lacks it."""
@@ -111,21 +111,17 @@ class ArrivalClock:
         """Begin now; `wall_clock` returns the time in nanoseconds."""
         self._wall_clock = wall_clock
         self._offset = self._measure()
-        self._usable = True
 
-    def begin(self) -> None:
+    def begin(self) -> int | None:
         """Note that packets are about to be read, which came in since the last call of this.
 
-        If the wall clock was set meanwhile, nobody knows by which setting they were stamped.
+        Returns what to subtract from their stamps, in nanoseconds, to have the time of the monotonic clock.
+        If the wall clock was set meanwhile, nobody knows by which setting they were stamped: then it is None.
         """
         offset = self._measure()
-        self._usable = abs(offset - self._offset) < _CLOCK_SET
+        usable = abs(offset - self._offset) < _CLOCK_SET
         self._offset = offset
-
-    def arrival(self, ancillary: Ancillary) -> int | None:
-        """Return when the packet came in, in nanoseconds of the monotonic clock; None if that is unknown."""
-        stamp = kernel_stamp(ancillary)
-        return stamp - self._offset if stamp is not None and self._usable else None
+        return offset if usable else None
 
     def _measure(self) -> int:
         """Return by how much the wall clock is ahead of the monotonic one.

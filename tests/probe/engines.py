@@ -1,21 +1,23 @@
 """The engines that the contract is tested on, and what icmplib keeps one of them from holding."""
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import pytest
 
 from fping_exporter.model import LOCAL, Family, Sweep, Target
 from fping_exporter.probe import Prober
+from fping_exporter.probe.batches import Batches
 from fping_exporter.probe.multiping import MultipingProber
 from fping_exporter.probe.pacing import Pacer
 from fping_exporter.probe.socket_budget import SocketBudget
 from fping_exporter.probe.sockets import IcmpSocket, Kind, open_socket
-from fping_exporter.probe.sweep import SweepProber
+from fping_exporter.probe.sweep import SweepProber, choose_transport
+from fping_exporter.probe.transport import OneByOne, Transport
 from tests.netns import Namespace
 
-__all__ = ["ENGINES", "Engine", "open_datagram", "targets"]
+__all__ = ["ENGINES", "SWEEPS", "Engine", "open_datagram", "targets"]
 
 
 def open_datagram(family: Family) -> IcmpSocket:
@@ -31,13 +33,15 @@ def targets(ips: Iterable[str]) -> list[Target]:
 
 
 class Engine(NamedTuple):
-    """An engine on one kind of socket."""
+    """An engine on one kind of socket, and for the engine `sweep` how it sends and receives."""
 
     name: str
     kind: Kind
+    transport: Callable[[], Transport] = choose_transport
 
     def __str__(self) -> str:
-        return f"{self.name}-{self.kind}"
+        ways = {Batches: "-batches", OneByOne: "-one_by_one"}
+        return f"{self.name}-{self.kind}{ways.get(self.transport, '')}"  # type: ignore[call-overload]
 
     def prepare(self, namespace: Namespace) -> None:
         """Permit the kind of socket that is meant."""
@@ -56,6 +60,7 @@ class Engine(NamedTuple):
             pacer=pacer,
             sockets=SocketBudget(10),
             opener=opener,
+            transport=self.transport,
         )
 
     def probe(self, ips: Iterable[str], *, timeout: float = 0.4, count: int = 1, retries: int = 0) -> Sweep:
@@ -67,4 +72,9 @@ class Engine(NamedTuple):
             request.applymarker(pytest.mark.xfail(reason=f"icmplib {why}", strict=True))
 
 
-ENGINES = [Engine(name, kind) for name in ("sweep", "multiping") for kind in (Kind.RAW, Kind.DATAGRAM)]
+SWEEPS = [
+    Engine("sweep", kind, transport)
+    for kind in (Kind.RAW, Kind.DATAGRAM)
+    for transport in (Batches, OneByOne)
+]
+ENGINES = [*SWEEPS, *(Engine("multiping", kind) for kind in (Kind.RAW, Kind.DATAGRAM))]

@@ -12,6 +12,7 @@ import icmplib  # type: ignore[import-untyped]
 import pytest
 
 from fping_exporter.model import LOCAL, NOT_ASKED, Outcome, Sweep, Target
+from fping_exporter.probe.batches import Batches
 from fping_exporter.probe.sockets import Kind
 from tests.netns import Network, Tun
 from tests.probe.engines import ENGINES, Engine
@@ -302,7 +303,9 @@ def test_5000_targets_without_one_wrong_verdict(engine: Engine) -> None:
     dead = MANY_SILENT | MANY_REJECTED
     truth = {ip: ip not in dead for ip in MANY}
     # multiping takes ten times as long, and up to a second for a reply when the processor is busy.
-    sweeps, timeout = (20, 0.4) if engine.name == "sweep" else (1, 1.5)
+    sweeps, timeout = (
+        (1, 1.5) if engine.name == "multiping" else (20 if engine.transport is Batches else 5, 0.4)
+    )
     prober = engine.make(timeout=timeout)
     asked = [Target(LOCAL, ip) for ip in MANY]
     for _ in range(sweeps):

@@ -14,14 +14,12 @@ from fping_exporter import config
 from fping_exporter.config.duration import Duration
 from fping_exporter.model import LOCAL, NOT_ASKED, Sweep, Target
 from fping_exporter.probe import make_prober
-from fping_exporter.probe.sockets import Kind
 from tests.netns import Network
-from tests.probe.engines import Engine, targets
+from tests.probe.engines import SWEEPS, Engine, targets
 
 pytestmark = pytest.mark.netns
 
 ROOT = Path(__file__).parents[2]
-SWEEPS = [Engine("sweep", kind) for kind in (Kind.RAW, Kind.DATAGRAM)]
 ALIVE = [f"10.64.0.{number}" for number in range(1, 201)]
 ALIVE6 = [f"fd64::{number:x}" for number in range(1, 21)]
 CHAIN = "add table inet refuse\nadd chain inet refuse out { type filter hook output priority 0; }\n"

@@ -12,7 +12,9 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,18 +22,14 @@ from fping_exporter import config
 from fping_exporter.config.duration import Duration
 from fping_exporter.errors import OpenFilesError, ProbeError
 from fping_exporter.model import LOCAL, NOT_ASKED, Family, Sweep, Target
-from fping_exporter.probe import make_prober
+from fping_exporter.probe import addresses, make_prober, mmsg
+from fping_exporter.probe.batches import Batches
 from fping_exporter.probe.multiping import MultipingProber
 from fping_exporter.probe.pacing import Pacer
 from fping_exporter.probe.socket_budget import SocketBudget
-from fping_exporter.probe.sockets import (
-    IcmpSocket,
-    Kind,
-    SocketAddress,
-    open_socket,
-    socket_address,
-)
-from fping_exporter.probe.sweep import Opener, SweepProber
+from fping_exporter.probe.sockets import IcmpSocket, Kind, open_socket
+from fping_exporter.probe.sweep import Opener, SweepProber, choose_transport
+from fping_exporter.probe.transport import OneByOne, Transport
 from tests.netns import Network
 from tests.permission import need_ping
 from tests.probe.engines import targets
@@ -45,10 +43,22 @@ def _icmp() -> None:
     need_ping()
 
 
-def probe(ips: list[str], *, opener: Opener = open_socket, timeout: float = 0.3, count: int = 1) -> Sweep:
-    pacer = Pacer(rate=1_000_000)
+def probe(
+    ips: list[str],
+    *,
+    opener: Opener = open_socket,
+    transport: Callable[[], Transport] = choose_transport,
+    timeout: float = 0.3,
+    count: int = 1,
+) -> Sweep:
     prober = SweepProber(
-        timeout=timeout, count=count, retries=0, pacer=pacer, sockets=SocketBudget(10), opener=opener
+        timeout=timeout,
+        count=count,
+        retries=0,
+        pacer=Pacer(rate=1_000_000),
+        sockets=SocketBudget(10),
+        opener=opener,
+        transport=transport,
     )
     return prober.probe(targets(ips))
 
@@ -57,51 +67,83 @@ def open_descriptors() -> list[str]:
     return sorted(entry.name for entry in Path("/proc/self/fd").iterdir())
 
 
-class Cramped(IcmpSocket):
-    """A socket that runs out of room, as a full queue or neighbour table does."""
+class Kernel:
+    """The calls to send, as a kernel makes them that runs out of room, or has a full neighbour table."""
 
     def __init__(self, *, refusals: float, number: int) -> None:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-        super().__init__(sock, family=4, kind=Kind.RAW)
         self.refusals = refusals
         self.number = number
 
-    def send(self, data: bytes, address: SocketAddress) -> None:
+    def refuse(self) -> None:
         if self.refusals > 0:
             self.refusals -= 1
             raise OSError(self.number, os.strerror(self.number))
-        super().send(data, address)
+
+    def sendmmsg(self, descriptor: int, headers: int, count: int) -> int:
+        self.refuse()
+        return mmsg.sendmmsg(descriptor, headers, count)
+
+    def batches(self) -> Transport:
+        return Batches(send=self.sendmmsg)
+
+    def opener(self, _family: Family) -> IcmpSocket:
+        kernel = self
+
+        class Socket(socket.socket):
+            def sendto(self, *args: Any) -> int:
+                kernel.refuse()
+                return super().sendto(*args)
+
+        sock = Socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        return IcmpSocket(sock, family=4, kind=Kind.RAW)
 
 
+def probe_with(kernel: Kernel, transport: Callable[[], Transport]) -> Sweep:
+    return probe(
+        LOOPBACK, opener=kernel.opener, transport=kernel.batches if transport is Batches else transport
+    )
+
+
+both_ways = pytest.mark.parametrize("transport", [Batches, OneByOne])
+
+
+@both_ways
 @pytest.mark.usefixtures("_icmp")
 @pytest.mark.parametrize("number", [errno.ENOBUFS, errno.EAGAIN, errno.ENOMEM])
-def test_want_of_room_delays_and_loses_nobody(number: int) -> None:
-    sweep = probe(LOOPBACK, opener=lambda _family: Cramped(refusals=20, number=number))
+def test_want_of_room_delays_and_loses_nobody(number: int, transport: Callable[[], Transport]) -> None:
+    sweep = probe_with(Kernel(refusals=20, number=number), transport)
     assert (sweep.sent, sweep.received) == (len(LOOPBACK), len(LOOPBACK))
 
 
+@both_ways
 @pytest.mark.usefixtures("_icmp")
-def test_an_address_that_is_no_destination_is_not_tried_again() -> None:
-    sweep = probe(LOOPBACK, opener=lambda _family: Cramped(refusals=3, number=errno.EINVAL))
+def test_an_address_that_is_no_destination_is_not_tried_again(transport: Callable[[], Transport]) -> None:
+    sweep = probe_with(Kernel(refusals=3, number=errno.EINVAL), transport)
     unasked = [target.ip for target, outcome in sweep.outcomes.items() if not outcome.alive]
     assert unasked == LOOPBACK[:3]
     assert all(sweep.outcomes[Target(LOCAL, ip)] == NOT_ASKED for ip in unasked)
     assert sweep.refused == {"EINVAL": 3}
 
 
+@both_ways
 @pytest.mark.usefixtures("_icmp")
 @pytest.mark.parametrize("number", [errno.ENOBUFS, errno.EPERM, errno.ENETUNREACH])
-def test_a_lasting_refusal_takes_no_longer_than_silence(number: int) -> None:
-    sweep = probe(LOOPBACK, opener=lambda _family: Cramped(refusals=float("inf"), number=number))
+def test_a_lasting_refusal_takes_no_longer_than_silence(
+    number: int, transport: Callable[[], Transport]
+) -> None:
+    sweep = probe_with(Kernel(refusals=float("inf"), number=number), transport)
     assert 0.3 < sweep.duration < 2
     assert set(sweep.outcomes.values()) == {NOT_ASKED}
     assert sweep.sent == 0
     assert sweep.refused == {errno.errorcode[number]: len(LOOPBACK)}
 
 
+@both_ways
 @pytest.mark.usefixtures("_icmp")
 @pytest.mark.parametrize("step", [-3600, 3600])
-def test_a_wall_clock_that_is_set_in_mid_sweep_gives_no_round_trip(step: int) -> None:
+def test_a_wall_clock_that_is_set_in_mid_sweep_gives_no_round_trip(
+    step: int, transport: Callable[[], Transport]
+) -> None:
     ahead = 0
 
     def opener(_family: Family) -> IcmpSocket:
@@ -111,26 +153,26 @@ def test_a_wall_clock_that_is_set_in_mid_sweep_gives_no_round_trip(step: int) ->
         ahead = step * 10**9
         return opened
 
-    sweep = probe(LOOPBACK, opener=opener)
+    sweep = probe(LOOPBACK, opener=opener, transport=transport)
     assert sweep.received == len(LOOPBACK)
     # What was read after the first reading has its true time again.
     assert all(outcome.rtt is None or outcome.rtt < 0.3 for outcome in sweep.outcomes.values())
     assert sweep.outcomes[Target(LOCAL, LOOPBACK[0])].rtt is None
 
 
+@both_ways
 @pytest.mark.usefixtures("_icmp")
-@pytest.mark.parametrize("arrival", [0, 1 << 62])
-def test_an_arrival_before_the_request_or_in_the_future_gives_no_round_trip(arrival: int) -> None:
-    class Hasty(IcmpSocket):
-        def receive(self):  # type: ignore[no-untyped-def] # noqa: ANN202, the base's
-            for answer, address, _ in super().receive():
-                yield answer, address, arrival
-
+@pytest.mark.parametrize("ahead", [3600, -3600])
+def test_an_arrival_before_the_request_or_in_the_future_gives_no_round_trip(
+    ahead: int, transport: Callable[[], Transport]
+) -> None:
     def opener(_family: Family) -> IcmpSocket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-        return Hasty(sock, family=4, kind=Kind.RAW)
+        return IcmpSocket(
+            sock, family=4, kind=Kind.RAW, wall_clock=lambda: time.time_ns() + ahead * 1_000_000_000
+        )
 
-    [outcome] = probe(["127.0.0.1"], opener=opener).outcomes.values()
+    [outcome] = probe(["127.0.0.1"], opener=opener, transport=transport).outcomes.values()
     assert (outcome.alive, outcome.rtt) == (True, None)
 
 
@@ -245,18 +287,19 @@ def test_the_configuration_chooses_the_engine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ip", "address"),
+    ("ip", "text"),
     [
-        ("192.0.2.1", ("192.0.2.1", 0)),
-        ("2001:DB8:0:0::1", ("2001:db8::1", 0, 0, 0)),
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:DB8:0:0::1", "2001:db8::1"),
         ("192.0.2.01", None),
         ("fe80::1%eth0", None),
         ("", None),
         ("\0", None),
     ],
 )
-def test_an_address_is_named_as_recvmsg_names_it(ip: str, address: SocketAddress | None) -> None:
-    assert socket_address(ip) == address
+def test_an_address_is_read_in_any_notation_that_means_one_only(ip: str, text: str | None) -> None:
+    address = addresses.pack(ip)
+    assert (address and addresses.unpack(address)) == text
 
 
 @pytest.mark.netns

@@ -9,7 +9,12 @@ import time
 
 import pytest
 
-from fping_exporter.probe.timestamps import SO_TIMESTAMPNS, ArrivalClock, timestamping_is_on
+from fping_exporter.probe.timestamps import (
+    SO_TIMESTAMPNS,
+    ArrivalClock,
+    kernel_stamp,
+    timestamping_is_on,
+)
 from tests.permission import need_ping
 
 PROGRAM = """
@@ -54,10 +59,15 @@ def test_stamping_is_on_soon_and_stays_on() -> None:
 
 def test_a_stamp_is_turned_into_the_monotonic_clock() -> None:
     clock = ArrivalClock()
-    clock.begin()
-    arrival = clock.arrival(stamp(time.time_ns()))
-    assert arrival == pytest.approx(time.monotonic_ns(), abs=5_000_000)
-    assert clock.arrival([]) is None
+    offset = clock.begin()
+    assert offset is not None
+    assert time.time_ns() - offset == pytest.approx(time.monotonic_ns(), abs=5_000_000)
+
+
+def test_the_stamp_is_the_kernels_control_message() -> None:
+    assert kernel_stamp(stamp(1_234_567_890_123_456_789)) == 1_234_567_890_123_456_789
+    assert kernel_stamp([]) is None
+    assert kernel_stamp([(socket.SOL_SOCKET, 1, bytes(16))]) is None
 
 
 @pytest.mark.parametrize("step", [-3600, -1, 1, 3600])
@@ -65,8 +75,7 @@ def test_after_the_wall_clock_was_set_no_time_is_known_until_the_next_reading(st
     ahead = 0
     clock = ArrivalClock(lambda: time.time_ns() + ahead)
     ahead = step * 10**9
-    clock.begin()
-    assert clock.arrival(stamp(time.time_ns())) is None
-    clock.begin()
-    arrival = clock.arrival(stamp(time.time_ns() + ahead))
-    assert arrival == pytest.approx(time.monotonic_ns(), abs=5_000_000)
+    assert clock.begin() is None
+    offset = clock.begin()
+    assert offset is not None
+    assert time.time_ns() + ahead - offset == pytest.approx(time.monotonic_ns(), abs=5_000_000)

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Self
 
 from fping_exporter.errors import OpenFilesError
+from fping_exporter.probe.layer2.arrivals import FrameReceiver
 from fping_exporter.probe.layer2.frames import FRAME_BYTES
-from fping_exporter.probe.layer2.mmsg import Receiver, Sender
 from fping_exporter.probe.layer2.segment import Guest, Segment
+from fping_exporter.probe.mmsg import MessageSender
 from fping_exporter.probe.pacing import Pacer
 
 __all__ = ["Exchange"]
@@ -38,8 +39,8 @@ class Exchange:
         self._pacer = pacer
         self._timeout = timeout
         self._patience = _PATIENCE
-        self._receiver = Receiver(count=_RECEIVED_AT_ONCE, size=FRAME_BYTES)
-        self._senders: dict[int, Sender] = {}
+        self._receiver = FrameReceiver(count=_RECEIVED_AT_ONCE, size=FRAME_BYTES)
+        self._senders: dict[int, MessageSender] = {}
         """By the length of their frames."""
         try:
             self._selector = selectors.DefaultSelector()
@@ -78,8 +79,10 @@ class Exchange:
         stuck_at = time.monotonic()
         while guests and not segment.fault:
             began, sent_at = time.monotonic(), time.monotonic_ns()
+            sender = self._sender(guests)
+            sender.load(b"".join([guest.frame for guest in guests]))
             try:
-                taken = self._sender(guests).send(segment.link.sock, [guest.frame for guest in guests])
+                taken = sender.send(segment.link.fileno(), 0, len(guests))
             except OSError as error:
                 if error.errno not in _TEMPORARY or self._patience <= 0 or began - stuck_at > self._timeout:
                     segment.fault = os.strerror(error.errno or 0)
@@ -96,12 +99,12 @@ class Exchange:
             ):
                 self._receive(0)
 
-    def _sender(self, guests: Sequence[Guest]) -> Sender:
+    def _sender(self, guests: Sequence[Guest]) -> MessageSender:
         """Return the buffer for these guests' frames, which are of one length."""
         size = len(guests[0].frame)
         sender = self._senders.get(size)
         if sender is None or sender.count < len(guests):
-            sender = self._senders[size] = Sender(count=len(guests), size=size)
+            sender = self._senders[size] = MessageSender(count=len(guests), size=size)
         return sender
 
     def _wait(self, end: float) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fping_exporter.probe.layer2 import frames
+from fping_exporter.probe.layer2.arrivals import Arrival, FrameReceiver
 from fping_exporter.probe.layer2.interfaces import Subnet
-from fping_exporter.probe.layer2.mmsg import Arrival, Receiver
 from fping_exporter.probe.socket_options import BOOKED_BYTES, Instruction, attach_filter, enlarge_buffers
 from fping_exporter.probe.timestamps import SO_TIMESTAMPNS
 
@@ -142,7 +142,7 @@ class Link:
             raise
         return bool(_number(value.raw[4:], "=I"))
 
-    def receive(self, receiver: Receiver) -> tuple[list[Arrival], str]:
+    def receive(self, receiver: FrameReceiver) -> tuple[list[Arrival], str]:
         """Return what has come, as much as the receiver holds, and why there will be no more, if so."""
         try:
             return receiver.receive(self.sock), ""

@@ -9,6 +9,7 @@ from functools import cached_property
 import msgspec
 
 from fping_exporter.model import Layer2Rejection, Layer2Target
+from fping_exporter.probe.layer2.arrivals import FrameReceiver
 from fping_exporter.probe.layer2.frames import (
     ARP_BYTES,
     IPV4_BYTES,
@@ -18,7 +19,6 @@ from fping_exporter.probe.layer2.frames import (
     parse_question,
 )
 from fping_exporter.probe.layer2.link import Link
-from fping_exporter.probe.layer2.mmsg import Receiver
 
 __all__ = ["Guest", "ParsedTarget", "Segment", "parse_target"]
 
@@ -170,7 +170,7 @@ class Segment:
             return None if decoy.ip in self._questioned else True
         return self.verdict(decoy, rounds=1)
 
-    def receive(self, receiver: Receiver) -> None:
+    def receive(self, receiver: FrameReceiver) -> None:
         """Take in, without waiting, all that has come."""
         self.unread = 0
         by_reply = self._by_reply

@@ -23,7 +23,8 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from fping_exporter.model import Layer2Rejection as Rejection
-from fping_exporter.probe.layer2.mmsg import Receiver, Sender
+from fping_exporter.probe.layer2.arrivals import FrameReceiver
+from fping_exporter.probe.mmsg import MessageSender
 
 __all__ = ["BEHAVIOURS", "Behaviour", "Script", "ip4", "ip6", "mac"]
 
@@ -271,8 +272,8 @@ class Guests:
             self._sock.setsockopt(263, option, 1)
         self._sock.bind((interface, 3))
         self._pings: list[bytes] = []
-        self._receiver = Receiver(count=512, size=128)
-        self._senders: dict[int, Sender] = {}
+        self._receiver = FrameReceiver(count=512, size=128)
+        self._senders: dict[int, MessageSender] = {}
 
     def serve(self, stop: list[object]) -> None:
         """Answer until there is something in `stop`."""
@@ -345,11 +346,12 @@ class Guests:
         frames = [*frames, *self._pings]
         self._pings.clear()
         for size, group in itertools.groupby(sorted(frames, key=len), key=len):
-            sender = self._senders.setdefault(size, Sender(count=512, size=size))
+            sender = self._senders.setdefault(size, MessageSender(count=512, size=size))
             some = list(group)
             while some:
+                sender.load(b"".join(some[:512]))
                 try:
-                    some = some[sender.send(self._sock, some[:512]) :]
+                    some = some[sender.send(self._sock.fileno(), 0, len(some[:512])) :]
                 except OSError as error:
                     self.seen["refused"] += 1
                     if error.errno not in {errno.ENOBUFS, errno.EAGAIN}:  # the link is down

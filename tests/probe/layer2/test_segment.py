@@ -6,15 +6,15 @@ import time
 import pytest
 
 from fping_exporter.model import Layer2Rejection, Layer2Target
+from fping_exporter.probe.layer2.arrivals import Arrival, FrameReceiver
 from fping_exporter.probe.layer2.link import Link
-from fping_exporter.probe.layer2.mmsg import Arrival, Receiver
 from fping_exporter.probe.layer2.segment import Segment, parse_target
 from fping_exporter.probe.layer2.trust import decoy
 from tests.probe.layer2.guests import BEHAVIOURS, Question, arp, ip4, ip6, mac
 
 ME = bytes.fromhex("fa163e999999")
 SOURCE = {4: bytes((10, 0, 0, 1)), 16: bytes.fromhex("fe80" + "00" * 6 + "1122334455667788")}
-RECEIVER = Receiver(count=8, size=128)
+RECEIVER = FrameReceiver(count=8, size=128)
 SECOND = 1_000_000_000
 
 
@@ -36,7 +36,7 @@ class PaperLink(Link):
     def lost(self) -> int:
         return self.drops
 
-    def receive(self, receiver: Receiver) -> tuple[list[Arrival], str]:
+    def receive(self, receiver: FrameReceiver) -> tuple[list[Arrival], str]:
         batch, self.arrivals = self.arrivals[: receiver.count], self.arrivals[receiver.count :]
         return batch, ""
 

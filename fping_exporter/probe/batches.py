@@ -1,0 +1,196 @@
+"""Many echo requests or replies with one system call: the usual transport of a sweep."""
+
+import socket
+import struct
+import time
+from collections.abc import Iterator, Sequence
+
+from fping_exporter.model import Family
+from fping_exporter.probe import packet
+from fping_exporter.probe.addresses import NAME_BYTES, NAME_HEAD, NAME_TAIL
+from fping_exporter.probe.mmsg import (
+    MessageReceiver,
+    MessageSender,
+    SystemCall,
+    recvmmsg,
+    sendmmsg,
+)
+from fping_exporter.probe.send_errors import PENDING
+from fping_exporter.probe.sockets import IcmpSocket
+from fping_exporter.probe.transport import CHUNK, READ_LIMIT, Received, Sent, has_ip_header
+
+__all__ = ["Batches"]
+
+_SENT_TOGETHER = 32
+"""Messages in a call to send. More save hardly any time, and make it less known when each one left."""
+_SAME_TIME = 4
+"""Messages of a call that count as sent at once: a few microseconds."""
+_SLOWEST = 20_000
+"""Nanoseconds for a message. If a call took longer, the thread lost the processor, nobody knows when."""
+_MESSAGE_BYTES = 576
+"""What is kept of a message: an ICMP error has no more (RFC 1812, section 4.3.2.3), a true reply has less."""
+_IPV4_HEADER = 20
+"""Bytes without options, RFC 791."""
+
+_CONTROL = struct.Struct(f"@{socket.CMSG_LEN(0)}xll")
+"""SO_TIMESTAMPNS's control message, the only one that comes with a packet: seconds and nanoseconds."""
+
+
+class Batches:
+    """Sends and receives with sendmmsg and recvmmsg.
+
+    A batch is the quick way for what is usual. What is not goes the way of single messages: one that the
+    kernel does not take is sent alone if a pending error may be to blame, and what came in and does not look
+    like a reply with a stamp is read as :class:`OneByOne` reads it.
+    """
+
+    def __init__(self, *, send: SystemCall = sendmmsg, receive: SystemCall = recvmmsg) -> None:
+        """Begin without arrays: they are laid out when they are needed, once for all sockets."""
+        self._send, self._receive = send, receive
+        self._senders: dict[Family, MessageSender] = {}
+        self._receivers: dict[Family, MessageReceiver] = {}
+
+    def send(self, sock: IcmpSocket, messages: Sequence[bytes], addresses: Sequence[bytes]) -> Sent:
+        """As Transport says; all messages have the same length."""
+        sender = self._sender(sock.family, count=len(messages), size=len(messages[0]))
+        head, tail = NAME_HEAD[sock.family], NAME_TAIL[sock.family]
+        sender.load(b"".join(messages), head + (tail + head).join(addresses) + tail)
+        times: list[tuple[int]] = []
+        refused: dict[int, int] = {}
+        descriptor, count, place = sock.fileno(), len(messages), 0
+        while place < count:
+            began = time.monotonic_ns()
+            try:
+                taken = sender.send(descriptor, place, min(place + _SENT_TOGETHER, count))
+            except OSError as error:
+                number = error.errno or 0
+                if number in PENDING:
+                    began = time.monotonic_ns()
+                    try:
+                        sock.send_again(messages[place], addresses[place])
+                    except OSError as again:
+                        refused[place] = again.errno or 0
+                else:
+                    refused[place] = number
+                times.append((began,))
+                place += 1
+            else:
+                times += _spread(began, time.monotonic_ns(), taken)
+                place += taken
+        return Sent(times, refused)
+
+    def receive(self, sock: IcmpSocket) -> Iterator[Received]:
+        """As Transport says."""
+        receiver = self._receiver(sock.family)
+        read = _Reader(sock, receiver)
+        for _ in range(READ_LIMIT // CHUNK):
+            try:
+                count = receiver.receive(sock.fileno())
+            except BlockingIOError:
+                break
+            except OSError:  # an ICMP error waits in the error queue
+                continue
+            yield read(count)
+        yield Received(errors=sock.fetch_errors())
+
+    def _sender(self, family: Family, *, count: int, size: int) -> MessageSender:
+        sender = self._senders.get(family)
+        if sender is None or sender.count < count or sender.size != size:
+            sender = self._senders[family] = MessageSender(
+                count=count, size=size, name_bytes=NAME_BYTES[family], system_call=self._send
+            )
+        return sender
+
+    def _receiver(self, family: Family) -> MessageReceiver:
+        if family not in self._receivers:
+            self._receivers[family] = MessageReceiver(
+                count=CHUNK,
+                size=_MESSAGE_BYTES,
+                name_bytes=NAME_BYTES[family],
+                control_bytes=_CONTROL.size,
+                system_call=self._receive,
+            )
+        return self._receivers[family]
+
+
+def _spread(began: int, ended: int, count: int) -> list[tuple[int]]:
+    """Return when each of the messages of a call left: the kernel takes about as long for each.
+
+    A few share the time of the first of them. Where the times are not known, all left when the call began: no
+    round trip is made shorter than it was.
+    """
+    step = (ended - began) // count
+    if step > _SLOWEST:
+        return [(began,)] * count
+    times: list[tuple[int]] = []
+    for first in range(0, count, _SAME_TIME):
+        times += [(began + first * step,)] * min(_SAME_TIME, count - first)
+    return times
+
+
+class _Reader:
+    """Reads what has come in on a socket since it was last read."""
+
+    def __init__(self, sock: IcmpSocket, receiver: MessageReceiver) -> None:
+        self._sock = sock
+        self._receiver = receiver
+        self._offset = sock.begin_reading()
+        self._verify = has_ip_header(sock.family, sock.kind)
+        start = _IPV4_HEADER if self._verify else 0
+        self._length = start + packet.REQUEST_BYTES
+        self._message = struct.Struct(f"!{start}xHHHH{packet.COOKIE_BYTES}s{receiver.size - self._length}x")
+        head, tail = NAME_HEAD[sock.family], NAME_TAIL[sock.family]
+        self._name = struct.Struct(f"{len(head)}x{receiver.name_bytes - len(head) - len(tail)}s{len(tail)}x")
+
+    def __call__(self, count: int) -> Received:
+        """Read the first `count` messages in the receiver."""
+        received = Received()
+        if self._offset is None or not self._receiver.are_complete(count):
+            for place in range(count):
+                self._add_unusual(received, place)
+        else:
+            self._add(received, count, self._offset)
+        return received
+
+    def _add(self, received: Received, count: int, offset: int) -> None:
+        """Read messages that all have an address and a stamp.
+
+        The usual one is tested where it lies: an echo reply as long as our requests. If its IP header has
+        options, there is no cookie at the place of the cookie.
+        """
+        receiver, verify, usual_length = self._receiver, self._verify, self._length
+        kind, ident = packet.REPLY_TYPE[self._sock.family] << 8, self._sock.ident
+        head, append = kind + ident, received.replies.append
+        messages = zip(
+            receiver.lengths(count),
+            self._message.iter_unpack(receiver.data[: count * receiver.size]),
+            self._name.iter_unpack(receiver.names[: count * receiver.name_bytes]),
+            _CONTROL.iter_unpack(receiver.control[: count * receiver.control_bytes]),
+            strict=True,
+        )
+        for place, (length, message, (sender,), (seconds, nanoseconds)) in enumerate(messages):
+            type_and_code, checksum, message_ident, sequence, payload = message
+            if (
+                length == usual_length
+                and type_and_code == kind
+                and message_ident == ident
+                and (not verify or (head + checksum + sequence) % 0xFFFF == 0)
+            ):
+                append((sender, sequence, payload, seconds * 1_000_000_000 + nanoseconds - offset))
+            else:
+                self._add_unusual(received, place)
+
+    def _add_unusual(self, received: Received, place: int) -> None:
+        """Read any message."""
+        data, name, control = self._receiver.message(place)
+        stamp = None
+        if len(control) == _CONTROL.size:
+            seconds, nanoseconds = _CONTROL.unpack(control)
+            stamp = seconds * 1_000_000_000 + nanoseconds
+        head, tail = len(NAME_HEAD[self._sock.family]), len(NAME_TAIL[self._sock.family])
+        received.add(
+            self._sock,
+            data,
+            name[head:-tail],
+            None if stamp is None or self._offset is None else stamp - self._offset,
+        )
