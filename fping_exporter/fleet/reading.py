@@ -1,14 +1,17 @@
-"""What the other exporters say, read from Prometheus: a few queries, each as small as its answer can be.
+"""What the other exporters say, read from Prometheus at as little cost as can be.
 
 Prometheus puts the time of the evaluation beside each value, not the time of the sample, so that ages are
 asked for on their own. All series of one scrape have the same sample time: one age for each exporter is
-enough, and the few series that are older than the newest scrape of their exporter are named one by one.
-There are some after a restart of Prometheus, which does not know what was withdrawn while it was away.
+enough, and the few series that are older than that are named one by one. There are some after a restart of
+Prometheus, which does not know what was withdrawn while it was away.
+
+Each query that goes through all instances costs Prometheus more than a second of CPU for 100,000. So who
+is alive is asked in each reading, and what changes less in turns (:class:`_Turns`).
 """
 
 import math
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -51,6 +54,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the server warns that something may be missing."""
     began: float
     """When the reading was begun, by the monotonic clock, in seconds."""
+    turns: "_Turns | None" = None
+    """What was asked in this reading, or in one before."""
 
 
 def read_fleet(
@@ -78,26 +83,22 @@ def read_fleet(
     sampled = queries.ask(f"timestamp({_SWEPT}{{{queries.match}}})")
     states = queries.ask(f"{{{_STATES}{queries.more}}}")
     exporters = _Exporters(sampled, states.elements, own_sweeps)
-    oldest = sampled.now - max_age
-    old = set(exporters.keys(queries.older("instance_alive", oldest)))
-    old_layer2 = set(exporters.keys(queries.older("instance_layer2_alive", oldest)))
-    alive = queries.each("instance_alive")
-    reasons = dict(exporters.reasons(queries.each("instance_silent")))
-    rtts = dict(exporters.values(queries.each("instance_rtt_seconds")))
-    layer2 = dict(exporters.values(queries.each("instance_layer2_alive")))
-    replied = queries.ask(
-        f"max by (id) (instance_last_reply_timestamp_seconds{{{queries.match}}}"
-        f" and on (id) instance_silent{{{queries.match}}})"
-    )
+    turns = _take_turns(queries, exporters, before.turns if before else None, began=began, max_age=max_age)
+    old_layer2 = set(exporters.values(queries.older("instance_layer2_alive", sampled.now - max_age)))
+    alive = exporters.values(queries.each("instance_alive"))
+    reasons = exporters.reasons(queries.each("instance_silent"))
+    layer2 = exporters.values(queries.each("instance_layer2_alive"))
 
     words: dict[str, tuple[Witness, ...]] = {}
-    for key, value in exporters.values(alive):
-        id_, index = key
-        exporter = exporters.known[index]
-        if key in old:
-            continue
+    for key, value in alive.items():
+        id_, source = key
+        exporter = exporters.known[source]
+        if key in turns.old:
+            exporter = msgspec.structs.replace(exporter, age=max(exporter.age, sampled.now - turns.old[key]))
+            if exporter.age >= max_age:
+                continue
         if value == 1:
-            rtt = rtts.get(key, math.nan)
+            rtt = turns.rtts.get(key, math.nan)
             word = Witness(exporter, alive=True, rtt=rtt if math.isfinite(rtt) else None)
         elif value == 0 and (reason := _REASONS.get(reasons.get(key, ""))) and reason not in _NOT_ASKED:
             answered = layer2.get(key) if key not in old_layer2 else None
@@ -111,16 +112,58 @@ def read_fleet(
             continue
         words[id_] = (*words[id_], word) if id_ in words else (word,)
     return Reading(
-        exporters=tuple(exporters.known),
+        exporters=tuple(exporters.known.values()),
         words=words,
-        last_replies=_last_replies(words, replied, before),
+        last_replies=_last_replies(words, turns.replies, before, now=sampled.now),
         partial=queries.partial,
         began=began,
+        turns=turns,
     )
 
 
-_Key = tuple[str, int]
-"""The id of an instance, and the index of an exporter."""
+_Source = frozenset[tuple[str, str]]
+"""What tells exporters apart: the labels that Prometheus gives to all series of a target."""
+_Key = tuple[str, _Source]
+"""The id of an instance, and who speaks of it."""
+
+
+class _Turns(msgspec.Struct, frozen=True, kw_only=True):
+    """What is not asked for in each reading, and when it was, by the monotonic clock."""
+
+    old: Mapping[_Key, float] = {}
+    """The sample times of words that are older than the newest scrape of their exporter; Unix times."""
+    rtts: Mapping[_Key, float] = {}
+    """The best round trips of those who answer, in seconds."""
+    replies: Mapping[str, float] = {}
+    """Unix times at which the instances that are silent to somebody last answered anybody, by id."""
+    asked_at: Mapping[str, float] = {}
+    """By the name of the field."""
+
+
+def _take_turns(
+    queries: "_Queries", exporters: "_Exporters", before: _Turns | None, *, began: float, max_age: float
+) -> _Turns:
+    """Ask for what was never asked for, or too long ago, and of the rest for the oldest, if it is due."""
+    turns = before or _Turns()
+    limits = {"old": max_age / 2, "rtts": max_age, "replies": max_age}
+    ages = {name: began - turns.asked_at.get(name, -math.inf) for name in limits}
+    due = {name for name, age in ages.items() if age >= limits[name]}
+    oldest = max(ages, key=lambda name: ages[name])
+    if ages[oldest] >= max_age / 4:
+        due.add(oldest)
+    old, rtts, replies = turns.old, turns.rtts, turns.replies
+    if "old" in due:
+        old = exporters.lingering(queries.older("instance_alive", exporters.now - max_age / 2))
+    if "rtts" in due:
+        rtts = exporters.values(queries.each("instance_rtt_seconds"))
+    if "replies" in due:
+        replied = queries.ask(
+            f"max by (id) (instance_last_reply_timestamp_seconds{{{queries.match}}}"
+            f" and on (id) instance_silent{{{queries.match}}})"
+        )
+        replies = {each.metric.get("id", ""): _number(each) for each in replied.elements}
+    asked_at = {**turns.asked_at, **dict.fromkeys(due, began)}
+    return _Turns(old=old, rtts=rtts, replies=replies, asked_at=asked_at)
 
 
 class _Queries:
@@ -154,48 +197,54 @@ class _Exporters:
 
     def __init__(self, sampled: Answer, states: Iterable[Element], own_sweeps: Collection[float]) -> None:
         """`sampled` has the time of the newest sample of each, `states` when it swept and if it is blind."""
-        swept: dict[frozenset[tuple[str, str]], float] = {}
-        blind: dict[frozenset[tuple[str, str]], bool] = {}
+        self.now = sampled.now
+        swept: dict[_Source, float] = {}
+        blind: dict[_Source, bool] = {}
         for element in states:
             name, value = element.metric.get("__name__"), _number(element)
             if name == _SWEPT:
                 swept[_source(element.metric)] = value
             elif name == _BLIND:
                 blind[_source(element.metric)] = value != 0
-        self.known: list[FleetExporter] = []
-        self._indices: dict[frozenset[tuple[str, str]], int] = {}
+        self.known: dict[_Source, FleetExporter] = {}
+        self._same: dict[_Source, _Source] = {}
+        """By a source the one object that all keys share."""
+        self._sampled_at: dict[_Source, float] = {}
         for element in sampled.elements:
             source = _source(element.metric)
             swept_at, sampled_at = swept.get(source, math.nan), _number(element)
             if not math.isfinite(swept_at) or not math.isfinite(sampled_at) or swept_at in own_sweeps:
                 continue
-            self._indices[source] = len(self.known)
-            self.known.append(
-                FleetExporter(
-                    name=dict(source).get("instance", ""),
-                    age=sampled.now - min(sampled_at, swept_at),
-                    swept_at=swept_at,
-                    blind=blind.get(source, True),
-                )
+            self._same[source] = source
+            self._sampled_at[source] = sampled_at
+            self.known[source] = FleetExporter(
+                name=dict(source).get("instance", ""),
+                age=sampled.now - min(sampled_at, swept_at),
+                swept_at=swept_at,
+                blind=blind.get(source, True),
             )
 
-    def keys(self, elements: Iterable[Element]) -> Iterator[_Key]:
-        return (key for element in elements if (key := self._key(element)))
+    def lingering(self, elements: Iterable[Element]) -> dict[_Key, float]:
+        """Return the sample times of the series that are older than the newest sample of their exporter."""
+        return {key: at for key, at in self.values(elements).items() if at < self._sampled_at[key[1]]}
 
-    def values(self, elements: Iterable[Element]) -> Iterator[tuple[_Key, float]]:
-        return ((key, _number(element)) for element in elements if (key := self._key(element)))
+    def values(self, elements: Iterable[Element]) -> dict[_Key, float]:
+        """Return the values of series that are about an instance, and from a known exporter."""
+        return {key: _number(element) for element in elements if (key := self._key(element))}
 
-    def reasons(self, elements: Iterable[Element]) -> Iterator[tuple[_Key, str]]:
+    def reasons(self, elements: Iterable[Element]) -> dict[_Key, str]:
+        """Return their label ``reason`` likewise."""
+        found = {}
         for element in elements:
             reason = element.metric.get("reason", "")
             if key := self._key(element):
-                yield key, reason
+                found[key] = reason
+        return found
 
     def _key(self, element: Element) -> _Key | None:
-        """Return which instance a series is about, and from which exporter; None if it is not known."""
         id_ = element.metric.pop("id", "")
-        index = self._indices.get(_source(element.metric))
-        return (id_, index) if id_ and index is not None else None
+        source = self._same.get(_source(element.metric))
+        return (id_, source) if id_ and source is not None else None
 
 
 def _number(element: Element) -> float:
@@ -206,7 +255,7 @@ def _number(element: Element) -> float:
         return math.nan
 
 
-def _source(metric: dict[str, str]) -> frozenset[tuple[str, str]]:
+def _source(metric: dict[str, str]) -> _Source:
     """Return what tells the exporter of a series: the labels that Prometheus adds. The others are removed."""
     for name in _OF_INSTANCES:
         metric.pop(name, None)
@@ -214,16 +263,19 @@ def _source(metric: dict[str, str]) -> frozenset[tuple[str, str]]:
 
 
 def _last_replies(
-    words: Mapping[str, tuple[Witness, ...]], replied: Answer, before: Reading | None
+    words: Mapping[str, tuple[Witness, ...]],
+    replies: Mapping[str, float],
+    before: Reading | None,
+    *,
+    now: float,
 ) -> Mapping[str, float]:
     """Return when each instance last answered.
 
-    Who answers now did so in the sweep of its exporter. Prometheus is asked for the others only, and `before`
-    has those of which nobody speaks now.
+    Who answers now did so in the sweep of its exporter. Prometheus is asked for the others only (`replies`),
+    and `before` has those of which nobody speaks now.
     """
     found = dict(before.last_replies) if before else {}
-    for element in replied.elements:
-        id_, at = element.metric.get("id", ""), _number(element)
+    for id_, at in replies.items():
         if math.isfinite(at):
             found[id_] = max(at, found.get(id_, at))
     for id_, witnesses in words.items():
@@ -231,7 +283,7 @@ def _last_replies(
             if witness.alive:
                 at = witness.exporter.swept_at
                 found[id_] = max(at, found.get(id_, at))
-    return {id_: at for id_, at in found.items() if replied.now - at < _REMEMBERED_SECONDS}
+    return {id_: at for id_, at in found.items() if id_ in replies or now - at < _REMEMBERED_SECONDS}
 
 
 def _quote(value: str) -> str:

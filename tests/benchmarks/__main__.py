@@ -16,6 +16,7 @@ BENCHMARKS = (
     "storage",
     "rules",
     "agents",
+    "fleet",
 )
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 
+import msgspec
 import pytest
 
 from fping_exporter.config import Fleet
@@ -99,6 +100,54 @@ def test_series_that_prometheus_has_kept_without_their_exporter_do_not_count(ser
     assert reading.words["dumb"][0].layer2_alive is None
 
 
+def test_a_word_that_lingers_has_its_own_age(server: FakePrometheus) -> None:
+    server.scrape("e1", {"moved": True}, age=MAX_AGE - 20)
+    old = [each for each in server.series if each.name.startswith("instance")]
+    server.series.clear()
+    server.scrape("e1", {"a": True})
+    server.series += old
+    [moved], [a] = (read(server).words[id_] for id_ in ("moved", "a"))
+    assert moved.exporter.age == pytest.approx(MAX_AGE - 20, abs=2)
+    assert a.exporter.age == pytest.approx(1, abs=2)
+
+
+def test_an_exporter_that_is_scraped_seldom_is_as_old_as_its_last_scrape(server: FakePrometheus) -> None:
+    server.scrape("e1", {"a": True}, age=MAX_AGE - 20)
+    before = read(server)
+    server.series.clear()
+    server.scrape("e1", {"a": True})
+    assert read(server, before=before).words["a"][0].exporter.age == pytest.approx(1, abs=2)
+
+
+def test_what_changes_less_is_asked_in_turns(server: FakePrometheus) -> None:
+    server.scrape("e1", {"a": True, "b": False}, last_replies={"b": 1e9})
+    reading = read(server)
+    assert len(server.expressions) == 9
+    turned = []
+    for _ in range(12):  # every fifteen seconds
+        server.expressions.clear()
+        assert reading.turns
+        earlier = {name: at - 15 for name, at in reading.turns.asked_at.items()}
+        turns = msgspec.structs.replace(reading.turns, asked_at=earlier)
+        reading = read(server, before=msgspec.structs.replace(reading, turns=turns))
+        turned.append(len(server.expressions) - 6)
+        [[a], [b]] = reading.words.values()
+        assert (a.rtt, b.rtt) == (0.0004, None)
+        assert reading.last_replies["b"] == 1e9
+    assert turned == [0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
+
+
+def test_after_a_pause_all_is_asked_again(server: FakePrometheus) -> None:
+    server.scrape("e1", {"a": True})
+    reading = read(server)
+    assert reading.turns
+    earlier = {name: at - 600 for name, at in reading.turns.asked_at.items()}
+    turns = msgspec.structs.replace(reading.turns, asked_at=earlier)
+    server.expressions.clear()
+    read(server, before=msgspec.structs.replace(reading, turns=turns))
+    assert len(server.expressions) == 9
+
+
 @pytest.mark.parametrize("reason", ["no_address", "no_vantage", "ambiguous_address", "brand_new", ""])
 def test_who_did_not_ask_is_no_witness(server: FakePrometheus, reason: str) -> None:
     server.reason = reason
@@ -131,7 +180,7 @@ def test_exporters_of_the_same_name_are_told_apart_by_their_other_labels(server:
     server.scrape("e1", {"b": False})
     reading = read(server)
     assert [exporter.age > MAX_AGE for exporter in reading.exporters] == [True, False]
-    assert set(reading.words) == {"b"}
+    assert [reading.words[id_][0].exporter for id_ in "ab"] == list(reading.exporters)
     assert words(read(server, match={"cluster": "b"})) == {"b": [("e1", False)]}
     assert [each.name for each in read(server, match={"cluster": 'a"\\'}).exporters] == ["e1"]
     assert all('{cluster="' in each or ',cluster="' in each for each in server.expressions[-9:])
@@ -174,7 +223,7 @@ def test_a_value_that_says_nothing_costs_that_series(server: FakePrometheus, val
     odd = vector(({"id": "a", **labels}, 1), ({"id": "b", **labels}, 1))
     odd["data"]["result"][0]["value"][1] = value  # type: ignore[index]
     server.scrape("e1")
-    server.faults = iter([*[None] * 4, Answer(200, odd)])
+    server.faults = iter([*[None] * 6, Answer(200, odd)])
     assert words(read(server)) == {"b": [("e1", True)]}
 
 

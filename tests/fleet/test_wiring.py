@@ -1,0 +1,112 @@
+"""The configuration of a fleet in the service and on the command line."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fping_exporter.cli import main
+from fping_exporter.cli.list import EXIT_SILENT, list_instances
+from fping_exporter.cloud import Cloud
+from fping_exporter.config import Config, Fleet, Probe
+from fping_exporter.config.duration import Duration
+from fping_exporter.demo import Demo
+from fping_exporter.demo.http import Answer
+from fping_exporter.errors import ConfigError
+from fping_exporter.fleet_monitor import FleetMonitor
+from fping_exporter.metrics.telemetry import Telemetry
+from fping_exporter.service import Service
+from tests.cloud.faulty import ADMIN, FaultyCloud, make_servers
+from tests.fleet.api import FakePrometheus
+from tests.permission import need_ping
+
+SOON = 10.0
+PROBE = Probe(timeout=Duration(0.1), retries=0)
+
+
+@pytest.fixture
+def prometheus() -> Iterator[FakePrometheus]:
+    with FakePrometheus() as server:
+        yield server
+
+
+def test_a_reload_takes_up_another_fleet_or_none(prometheus: FakePrometheus, tmp_path: Path) -> None:
+    need_ping()
+    prometheus.scrape("e1", {"alpha-0000": True})
+    fleet = Fleet(prometheus=prometheus.url)
+    configs = [
+        Config(fleet=fleet, probe=PROBE),
+        Config(fleet=Fleet(prometheus=prometheus.url, bearer_token_file=str(tmp_path / "none")), probe=PROBE),
+        Config(probe=PROBE),
+    ]
+    telemetry = Telemetry()
+    with FaultyCloud(*make_servers(1)) as standin:
+        service = Service(
+            Config(fleet=fleet, probe=PROBE),
+            read=lambda: configs.pop(0),
+            check=lambda _settings: None,
+            connect=lambda settings: Cloud(settings, region=standin.region(ADMIN)),
+            telemetry=telemetry,
+        )
+
+        def witnesses() -> list[str]:
+            snapshot = service.whole.snapshot(timeout=SOON)
+            assert snapshot
+            return [word.exporter.name for word in snapshot.verdicts[0].witnesses]
+
+        assert witnesses() == ["e1"]
+        service.reload()
+        asked = len(prometheus.expressions)
+        assert isinstance(service.whole, FleetMonitor)
+        assert service.whole.latest
+        assert telemetry.fleet
+        assert asked == 9
+        assert witnesses() == ["e1"]
+
+        with pytest.raises(ConfigError, match=r"fleet.bearer_token_file: .* cannot be read"):
+            service.reload()
+        assert witnesses() == ["e1"]
+
+        service.reload()
+        assert not isinstance(service.whole, FleetMonitor)
+        assert telemetry.fleet is None
+        assert witnesses() == []
+
+
+@pytest.fixture
+def ids(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The guests of a demo that the OS_* variables name: three ACTIVE ones, of which one answers."""
+    need_ping()
+    with Demo() as demo:
+        for name, value in demo.region().get_auth_args().items():
+            monkeypatch.setenv(f"OS_{name.upper()}", value)
+        yield [server.id for server in demo.servers]
+
+
+def test_list_speaks_of_the_whole(
+    prometheus: FakePrometheus, ids: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    prometheus.scrape("e1", dict.fromkeys(ids, True))
+    settings = Config(fleet=Fleet(prometheus=prometheus.url), probe=PROBE)
+    assert list_instances(settings, as_json=True, only_silent=False) == 0
+    whole = capsys.readouterr()
+    assert whole.err == ""
+    assert [each["alive"] for each in json.loads(whole.out)] == [True] * len(ids)
+
+    prometheus.faults = iter([Answer(503, b"")])
+    assert list_instances(settings, as_json=True, only_silent=False) == EXIT_SILENT
+    alone = capsys.readouterr()
+    assert "what the other exporters say could not be read: " in alone.err
+    assert [each["alive"] for each in json.loads(alone.out)].count(True) == 1
+
+
+@pytest.mark.usefixtures("ids")
+def test_a_check_of_the_configuration_reads_the_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.yml"
+    path.write_text(yaml.safe_dump({"fleet": {"prometheus": "http://[::1]", "bearer_token_file": "none"}}))
+    assert main(["--config.check", f"--config.file={path}"]) == 2
+    assert "fleet.bearer_token_file: none: cannot be read: No such file" in capsys.readouterr().err
