@@ -32,8 +32,8 @@ _MAX_BYTES = 512 << 20
 """Of a list, uncompressed: some two times what 100,000 instances take."""
 _AVOIDED_SECONDS = 300.0
 """How long the others are asked before a central that failed."""
-_SPREAD_SECONDS = 2.0
-"""Over how long the agents spread their requests for a new list."""
+_SPREAD_SECONDS = (0.5, 2.5)
+"""When agents ask for a list that is due: it must be complete by then, and they must not come all at once."""
 _MAX_PAUSE_SECONDS = 30.0
 _CLOCK_SECONDS = 1.0
 """By how much the age of a list, in whole seconds, is rounded up."""
@@ -120,7 +120,7 @@ class Centrals:
         While it does not come, the pauses grow from a second to half a minute.
         """
         if not self._misses:
-            return max(self._due - time.monotonic(), 1) + random.uniform(0, _SPREAD_SECONDS)  # noqa: S311, no secret
+            return max(self._due - time.monotonic(), 1) + random.uniform(*_SPREAD_SECONDS)  # noqa: S311, no secret
         pause: float = min(2 ** min(self._misses - 1, 10), _MAX_PAUSE_SECONDS)
         return pause * random.uniform(0.5, 1.5)  # noqa: S311, likewise
 

@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "systemd" / "fping-exporter.service"
 MOST_EXPOSURE = 2.0
+AGENT = "fping-exporter-agent"
+"""The DaemonSet of agents, and what it has its configuration and its password from."""
 WITH_PLACEHOLDERS = (
     "alertmanager/alertmanager.yml",
     "alertmanager/templates/urls.tmpl",
@@ -52,11 +54,13 @@ def test_the_unit_is_right(tmp_path: Path) -> None:
     text = re.sub(r"(?m)^(Exec\w+)=/opt\S+", r"\1=/bin/true", text)
     unit = tmp_path / "fping-exporter.service"
     unit.write_text(text)
-    drop_in = tmp_path / "fping-exporter.service.d" / "namespaces.conf"
     assert run("systemd-analyze", "verify", unit) == ""
-    drop_in.parent.mkdir()
-    drop_in.write_text((DEPLOY / "systemd" / "namespaces.conf").read_text())
-    assert run("systemd-analyze", "verify", unit) == ""
+    drop_ins = tmp_path / "fping-exporter.service.d"
+    drop_ins.mkdir()
+    for name in ("namespaces.conf", "agent.conf", "central.conf"):
+        drop_in = (DEPLOY / "systemd" / name).read_text()
+        (drop_ins / name).write_text(re.sub(r"(?m)^(Exec\w+)=/opt\S+", r"\1=/bin/true", drop_in))
+        assert run("systemd-analyze", "verify", unit) == ""
 
 
 def manifests() -> list[Any]:
@@ -84,9 +88,12 @@ def test_kustomize_makes_of_them_what_the_api_server_takes(tmp_path: Path) -> No
     kustomization = root / "kustomization.yml"
     kustomization.write_text(re.sub(r"(?m)^(\s+)# - (\S+)", r"\1- \2", kustomization.read_text()))
     built = list(yaml.safe_load_all(run("kubectl", "kustomize", root)))
-    kinds = sorted(each["kind"] for each in built)
+    agents = [each for each in built if each["metadata"]["name"] == AGENT]
+    others = [each for each in built if each not in agents]
+    assert [each["kind"] for each in agents] == ["DaemonSet"]
+    kinds = sorted(each["kind"] for each in others)
     assert kinds == ["ConfigMap", "DaemonSet", "Deployment", "Namespace", "PodMonitor", "Secret", "Service"]
-    by_kind = {each["kind"]: each for each in built}
+    by_kind = {each["kind"]: each for each in others}
     assert set(by_kind["Secret"]["data"]) == {"clouds.yaml", "ca.pem"}
     for kind in ("Deployment", "DaemonSet"):
         spec = by_kind[kind]["spec"]["template"]["spec"]
@@ -96,6 +103,16 @@ def test_kustomize_makes_of_them_what_the_api_server_takes(tmp_path: Path) -> No
     valid = tmp_path / "built.yml"
     valid.write_text(yaml.safe_dump_all(each for each in built if each["kind"] != "PodMonitor"))
     run(Path(sys.executable).with_name("kubernetes-validate"), "--strict", valid)
+
+
+def test_an_agent_in_kubernetes_has_no_secret_of_the_cloud() -> None:
+    (agent,) = [each for each in manifests() if each["metadata"]["name"] == AGENT]
+    spec = agent["spec"]["template"]["spec"]
+    mounted = {name for each in spec["volumes"] for name in volume_names(each)}
+    assert mounted == {AGENT, None}
+    assert "env" not in spec["containers"][0]
+    (node,) = [each for each in manifests() if each["metadata"]["name"] == "fping-exporter-node"]
+    assert agent["spec"]["selector"] == node["spec"]["selector"], "which is what the PodMonitor knows"
 
 
 def volume_names(volume: dict[str, Any]) -> set[str]:

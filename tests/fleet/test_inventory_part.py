@@ -1,6 +1,6 @@
 """The part of a list that an agent gets: with it, an agent judges as the central would."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fping_exporter import config
@@ -43,6 +43,7 @@ probes = st.builds(
 )
 
 
+@settings(max_examples=300)
 @given(inventories(), st.sampled_from(HOSTS), probes, st.sets(st.sampled_from(NAMESPACES)))
 def test_an_agent_plans_as_the_central_would(
     whole: Inventory, host: str, probe: config.Probe, namespaces: set[str]
@@ -57,6 +58,7 @@ def test_an_agent_plans_as_the_central_would(
     assert planned(travelled(whole, host)) == planned(select(whole, ALL))
 
 
+@settings(max_examples=300)
 @given(inventories(), st.sampled_from(HOSTS), st.sampled_from(IPS))
 def test_an_agent_blames_security_groups_as_the_central_would(
     whole: Inventory, host: str, sender: str
