@@ -70,8 +70,8 @@ apt: ## Install what the slower tests need from Debian (root)
 	@printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d
 	@DEBIAN_FRONTEND=noninteractive apt-get install -q=2 --no-install-recommends $(PACKAGES) >/dev/null; \
 		status=$$?; rm -f /usr/sbin/policy-rc.d; exit $$status
-PACKAGES := $(if $(shell command -v kubectl),,kubernetes-client) chromium chromium-driver debootstrap fping iproute2 nftables nginx-light prometheus prometheus-alertmanager \
-	podman python3-venv runc systemd victoria-metrics
+PACKAGES := $(if $(shell command -v kubectl),,kubernetes-client) chromium chromium-driver debootstrap etcd-server fping iproute2 nftables nginx-light prometheus prometheus-alertmanager \
+	podman python3-venv redis-server runc systemd victoria-metrics
 
 check: $(VENV)/.dev ## Lint, check the types and the formatting
 	$(BIN)/ruff check
@@ -97,7 +97,7 @@ dist: $(VENV)/.dev ## Build the sdist and the wheel into dist/, and check them
 
 lock: ## Resolve the dependencies again, to their newest versions (needs uv)
 	uv pip compile $(UV_FLAGS) pyproject.toml -o requirements.lock
-	uv pip compile $(UV_FLAGS) --group dev pyproject.toml -o requirements-dev.lock
+	uv pip compile $(UV_FLAGS) --group dev --extra share pyproject.toml -o requirements-dev.lock
 UV_FLAGS := --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
 	--python-version 3.11 --custom-compile-command 'make lock'
 

@@ -12,6 +12,7 @@ import msgspec
 from fping_exporter import config
 from fping_exporter.errors import FpingExporterError, ProbeError, ResourceError
 from fping_exporter.fleet.reader import FleetReader
+from fping_exporter.fleet.share import Share
 from fping_exporter.history import History
 from fping_exporter.lister import InventorySource, Lister, Listing
 from fping_exporter.metrics.exposition import EMPTY, Exposition, render
@@ -46,6 +47,8 @@ class Setup(NamedTuple):
     """Called after each complete sweep with what is to outlive a restart. It must not wait for a disk."""
     fleet: FleetReader | None = None
     """Reads what other exporters say, after each complete sweep, so that it is there when it is needed."""
+    share: Share | None = None
+    """Decides which of the instances are this exporter's; None: all are."""
 
     def selector(self) -> Callable[[Inventory], Inventory]:
         """Return what reduces one inventory after the other to the instances that are selected."""
@@ -207,9 +210,10 @@ class Monitor:
             return
         began = time.monotonic()
         try:
+            share = self._setup.share
             snapshot = find_missed(
                 take_snapshot(
-                    listing.selected,
+                    share.part(listing.selected) if share else listing.selected,
                     prober=self._setup.prober,
                     layer2=self._setup.layer2,
                     probe=self.settings.probe,

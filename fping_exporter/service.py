@@ -12,6 +12,7 @@ from fping_exporter.errors import ConfigError, FpingExporterError
 from fping_exporter.fleet.central import Centrals
 from fping_exporter.fleet.poller import Poller
 from fping_exporter.fleet.reader import FleetReader
+from fping_exporter.fleet.share import Share
 from fping_exporter.fleet_monitor import FleetMonitor, Snapshots
 from fping_exporter.httpd.listen import ListenAddress, is_local
 from fping_exporter.httpd.web_config import Settings as WebSettings
@@ -44,6 +45,8 @@ class Runtime(NamedTuple):
     """The monitor, or its snapshots merged with what the other exporters of a fleet say."""
     poller: Poller | None = None
     """Asks for new lists; only that of an agent is not left to those who scrape."""
+    share: Share | None = None
+    """Decides which instances are this exporter's part; it may be that of the configuration before."""
 
 
 class Service:
@@ -76,6 +79,7 @@ class Service:
         self._pacer = Pacer(rate=settings.probe.rate)
         self._sockets = SocketBudget(open_files.shares().icmp_sockets)
         self._trust = Trust()
+        self._share: Share | None = None
         setup, cloud = self._set_up(settings)
         stored = storage.read(cloud.scope) if storage else None
         if stored and stored.age < settings.cache.max_stale:
@@ -113,6 +117,7 @@ class Service:
         """Begin with a first sweep, so that the first scrape finds it done or under way."""
         with self._reloading:
             self._started = True
+            self._use_share(self.runtime.share)
             self.monitor.refresh()
             if self.runtime.poller:
                 self.runtime.poller.start()
@@ -148,6 +153,8 @@ class Service:
                 before.poller.stop()
             if self.runtime.poller and self._started:
                 self.runtime.poller.start()
+            if self._started:
+                self._use_share(self.runtime.share)
             self._telemetry.observe_reload(success=True)
             logger.info("the configuration was read again")
 
@@ -161,6 +168,7 @@ class Service:
             make_prober(probe, pacer=pacer, sockets=sockets),
             make_layer2_prober(probe, pacer=pacer, sockets=sockets, trust=self._trust),
             fleet=self._make_fleet_reader(settings),
+            share=self._make_share(settings),
         )
         if self._storage is None:
             return setup, cloud
@@ -175,6 +183,27 @@ class Service:
             observer=self._telemetry,
             own_sweeps=lambda: frozenset(self._telemetry.sweep.recent),
         )
+
+    def close(self) -> None:
+        """Leave the instances to the others that share them."""
+        self._use_share(None)
+
+    def _make_share(self, settings: Config) -> Share | None:
+        """Return the share in use if the settings are the same: the others see no change then."""
+        if settings.share is None or (self._share and self._share.settings == settings.share):
+            return self._share if settings.share else None
+        return Share(settings.share, observer=self._telemetry)
+
+    def _use_share(self, share: Share | None) -> None:
+        before, self._share = self._share, share
+        if share is before:
+            return
+        if share:
+            share.start()
+        if before:
+            before.leave()
+        if share is None:
+            self._telemetry.forget_share()
 
     def _make_runtime(self, monitor: Monitor, setup: Setup, cloud: Upstream) -> Runtime:
         settings = setup.settings
@@ -192,7 +221,7 @@ class Service:
             telemetry=self._telemetry,
         )
         poller = Poller(monitor.refresh_list, cloud.next_poll) if isinstance(cloud, Centrals) else None
-        return Runtime(monitor, api, cloud, whole, poller)
+        return Runtime(monitor, api, cloud, whole, poller, setup.share)
 
     def _callers(self, settings: Config, cloud: Upstream, snapshot: Callable[[], Snapshot | None]) -> Callers:
         if settings.os_fping.auth == "none":

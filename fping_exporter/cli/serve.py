@@ -16,6 +16,7 @@ from fping_exporter.cli.upstream import Observe, connect_upstream
 from fping_exporter.config import Config
 from fping_exporter.errors import FpingExporterError
 from fping_exporter.fleet.prometheus import Prometheus
+from fping_exporter.fleet.share import Share
 from fping_exporter.httpd.listen import ListenAddress, is_local, parse_listen_address
 from fping_exporter.httpd.middleware import WebConfigMiddleware
 from fping_exporter.httpd.prefix import PathPrefix
@@ -70,6 +71,8 @@ def check(args: argparse.Namespace, settings: Config) -> None:
     connect_upstream(settings)
     if settings.fleet:
         Prometheus(settings.fleet)
+    if settings.share:
+        Share(settings.share, observer=Telemetry())
     if args.storage_path:
         check_named_directory(args.storage_path)
 
@@ -156,6 +159,7 @@ def run_server(
             service.reload()
     logger.info("stopping")
     notify("STOPPING=1")
+    service.close()
     if storage:
         storage.write()  # while requests end: a container has ten seconds in all
     server.stop(_LAST_REQUESTS_SECONDS)

@@ -17,6 +17,7 @@ from fping_exporter.config.fleet import Agents, CentralInventory
 from fping_exporter.config.fleet_prometheus import Fleet
 from fping_exporter.config.layer2 import Layer2
 from fping_exporter.config.mail_address import are_mail_addresses
+from fping_exporter.config.share import Share
 from fping_exporter.config.strict_yaml import Section
 from fping_exporter.errors import ConfigError
 
@@ -34,6 +35,7 @@ __all__ = [
     "Probe",
     "Rule",
     "Scope",
+    "Share",
     "find",
     "load",
     "parse",
@@ -247,6 +249,8 @@ class Config(Section, frozen=True):
     """Whether users in Keystone are the contacts of projects that `contacts` does not have."""
     fleet: Fleet | None = None
     """Where the words of other exporters are read. None: only this one's own counts."""
+    share: Share | None = None
+    """Where exporters agree on who pings what. None: this one pings all."""
 
     def __post_init__(self) -> None:
         """Refuse values and combinations of settings that cannot work."""

@@ -24,6 +24,10 @@ TRUST = (
 )
 """The metrics that say how far to believe the instances' metrics of the same scrape."""
 
+_ANSWERS_WITHIN = 10.0
+"""Seconds since its last answer for which a coordinator counts as up. It is asked every two seconds, but
+redis-py tries for a minute before it says that there is no answer."""
+
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
@@ -41,6 +45,10 @@ class Telemetry(Collector):
         """The readings of the fleet; None: it is not read."""
         self._fleet_exporters: Mapping[str, int] = {}
         self._fleet_partial = False
+        self._share: tuple[int, float] | None = None
+        """How many exporters share the instances, and when their coordinator last answered, by the monotonic
+        clock; None: this one pings all."""
+        self._own_instances: int | None = None
         self._stored: tuple[bool, float] | None = None
         """Whether the last write of the state succeeded, and when one last did; None: nothing is stored."""
 
@@ -205,6 +213,23 @@ class Telemetry(Collector):
                 "1 if Prometheus warned that the newest complete reading of the fleet may lack something.",
                 {(): self._fleet_partial},
             )
+        if self._share:
+            members, answered_at = self._share
+            yield _gauge(
+                "share_members", "Exporters that share the instances, this one included.", {(): members}
+            )
+            yield _gauge(
+                "share_coordinator_up",
+                f"1 if the coordinator has answered within the last {_ANSWERS_WITHIN:.0f} s, else 0.",
+                {(): time.monotonic() - answered_at < _ANSWERS_WITHIN},
+            )
+            if self._own_instances is not None:
+                yield _gauge(
+                    "share_owned_instances",
+                    "Instances of the last sweep: this exporter's part, and for two minutes what has become "
+                    "another's.",
+                    {(): self._own_instances},
+                )
         if self._stored:
             success, at = self._stored
             yield _gauge(
@@ -244,6 +269,18 @@ class Telemetry(Collector):
         """Record a reading of the fleet that failed."""
         if self.fleet:
             self.fleet.failed(error)
+
+    def observe_share(self, *, members: int, answered_at: float) -> None:
+        """Record how many exporters share the instances, and when their coordinator last answered."""
+        self._share = members, answered_at
+
+    def observe_own_share(self, instances: int) -> None:
+        """Record how many instances are this exporter's part."""
+        self._own_instances = instances
+
+    def forget_share(self) -> None:
+        """Report nothing of shares any more: this exporter pings all instances."""
+        self._share = self._own_instances = None
 
     def observe_state(self, *, success: bool) -> None:
         """Record that what is to outlive a restart was written, or could not be."""

@@ -35,6 +35,8 @@ def busy() -> Telemetry:
     telemetry.observe_state(success=True)
     telemetry.observe_request("compute", 200)
     telemetry.observe_os_fping(200)
+    telemetry.observe_share(members=2, answered_at=0)
+    telemetry.observe_own_share(1)
     telemetry.expect_fleet(read=True)
     telemetry.observe_fleet(started_at=1, duration=1, instances=1, exporters={"heard": 1}, partial=False)
     return telemetry

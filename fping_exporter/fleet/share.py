@@ -1,0 +1,214 @@
+"""Several exporters divide the instances of a cloud among themselves."""
+
+import contextlib
+import importlib
+import logging
+import math
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+import msgspec
+
+from fping_exporter import config
+from fping_exporter.errors import ConfigError
+from fping_exporter.model import Instance, Inventory
+from fping_exporter.text import printable
+
+if TYPE_CHECKING:
+    from tooz.hashring import HashRing
+
+    from fping_exporter.fleet.group import Group
+
+__all__ = ["Observer", "Share"]
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 2.0
+"""Between two looks at who the members are; each look is a heartbeat as well."""
+_LEASE_SECONDS = 30
+"""After which a member that is silent is none any more."""
+_REQUEST_SECONDS = 5
+"""How long the coordinator has to answer."""
+_GRACE_LEASES = 4
+"""How many leases a member goes on with what has become another's: until that one has been scraped."""
+
+
+class Observer(Protocol):
+    """Who is told how the sharing goes. The telemetry is."""
+
+    def observe_share(self, *, members: int, answered_at: float) -> None:
+        """Record how many members there are, this one included, and when the coordinator last said so.
+
+        That is by the monotonic clock, in seconds; -inf: it never has.
+        """
+        ...
+
+    def observe_own_share(self, instances: int) -> None:
+        """Record how many instances are this member's."""
+        ...
+
+
+class Share:
+    """This exporter's part of the instances.
+
+    The hypervisor decides to whom an instance belongs, or its project where hypervisors are hidden: a member
+    then asks few hosts, and a member that is gone leaves its hosts to all others. Who is a member is what the
+    coordinator says. While that does not answer, the last members count.
+
+    What has become another member's goes on being asked for two minutes, so that for a while two members ask,
+    but never none. A member that has not heard of any other asks all.
+    """
+
+    def __init__(
+        self,
+        settings: config.Share,
+        *,
+        observer: Observer,
+        poll: float = _POLL_SECONDS,
+        grace: float | None = None,
+    ) -> None:
+        """Prepare; nothing is sent yet. Raises ConfigError without tooz, or for an unreadable password file.
+
+        `poll` is the time between two looks at the members, and `grace` that for which this one goes on with
+        what has become another's (None: four leases), both in seconds.
+        """
+        self.settings = settings
+        self._member = f"{socket.gethostname()}/{secrets.token_hex(4)}".encode()
+        self._observer = observer
+        self._poll = poll
+        self._grace = _GRACE_LEASES * _lease(settings.url) if grace is None else grace
+        self._url = _url(settings)
+        self._rings: list[tuple[float, HashRing]] = []
+        """The newest last; each with the time until which it counts, by the monotonic clock."""
+        self._members: frozenset[bytes] = frozenset()
+        self._up: bool | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._tooz = _import_tooz(settings.url)
+
+    def start(self) -> None:
+        """Join the others as soon as the coordinator can be reached."""
+        self._observer.observe_share(members=1, answered_at=-math.inf)
+        self._thread = threading.Thread(target=self._run, name="share", daemon=True)
+        self._thread.start()
+
+    def leave(self) -> None:
+        """Leave the others, who take over at once; it is given up after five seconds."""
+        self._stop.set()
+        if self._thread:
+            self._thread.join(_REQUEST_SECONDS)
+
+    def part(self, inventory: Inventory) -> Inventory:
+        """Return the inventory with this member's instances only."""
+        rings = self._current_rings()
+        if rings:
+            own: dict[str, bool] = {}
+            instances = tuple(each for each in inventory.instances if self._is_own(each, rings, own))
+            inventory = msgspec.structs.replace(inventory, instances=instances)
+        self._observer.observe_own_share(len(inventory.instances))
+        return inventory
+
+    def _is_own(self, instance: Instance, rings: Iterable["HashRing"], own: dict[str, bool]) -> bool:
+        key = f"h/{instance.hypervisor}" if instance.hypervisor else f"p/{instance.project_id}"
+        if key not in own:
+            replicas = self.settings.replicas
+            own[key] = any(self._member in ring.get_nodes(key.encode(), replicas=replicas) for ring in rings)
+        return own[key]
+
+    def _current_rings(self) -> list["HashRing"]:
+        now = time.monotonic()
+        return [ring for until, ring in self._rings if now < until]
+
+    def _run(self) -> None:
+        group: Group | None = None
+        while True:
+            try:
+                group = group or self._tooz.Group(
+                    self._url, name=self.settings.group, member=self._member, timeout=_REQUEST_SECONDS
+                )
+                self._observe(group.members())
+            except Exception as error:  # noqa: BLE001, each driver lets errors of its own client through
+                self._report(error)
+            else:
+                self._report(None)
+            if self._stop.wait(self._poll):
+                break
+        if group:
+            with contextlib.suppress(Exception):  # the lease ends it otherwise
+                group.leave()
+
+    def _observe(self, members: frozenset[bytes]) -> None:
+        if members == self._members:
+            return
+        now = time.monotonic()
+        earlier = [(min(until, now + self._grace), ring) for until, ring in self._rings if now < until]
+        self._rings = [*earlier, (math.inf, self._tooz.make_ring(members))]
+        self._members = members
+        names = ", ".join(sorted(printable(member.decode(errors="replace")) for member in members))
+        logger.info("%d members share the instances: %s", len(members), names)
+
+    def _report(self, error: Exception | None) -> None:
+        """Record whether the coordinator has answered, and log it when that changes."""
+        if error and self._up is not False:
+            logger.warning(
+                "the coordinator %s does not answer, %s: %s",
+                self.settings.url,
+                "the last members count" if self._members else "all instances are pinged",
+                printable(str(error))[:200],
+            )
+        elif not error and self._up is False:
+            logger.info("the coordinator %s answers", self.settings.url)
+        self._up = error is None
+        if self._up:
+            self._observer.observe_share(members=len(self._members), answered_at=time.monotonic())
+
+
+def _url(settings: config.Share) -> str:
+    """Return the URL for tooz: with the password, and with a lease and a deadline unless it names its own."""
+    url = urlsplit(settings.url)
+    given = {item.partition("=")[0] for item in url.query.split("&")}
+    defaults = {"timeout": _REQUEST_SECONDS, "membership_timeout": _LEASE_SECONDS}
+    added = [f"{name}={value}" for name, value in defaults.items() if name not in given]
+    query = "&".join([*([url.query] if url.query else []), *added])
+    netloc = url.netloc
+    if settings.password_file:
+        netloc = f":{_read_password(settings.password_file)}@{netloc}"
+    return urlunsplit(url._replace(netloc=netloc, query=query))
+
+
+def _lease(url: str) -> float:
+    """Return the seconds after which a member that is silent is none any more, as a URL has it."""
+    given = parse_qs(urlsplit(url).query).get("membership_timeout", [str(_LEASE_SECONDS)])[-1]
+    try:
+        return float(given)
+    except ValueError:
+        raise ConfigError(f"share.url: membership_timeout: expected seconds, got {given!r:.40}") from None
+
+
+def _read_password(path: str) -> str:
+    try:
+        password = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no UTF-8"
+        raise ConfigError(f"share.password_file: {path}: {reason}") from None
+    if not password or set(password) & set("/?#@ \n"):
+        raise ConfigError(f"share.password_file: {path}: expected a password without spaces and / ? # @")
+    return password
+
+
+def _import_tooz(url: str) -> ModuleType:
+    """Return the module that imports tooz; raises ConfigError if that or its client is not installed."""
+    scheme = urlsplit(url).scheme
+    client = {"redis": "redis", "zookeeper": "kazoo", "file": "tooz"}.get(scheme, "etcd3gw")
+    try:
+        importlib.import_module(client)
+        return importlib.import_module("fping_exporter.fleet.group")
+    except ImportError as error:
+        raise ConfigError(f"share: {error.name} is not installed; install fping-exporter[share]") from None

@@ -1,0 +1,176 @@
+"""Who pings what: the parts of several members, with tooz's coordinator of files."""
+
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from tooz import coordination
+
+from fping_exporter import config
+from fping_exporter.errors import ConfigError
+from fping_exporter.fleet.share import Share
+from fping_exporter.model import Inventory
+from tests.build import instance, inventory
+from tests.integration.process import eventually
+
+HOSTS = 60
+EVERYTHING = inventory(
+    *(instance(f"{host}-{i}", "10.0.0.1", hypervisor=f"kvm-{host}") for host in range(HOSTS) for i in (0, 1))
+)
+POLL = 0.02
+
+
+class Seen:
+    """What is told of a share."""
+
+    def __init__(self) -> None:
+        self.members, self.answered_at, self.own = 0, -math.inf, 0
+
+    def observe_share(self, *, members: int, answered_at: float) -> None:
+        self.members, self.answered_at = members, answered_at
+
+    def observe_own_share(self, instances: int) -> None:
+        self.own = instances
+
+
+class Member:
+    """A share, and what it tells."""
+
+    def __init__(self, settings: config.Share, *, grace: float = 0) -> None:
+        self.seen = Seen()
+        self.share = Share(settings, observer=self.seen, poll=POLL, grace=grace)
+        self.share.start()
+
+    def ids(self, inventory: Inventory = EVERYTHING) -> set[str]:
+        return {each.id for each in self.share.part(inventory).instances}
+
+    def sees(self, members: int) -> None:
+        def check() -> None:
+            assert self.seen.members == members
+            assert self.seen.answered_at > -math.inf
+
+        eventually(check, timeout=10)
+
+
+Join = Callable[..., Member]
+
+
+@pytest.fixture
+def join(settings: config.Share) -> Iterator[Join]:
+    """Let another member join, and leave after the test: together, as tooz takes its time to disconnect."""
+    members: list[Member] = []
+
+    def add(settings: config.Share = settings, *, grace: float = 0) -> Member:
+        members.append(Member(settings, grace=grace))
+        return members[-1]
+
+    yield add
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda member: member.share.leave(), members))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> config.Share:
+    return config.Share(f"file://{tmp_path}")
+
+
+ALL = {each.id for each in EVERYTHING.instances}
+
+
+def test_each_instance_belongs_to_one_of_three(join: Join) -> None:
+    members = [join() for _ in range(3)]
+    for member in members:
+        member.sees(3)
+    parts = [member.ids() for member in members]
+    assert set.union(*parts) == ALL
+    assert sum(map(len, parts)) == len(ALL)
+    assert min(map(len, parts)) > len(ALL) / 6
+    assert [member.seen.own for member in members] == list(map(len, parts))
+    for part in parts:
+        assert {id_.partition("-")[0] for id_ in part & {f"{h}-0" for h in range(HOSTS)}} == {
+            id_.partition("-")[0] for id_ in part & {f"{h}-1" for h in range(HOSTS)}
+        }, "one hypervisor, one member"
+
+
+def test_two_replicas_are_pinged_by_two(join: Join, tmp_path: Path) -> None:
+    twice = config.Share(f"file://{tmp_path}", replicas=2)
+    members = [join(twice) for _ in range(3)]
+    for member in members:
+        member.sees(3)
+    assert sum(len(member.ids()) for member in members) == 2 * len(ALL)
+
+
+def test_whoever_leaves_is_replaced_at_once(join: Join) -> None:
+    one, two = join(), join()
+    one.sees(2)
+    two.sees(2)
+    assert one.ids() != ALL
+    two.share.leave()
+    one.sees(1)
+    assert one.ids() == ALL
+
+
+def test_what_has_become_anothers_is_asked_by_both_for_a_while(join: Join) -> None:
+    one = join(grace=60)
+    one.sees(1)
+    two = join()
+    one.sees(2)
+    two.sees(2)
+    assert one.ids() == ALL
+    assert set() < two.ids() < ALL
+
+
+def test_a_member_that_was_forgotten_joins_again(join: Join, settings: config.Share) -> None:
+    one, two = join(), join()
+    one.sees(2)
+    two.sees(2)
+    group = settings.group.encode()
+    watcher = coordination.get_coordinator(settings.url, b"watcher")
+    watcher.start()
+    members = watcher.get_members(group).get()
+    forgotten = coordination.get_coordinator(settings.url, min(members))
+    forgotten.start()
+    forgotten.leave_group(group).get()
+
+    def is_there_again() -> None:
+        assert watcher.get_members(group).get() == members
+
+    eventually(is_there_again, timeout=10)
+
+
+def test_without_a_coordinator_all_is_pinged(join: Join, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    alone = join(config.Share(f"file://{tmp_path}/file"))
+    assert alone.ids() == ALL
+    assert (alone.seen.members, alone.seen.answered_at) == (1, -math.inf)
+
+
+def test_where_hypervisors_are_hidden_projects_are_shared_out(join: Join) -> None:
+    hidden = inventory(
+        *(
+            instance(f"{p}-{i}", "10.0.0.1", hypervisor="", project_id=f"p{p}")
+            for p in range(40)
+            for i in (0, 1)
+        )
+    )
+    one, two = join(), join()
+    one.sees(2)
+    two.sees(2)
+    assert one.ids(hidden) | two.ids(hidden) == {each.id for each in hidden.instances}
+    assert not one.ids(hidden) & two.ids(hidden)
+    assert {id_[:-2] for id_ in one.ids(hidden)}.isdisjoint(id_[:-2] for id_ in two.ids(hidden))
+
+
+@pytest.mark.parametrize("content", ["", "with space", "a@b", "a/b"])
+def test_a_password_that_tooz_could_not_take_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "password"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=r"share\.password_file: .*: expected a password without spaces"):
+        Share(config.Share("redis://localhost", password_file=str(path)), observer=Seen())
+
+
+def test_a_password_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"share\.password_file: .*/none: No such file"):
+        Share(config.Share("redis://localhost", password_file=f"{tmp_path}/none"), observer=Seen())
