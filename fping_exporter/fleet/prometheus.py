@@ -121,7 +121,7 @@ class Prometheus:
         if status in _REDIRECTS:
             raise FleetError(
                 f"{self._url}: HTTP {status}: redirects are not followed; name the address it leads to in "
-                f"fleet.prometheus: {_one_line(headers.get('Location', ''))}"
+                f"fleet.prometheus: {_one_line(headers.get('Location', '').partition('?')[0])}"
             )
         try:
             answer = _DECODER.decode(body)

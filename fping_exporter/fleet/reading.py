@@ -100,7 +100,12 @@ def read_fleet(
         if value == 1:
             rtt = turns.rtts.get(key, math.nan)
             word = Witness(exporter, alive=True, rtt=rtt if math.isfinite(rtt) else None)
-        elif value == 0 and (reason := _REASONS.get(reasons.get(key, ""))) and reason not in _NOT_ASKED:
+        elif (
+            value == 0
+            and (reason := _REASONS.get(reasons.get(key, "")))
+            and reason not in _NOT_ASKED
+            and (reason is not Reason.NOT_ACTIVE or key in turns.off)
+        ):
             answered = layer2.get(key) if key not in old_layer2 else None
             word = Witness(
                 exporter,
@@ -134,6 +139,8 @@ class _Turns(msgspec.Struct, frozen=True, kw_only=True):
     """The sample times of words that are older than the newest scrape of their exporter; Unix times."""
     rtts: Mapping[_Key, float] = {}
     """The best round trips of those who answer, in seconds."""
+    off: frozenset[_Key] = frozenset()
+    """Who is silent and called off by Nova, and was sent something: the reason alone does not tell that."""
     replies: Mapping[str, float] = {}
     """Unix times at which the instances that are silent to somebody last answered anybody, by id."""
     asked_at: Mapping[str, float] = {}
@@ -145,13 +152,13 @@ def _take_turns(
 ) -> _Turns:
     """Ask for what was never asked for, or too long ago, and of the rest for the oldest, if it is due."""
     turns = before or _Turns()
-    limits = {"old": max_age / 2, "rtts": max_age, "replies": max_age}
+    limits = {"old": max_age / 2, "rtts": max_age, "replies": max_age, "off": max_age}
     ages = {name: began - turns.asked_at.get(name, -math.inf) for name in limits}
     due = {name for name, age in ages.items() if age >= limits[name]}
     oldest = max(ages, key=lambda name: ages[name])
     if ages[oldest] >= max_age / 4:
         due.add(oldest)
-    old, rtts, replies = turns.old, turns.rtts, turns.replies
+    old, rtts, replies, off = turns.old, turns.rtts, turns.replies, turns.off
     if "old" in due:
         old = exporters.lingering(queries.older("instance_alive", exporters.now - max_age / 2))
     if "rtts" in due:
@@ -162,8 +169,14 @@ def _take_turns(
             f" and on (id) instance_silent{{{queries.match}}})"
         )
         replies = {each.metric.get("id", ""): _number(each) for each in replied.elements}
+    if "off" in due:
+        sent = queries.ask(
+            f'max without (project_id) (instance_silent{{reason="{Reason.NOT_ACTIVE}"{queries.more}}}'
+            f" and ignoring (reason) instance_packet_loss_ratio{{{queries.match}}})"
+        )
+        off = frozenset(exporters.values(sent.elements))
     asked_at = {**turns.asked_at, **dict.fromkeys(due, began)}
-    return _Turns(old=old, rtts=rtts, replies=replies, asked_at=asked_at)
+    return _Turns(old=old, rtts=rtts, replies=replies, off=off, asked_at=asked_at)
 
 
 class _Queries:

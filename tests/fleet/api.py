@@ -45,6 +45,8 @@ class FakePrometheus:
         """What each answer has beside its data."""
         self.reason = "no_reply"
         """Of those that are silent in scrapes from now on."""
+        self.sends = True
+        """Whether exporters could send to those that are silent."""
         self.external_labels: dict[str, str] = {}
         """What all series have that are scraped from now on."""
         self.clock_offset = 0.0
@@ -99,6 +101,8 @@ class FakePrometheus:
                 self.series.append(Scraped("instance_rtt_seconds", labels, 0.0004, at))
             else:
                 self.series.append(Scraped("instance_silent", labels | {"reason": self.reason}, 1, at))
+                if self.sends:
+                    self.series.append(Scraped("instance_packet_loss_ratio", labels, 1, at))
             if id_ in layer2:
                 self.series.append(Scraped("instance_layer2_alive", labels, layer2[id_], at))
             replied_at = swept_at if answers else last_replies.get(id_)
@@ -120,6 +124,12 @@ class FakePrometheus:
             limit = float(found[2] or "inf")
             chosen = [each for each in self._select(found[1]) if each.at < limit]
             return [(each.labels, each.at) for each in chosen]
+        if found := re.fullmatch(
+            r"max without \(project_id\) \((.*) and ignoring \(reason\) (.*)\)", expression
+        ):
+            sent = [each.labels for each in self._select(found[2])]
+            chosen = [each for each in self._select(found[1]) if _without(each.labels, "reason") in sent]
+            return [(_without(each.labels, "project_id"), each.value) for each in chosen]
         if found := re.fullmatch(r"max without \(project_id\) \((.*)\)", expression):
             return [(_without(each.labels, "project_id"), each.value) for each in self._select(found[1])]
         if found := re.fullmatch(r"max by \(id\) \((.*) and on \(id\) (.*)\)", expression):

@@ -32,10 +32,10 @@ from tests.web.pages import Exporter, Pinger
 
 pytestmark = pytest.mark.e2e
 
-GUESTS = ("here", "dead", "there", "both", "nobody")
-HERE, THERE = ("here", "dead", "both"), ("there", "both")
+GUESTS = ("here", "dead", "off", "there", "both", "nobody")
+HERE, THERE = ("here", "dead", "off", "both"), ("there", "both")
 """Which guests each of the two exporters lists."""
-BEGINNING = {"here": True, "dead": False, "there": True, "both": True}
+BEGINNING = {"here": True, "dead": False, "off": False, "there": True, "both": True}
 MAX_AGE = 6
 SERVERS = {
     "prometheus": (
@@ -56,7 +56,7 @@ class Agent:
 
     def __init__(self, guests: tuple[str, ...], silent: tuple[str, ...]) -> None:
         ips = {id_: f"198.51.100.{number}" for number, id_ in enumerate(guests, 1)}
-        listed = inventory(*(instance(id_, ip) for id_, ip in ips.items()))
+        listed = inventory(*(instance(id_, ip, status=status_of(id_)) for id_, ip in ips.items()))
 
         def listing() -> Inventory:
             return listed
@@ -77,7 +77,12 @@ class Agent:
 def guest(id_: str) -> NovaServer:
     """Return a server as Nova lists it."""
     addresses = (Address("198.51.100.1", 4, AddressKind.FIXED, "net"),)
-    return NovaServer(id=id_, name=id_, project_id=ALPHA.id, addresses=addresses)
+    return NovaServer(id=id_, name=id_, project_id=ALPHA.id, status=status_of(id_), addresses=addresses)
+
+
+def status_of(id_: str) -> str:
+    """Return what Nova says of a guest."""
+    return "SHUTOFF" if id_ == "off" else "ACTIVE"
 
 
 class Fleet(NamedTuple):
@@ -99,7 +104,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
     """Start everything; the centrals have no vantage, so that all that they know is the agents'."""
     need_ping()
     with contextlib.ExitStack() as running:
-        here, there = Agent(HERE, silent=("dead", "both")), Agent(THERE, silent=())
+        here, there = Agent(HERE, silent=("dead", "off", "both")), Agent(THERE, silent=())
         for agent in (here, there):
             running.callback(agent.stop)
         cloud = running.enter_context(FaultyCloud(*map(guest, GUESTS)))
@@ -186,7 +191,7 @@ def test_the_whole_is_known_and_never_is_anybody_called_dead_who_is_not(fleet: F
     assert list_instances(fleet) == BEGINNING | {"nobody": None}
 
     fleet.there.stop()
-    become({"here": True, "dead": False, "both": False})
+    become({"here": True, "dead": False, "off": False, "both": False})
     assert not any(each.get("there") is False for each in seen), "its exporter is gone, it is not dead"
 
     for server in fleet.servers.values():

@@ -144,7 +144,7 @@ def test_the_fleet_is_read_once_in_an_interval_by_whoever_asks(scraped: FakeProm
         thread.join()
     central.get("/")
     central.get("/metrics")
-    assert len(scraped.expressions) == 9
+    assert len(scraped.expressions) == 10
 
 
 def test_a_scrape_makes_the_fleet_be_read_without_waiting_for_it(scraped: FakePrometheus) -> None:

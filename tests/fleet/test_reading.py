@@ -122,7 +122,7 @@ def test_an_exporter_that_is_scraped_seldom_is_as_old_as_its_last_scrape(server:
 def test_what_changes_less_is_asked_in_turns(server: FakePrometheus) -> None:
     server.scrape("e1", {"a": True, "b": False}, last_replies={"b": 1e9})
     reading = read(server)
-    assert len(server.expressions) == 9
+    assert len(server.expressions) == 10
     turned = []
     for _ in range(12):  # every fifteen seconds
         server.expressions.clear()
@@ -145,7 +145,7 @@ def test_after_a_pause_all_is_asked_again(server: FakePrometheus) -> None:
     turns = msgspec.structs.replace(reading.turns, asked_at=earlier)
     server.expressions.clear()
     read(server, before=msgspec.structs.replace(reading, turns=turns))
-    assert len(server.expressions) == 9
+    assert len(server.expressions) == 10
 
 
 @pytest.mark.parametrize("reason", ["no_address", "no_vantage", "ambiguous_address", "brand_new", ""])
@@ -183,7 +183,7 @@ def test_exporters_of_the_same_name_are_told_apart_by_their_other_labels(server:
     assert [reading.words[id_][0].exporter for id_ in "ab"] == list(reading.exporters)
     assert words(read(server, match={"cluster": "b"})) == {"b": [("e1", False)]}
     assert [each.name for each in read(server, match={"cluster": 'a"\\'}).exporters] == ["e1"]
-    assert all('{cluster="' in each or ',cluster="' in each for each in server.expressions[-9:])
+    assert all('{cluster="' in each or ',cluster="' in each for each in server.expressions[-10:])
 
 
 def test_the_exporter_that_reads_is_no_witness_of_its_own(server: FakePrometheus) -> None:
@@ -208,7 +208,7 @@ def test_a_warning_makes_the_reading_partial(server: FakePrometheus) -> None:
     assert read(server).partial
 
 
-@pytest.mark.parametrize("number", range(9))
+@pytest.mark.parametrize("number", range(10))
 def test_half_a_reading_is_none(server: FakePrometheus, number: int) -> None:
     server.scrape("e1", {"a": True})
     server.faults = iter([*[None] * number, Answer(503, b"")])
@@ -223,7 +223,7 @@ def test_a_value_that_says_nothing_costs_that_series(server: FakePrometheus, val
     odd = vector(({"id": "a", **labels}, 1), ({"id": "b", **labels}, 1))
     odd["data"]["result"][0]["value"][1] = value  # type: ignore[index]
     server.scrape("e1")
-    server.faults = iter([*[None] * 6, Answer(200, odd)])
+    server.faults = iter([*[None] * 7, Answer(200, odd)])
     assert words(read(server)) == {"b": [("e1", True)]}
 
 
@@ -235,3 +235,12 @@ def test_shards_of_an_exporter_have_ages_of_their_own(server: FakePrometheus) ->
     reading = read(server)
     assert words(reading) == {"a": [("e1", True)], "b": [("e1", True)]}
     assert [round(exporter.age / 10) for exporter in reading.exporters] == [0, 10]
+
+
+@pytest.mark.parametrize("sends", [True, False])
+def test_silence_of_one_that_is_off_counts_if_something_was_sent(
+    server: FakePrometheus, *, sends: bool
+) -> None:
+    server.reason, server.sends = "not_active", sends
+    server.scrape("e1", {"a": False})
+    assert words(read(server)) == ({"a": [("e1", False)]} if sends else {})

@@ -62,7 +62,7 @@ def test_a_reload_takes_up_another_fleet_or_none(prometheus: FakePrometheus, tmp
         assert isinstance(service.whole, FleetMonitor)
         assert service.whole.latest
         assert telemetry.fleet
-        assert asked == 9
+        assert asked == 10
         assert witnesses() == ["e1"]
 
         with pytest.raises(ConfigError, match=r"fleet.bearer_token_file: .* cannot be read"):
