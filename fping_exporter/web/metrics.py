@@ -1,8 +1,8 @@
 """``/metrics``: the newest snapshot and the exporter's own metrics, for Prometheus."""
 
 import math
+import threading
 from collections.abc import Callable, Mapping
-from itertools import chain
 from typing import Any
 
 from flask import Blueprint, Response, abort, request
@@ -30,6 +30,8 @@ def blueprint(monitor: Callable[[], Monitor], *, telemetry: Telemetry, path: str
     the first, and what says how far to believe the others is in each.
     """
     bp = Blueprint("metrics", __name__)
+    inflating = threading.Lock()
+    """Held while plain text is made, a kilobyte an instance: the server bounds only what waits to be sent."""
 
     @bp.get(path)
     def metrics() -> Response:
@@ -48,11 +50,11 @@ def blueprint(monitor: Callable[[], Monitor], *, telemetry: Telemetry, path: str
         compressed = request.accept_encodings.quality("gzip") > 0
         # Last, as OpenMetrics ends in a line that says so.
         end = answer.encode(own)
-        body = (
-            exposition.gzip(names=names, shard=shard, end=end)
-            if compressed
-            else chain(exposition.plain(names=names, shard=shard), [end])
-        )
+        if compressed:
+            body = exposition.gzip(names=names, shard=shard, end=end)
+        else:
+            with inflating:
+                body = [*exposition.plain(names=names, shard=shard), end]
         response = Response(body, content_type=answer.content_type)
         response.headers["Vary"] = "Accept, Accept-Encoding"
         if compressed:
