@@ -12,7 +12,7 @@ SCRAPES = 20
 SETTLED = 5
 SPAN = 5
 """Scrapes of which the median counts: one scrape may catch a listing in the middle."""
-MOST_MIB = 150
+MOST_MIB = 130
 GROWTH_MIB = 3
 """What an allocator's rounding may make; a leak of one page a scrape would be found in a day, not here."""
 
