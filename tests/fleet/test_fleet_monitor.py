@@ -237,3 +237,23 @@ def test_a_retired_reader_reports_nothing(scraped: FakePrometheus, caplog: pytes
     assert central.telemetry.fleet
     assert central.telemetry.fleet.error is None
     assert not caplog.records
+
+
+def test_a_bug_costs_one_reading(scraped: FakePrometheus, caplog: pytest.LogCaptureFixture) -> None:
+    telemetry = Telemetry()
+    telemetry.expect_fleet(read=True)
+    answers = iter([None, ()])
+    reader = FleetReader(
+        config.Fleet(prometheus=scraped.url),
+        interval=0.001,
+        observer=telemetry,
+        own_sweeps=lambda: next(answers),  # type: ignore[arg-type]
+    )
+    assert reader.refresh().wait(SOON)
+    assert reader.newest is None
+    assert telemetry.fleet
+    assert telemetry.fleet.error == "a bug, see the log"
+    assert "reading the fleet failed, which is a bug" in caplog.text
+    time.sleep(0.002)
+    assert reader.refresh().wait(SOON)
+    assert reader.newest
