@@ -222,8 +222,8 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     listed_at: float
     duration: float
     relay_age: float | None = None
-    """How old the list was when a central's answer was asked for, in seconds; None: this exporter listed the
-    cloud itself."""
+    """How old the list was when it was asked for, in seconds, where a central made it; None: this exporter
+    listed the cloud itself."""
 
     def project_name(self, project_id: str) -> str:
         """Return the project's name where it is known, else its id."""

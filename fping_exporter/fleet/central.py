@@ -127,7 +127,7 @@ class Centrals:
     def inventory(self, *, full: bool = False) -> Inventory:  # noqa: ARG002, a central's list is always whole
         """Return the newest list that a central has; raise CentralError if none gives any.
 
-        Its `relay_age` says how old it is. No list is older than one that was returned before.
+        Its `relay_age` says how old it was when this began. No list is older than one returned before.
         """
         asked_at = time.monotonic()
         try:
@@ -140,9 +140,11 @@ class Centrals:
         self._misses = 0 if found.due > now else self._misses + 1
         if self._held is None or found.held.began > self._held.began - _CLOCK_SECONDS:
             self._held = found.held
-        age = now - self._held.began
         return msgspec.structs.replace(
-            self._held.inventory, relay_age=age, listed_at=time.time() - age, duration=now - asked_at
+            self._held.inventory,
+            relay_age=max(asked_at - self._held.began, 0),
+            listed_at=time.time() - (now - self._held.began),
+            duration=now - asked_at,
         )
 
     def _ask_all(self) -> _Answer:

@@ -43,6 +43,12 @@ def topology(standin: NeutronCloud, probe: Probe = Probe()) -> Topology:  # noqa
     return inventory.topology
 
 
+def test_a_central_lists_networks_for_its_agents_whatever_it_pings_itself(standin: NeutronCloud) -> None:
+    for agents, known in ((False, set()), (True, {"net", "net2"})):
+        listed = connect(standin, probe=Probe(), agents=agents)
+        assert set(listed.cloud.inventory().topology.networks) == known
+
+
 def test_ports_networks_and_routers(standin: NeutronCloud) -> None:
     got = topology(standin, NAMESPACES)
     assert got.ports == {
