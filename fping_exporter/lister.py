@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 import msgspec
@@ -29,10 +29,12 @@ _LEAST_DOUBTED = 10
 class InventorySource(Protocol):
     """Where lists of instances come from. A cloud is one."""
 
-    def inventory(self, *, full: bool = False) -> Inventory:
+    def inventory(self, *, full: bool = False, silent: Collection[str] = ()) -> Inventory:
         """Return a complete list; raises FpingExporterError where there is none to be had.
 
-        With `full`, all is asked for again, and not only what changed since the last list.
+        With `full`, all is asked for again, and not only what changed since the last list. Those with the
+        ids `silent` do not answer, and nothing explains it: whether they have their addresses still is
+        looked up.
         """
         ...
 
@@ -106,6 +108,8 @@ class Lister:
         self._lock = threading.Lock()
         self._flight = SingleFlight("inventory", self._run, refused=self._fail)
         self.newest: Listing | None = None
+        self.silent: Collection[str] = ()
+        """Ids of the instances that are silent in the newest sweep, which nothing explains."""
 
     def reconfigure(self, source: InventorySource, *, select: Callable[[Inventory], Inventory]) -> None:
         """List from `source` from the next refresh on; select anew from what is there until then."""
@@ -143,7 +147,8 @@ class Lister:
         source, began = self._source, time.monotonic()
         try:
             # What confirms that instances are gone is another full list.
-            listed = source.inventory(full=bool(self.newest and self.newest.unconfirmed))
+            full = bool(self.newest and self.newest.unconfirmed)
+            listed = source.inventory(full=full, silent=self.silent)
             self._accept(listed, began=began, outdated=lambda: source is not self._source)
         except FpingExporterError as error:
             self._fail(error)

@@ -141,6 +141,8 @@ class Port(msgspec.Struct, frozen=True, gc=False):
     """The id of the instance that has it; where no instance has it, a text that is no instance's id."""
     driver: str = ""
     """The mechanism driver that binds it, at the lowest level, such as ``ovn``; empty if it is not known."""
+    id: str = ""
+    """Empty if it cannot be read."""
 
 
 class Network(msgspec.Struct, frozen=True, gc=False):
@@ -513,3 +515,11 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     """Whether no other exporter can be expected to ask what could not be asked from here."""
     per_address: bool = False
     """Whether the outcome of each address is wanted as a metric."""
+
+    @property
+    def unexplained(self) -> frozenset[str]:
+        """Ids of the instances that are ACTIVE, were asked and are silent, which nothing explains."""
+        return frozenset(each.instance.id for each in self.verdicts if each.reason in _UNEXPLAINED)
+
+
+_UNEXPLAINED = frozenset({Reason.UNREACHABLE, Reason.NO_REPLY})

@@ -238,6 +238,7 @@ class Monitor:
             logger.exception("sweep failed, which is a bug")
         else:
             self._history = self._history.after(snapshot)
+            self._lister.silent = snapshot.unexplained
             self._publish(_Swept(snapshot, exposition, began=began, list_began=listing.began))
             self._report(snapshot)
             self._save()

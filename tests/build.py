@@ -1,6 +1,6 @@
 """Short ways to make the values that tests are about."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Literal
 
 from fping_exporter.model import (
@@ -83,5 +83,5 @@ class Source:
     def __init__(self, inventory: Callable[[], Inventory]) -> None:
         self._inventory = inventory
 
-    def inventory(self, *, full: bool = False) -> Inventory:  # noqa: ARG002, all lists are full
+    def inventory(self, *, full: bool = False, silent: Collection[str] = ()) -> Inventory:  # noqa: ARG002, all lists are full
         return self._inventory()

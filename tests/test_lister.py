@@ -1,6 +1,7 @@
 """A list that suddenly lacks most."""
 
 import logging
+from collections.abc import Collection
 
 import msgspec
 import pytest
@@ -64,7 +65,7 @@ def test_it_is_told(caplog: pytest.LogCaptureFixture) -> None:
     class Cloud:
         there = of(range(30))
 
-        def inventory(self, *, full: bool = False) -> Inventory:  # noqa: ARG002, all lists are full
+        def inventory(self, *, full: bool = False, silent: Collection[str] = ()) -> Inventory:  # noqa: ARG002, all lists are full
             return self.there
 
     cloud, telemetry = Cloud(), Telemetry()
@@ -93,7 +94,7 @@ def test_a_full_list_confirms_that_instances_are_gone() -> None:
     there, asked = [of(range(0)), of(range(0)), of(range(30))], []
 
     class Cloud:
-        def inventory(self, *, full: bool = False) -> Inventory:
+        def inventory(self, *, full: bool = False, silent: Collection[str] = ()) -> Inventory:  # noqa: ARG002, all answer
             asked.append(full)
             return there.pop()
 

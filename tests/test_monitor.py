@@ -28,13 +28,15 @@ class Cloud:
 
     def __init__(self) -> None:
         self.calls = 0
+        self.silent: Collection[str] = ()
         self.open = threading.Event()
         self.open.set()
         self.error: Exception | None = None
         self.guests = [instance("a", "10.0.0.1")]
 
-    def inventory(self, *, full: bool = False) -> Inventory:  # noqa: ARG002, all lists are full
+    def inventory(self, *, full: bool = False, silent: Collection[str] = ()) -> Inventory:  # noqa: ARG002, all lists are full
         self.calls += 1
+        self.silent = silent
         assert self.open.wait(SOON)
         if self.error:
             raise self.error
@@ -133,6 +135,19 @@ def test_an_old_snapshot_is_refreshed_from_a_young_inventory(
     one = monitor(sweep=NOW)
     assert one.snapshot(timeout=SOON) is not one.snapshot(timeout=SOON)
     assert (cloud.calls, len(pinger.calls)) == (1, 2)
+
+
+def test_the_next_list_is_told_who_is_silent(
+    monitor: Callable[..., Monitor], cloud: Cloud, pinger: Pinger
+) -> None:
+    """Those in whose case something explains it are left out."""
+    cloud.guests += [instance("b", "10.0.0.2"), instance("c", "10.0.0.3", status="SHUTOFF")]
+    pinger.outcomes = {"10.0.0.2": SILENT, "10.0.0.3": SILENT}
+    one = monitor(sweep=NOW, inventory=NOW)
+    one.snapshot(timeout=SOON)
+    assert cloud.silent == ()
+    one.snapshot(timeout=SOON)
+    eventually(lambda: cloud.silent == {"b"})
 
 
 def test_parallel_callers_join_one_refresh(

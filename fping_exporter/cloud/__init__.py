@@ -1,7 +1,7 @@
 """An OpenStack cloud: servers from Nova, and what else the credentials may see."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from openstack.config.cloud_region import CloudRegion
 
@@ -65,12 +65,15 @@ class Cloud:
         """Begin with the list that an earlier process made `listed_at`, by the monotonic clock."""
         self.memory.recall(inventory, listed_at=listed_at)
 
-    def inventory(self, *, full: bool = False) -> Inventory:
+    def inventory(self, *, full: bool = False, silent: Collection[str] = ()) -> Inventory:
         """List the cloud: all of it, or what changed since the last list, merged into that.
 
         All is listed with `full`, after a failure, if the last full list is older than
         `cache.full_inventory`, and where changes do not tell enough
         (:class:`fping_exporter.cloud.listing.CloudListing`).
+
+        Neutron does not tell which ports were deleted. Those of instances that fell `silent`, by their ids,
+        are looked up.
 
         Raises CloudError if the servers cannot be listed completely, and ConfigError if a project or the
         host of the configuration never existed. Without hypervisors, project names or Neutron the
@@ -84,7 +87,7 @@ class Cloud:
         again.
         """
         memory = self.memory.copy()
-        listing = CloudListing(self._config, session=self.session, memory=memory, full=full)
+        listing = CloudListing(self._config, session=self.session, memory=memory, full=full, silent=silent)
         try:
             inventory = self._worker.run(listing.run, seconds=self._config.cache.max_stale / 2)
         except GivenUpError:  # what its thread does with the memory is nobody's any more

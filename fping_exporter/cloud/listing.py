@@ -17,7 +17,7 @@ from fping_exporter.cloud.hypervisors import (
 from fping_exporter.cloud.instance_lists import InstanceLists
 from fping_exporter.cloud.keystone_lists import LookedUp
 from fping_exporter.cloud.memory import Memory
-from fping_exporter.cloud.neutron import list_floating, list_security, list_topology
+from fping_exporter.cloud.neutron import Neutron, Wanted
 from fping_exporter.cloud.port_addresses import NetworkNames, PortAddresses
 from fping_exporter.cloud.projects import PROJECTS, find_project
 from fping_exporter.cloud.servers import MICROVERSIONS, claims_of_unreadable, keep_servers_of_down_cells
@@ -36,10 +36,22 @@ logger = logging.getLogger(__name__)
 class CloudListing:
     """Lists a cloud once, and leaves in its memory what the next listing needs."""
 
-    def __init__(self, config: Config, *, session: Session, memory: Memory, full: bool = False) -> None:
-        """Prepare; nothing is sent yet. With `full`, all is listed, however young the last full list is."""
+    def __init__(
+        self,
+        config: Config,
+        *,
+        session: Session,
+        memory: Memory,
+        full: bool = False,
+        silent: Collection[str] = (),
+    ) -> None:
+        """Prepare; nothing is sent yet. With `full`, all is listed, however young the last full list is.
+
+        `silent` are the ids of instances that do not answer.
+        """
         self._config = config
         self._full = full
+        self._silent = silent
         self._session = session
         self._memory = memory
         self._skipped = SkippedEntries(memory.log_limit)
@@ -170,7 +182,7 @@ class CloudListing:
         now = PortAddresses(
             ports=memory.ports.value.topology.ports,
             floating=floating.public if memory.floating_ips.succeeded and floating.complete else None,
-            unknown=frozenset(each.device for each in memory.ports.value.unreadable),
+            unknown=memory.ports.value.unknown,
         )
         before, memory.port_addresses = memory.port_addresses, now
         moved = now.changed_since(before) if before else frozenset()
@@ -298,42 +310,25 @@ class CloudListing:
         memory.logged_contact_faults = frozenset(faults)
         return users.emails | configured.emails
 
-    def _ask_neutron(self, host: str | None, *, full: bool) -> None:  # noqa: ARG002, for what changed
+    def _ask_neutron(self, host: str | None, *, full: bool) -> None:
         """Refresh who has which address, and what security groups let in, if the cloud has a Neutron.
 
         With `full`, all is listed again.
         """
         memory, probe = self._memory, self._config.probe
-        optional = (memory.floating_ips, memory.security_groups)
         try:
             if not self._network.in_catalog():
-                for each in (memory.ports, *optional):
-                    each.skip()
+                for part in memory.neutron:
+                    part.skip()
                 return
         except CloudError:  # asked again below, and logged there
             pass
-        if not memory.ports.refresh(
-            lambda: list_topology(
-                self._network,
-                host=host,
-                kinds=probe.kinds,
-                networks=bool(self._config.agents) or ("local" in probe.kinds and not probe.all_from_local),
-                addresses=set()
-                if host is None
-                else {each.ip for instance in memory.instances.values() for each in instance.addresses},
-                skip=self._skipped.of("ports"),
-            )
-        ):
-            for each in optional:
-                each.fail()
-            return
-        skip = self._skipped.of
-        memory.floating_ips.refresh(
-            lambda: list_floating(self._network, memory.ports.value, skip=skip("floating_ips"))
+        networks = bool(self._config.agents) or ("local" in probe.kinds and not probe.all_from_local)
+        wanted = Wanted(host, probe.kinds, networks=networks)
+        neutron = Neutron(
+            self._network, memory.neutron, wanted, skip=self._skipped.of, log_limit=memory.log_limit
         )
-        memory.security_groups.refresh(
-            lambda: list_security(self._network, memory.ports.value, skip=skip("security_groups"))
-        )
+        neutron.refresh(memory.instances, full=full, silent=self._silent)
 
     def _has_loopback_guests(self) -> bool:
         """Whether this is the demo's cloud, which says so in its catalog: no tenant can write there."""

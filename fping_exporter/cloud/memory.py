@@ -8,13 +8,16 @@ import msgspec
 
 from fping_exporter.cloud.changes import Mark, UnreadableServers
 from fping_exporter.cloud.contacts import Contacts, User
+from fping_exporter.cloud.floating_ips import FloatingAddresses
 from fping_exporter.cloud.hypervisors import ComputeNodes, NamedInstances
 from fping_exporter.cloud.keystone_lists import Lookups
 from fping_exporter.cloud.last_known import LastKnown
-from fping_exporter.cloud.neutron import FloatingAddresses, Listed
+from fping_exporter.cloud.neutron import NeutronParts
 from fping_exporter.cloud.port_addresses import PortAddresses
+from fping_exporter.cloud.ports import KnownPorts
+from fping_exporter.cloud.security_groups import SecurityGroups
 from fping_exporter.log_limit import LogLimit
-from fping_exporter.model import Instance, Inventory, Project, Topology
+from fping_exporter.model import Instance, Inventory, Project
 
 __all__ = ["Memory"]
 
@@ -48,9 +51,9 @@ class Memory:
         self.projects: LastKnown[Mapping[str, Project]] = LastKnown("projects", {})
         self.users = LastKnown("contacts", Contacts({}))
         self.hypervisors = LastKnown("hypervisors", ComputeNodes((), frozenset()), outlives_failure=False)
-        self.ports: LastKnown[Listed] = LastKnown("ports", Listed(Topology(), (), (), complete=False))
+        self.ports = LastKnown("ports", KnownPorts())
         self.floating_ips = LastKnown("floating_ips", FloatingAddresses())
-        self.security_groups = LastKnown("security_groups", Topology())
+        self.security_groups = LastKnown("security_groups", SecurityGroups())
         self.project_lookups: Lookups[Project] = Lookups()
         """Projects that have instances and that Keystone's list lacks."""
         self.user_lookups: Lookups[User] = Lookups()
@@ -76,14 +79,16 @@ class Memory:
         topology = inventory.topology
         if topology.ports or topology.owners:
             ports = msgspec.structs.replace(topology, incomplete=topology.incomplete - {"floating_ips"})
-            self.ports.recall(Listed(ports, (), (), complete=False), listed_at=listed_at)
+            self.ports.recall(KnownPorts(topology=ports), listed_at=listed_at)
         if topology.floating:
             floating = FloatingAddresses(
-                topology.floating, topology.public, complete="floating_ips" not in topology.incomplete
+                instances=topology.floating,
+                public=topology.public,
+                complete="floating_ips" not in topology.incomplete,
             )
             self.floating_ips.recall(floating, listed_at=listed_at)
         if topology.rules:
-            security = Topology(
+            security = SecurityGroups(
                 rules=topology.rules, members=topology.members, address_groups=topology.address_groups
             )
             self.security_groups.recall(security, listed_at=listed_at)
@@ -95,6 +100,11 @@ class Memory:
             if isinstance(value, LastKnown | Lookups):
                 setattr(other, name, value.copy())
         return other
+
+    @property
+    def neutron(self) -> NeutronParts:
+        """The parts that Neutron answers."""
+        return NeutronParts(self.ports, self.floating_ips, self.security_groups)
 
     def parts(self) -> dict[str, bool]:
         """Return whether the last try of each optional list that was asked for succeeded, by its name."""

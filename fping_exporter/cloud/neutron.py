@@ -1,271 +1,344 @@
-"""Neutron: owners of addresses, networks and routers, and the echo requests that security groups admit."""
+"""What is asked of Neutron: all of its lists, or what changed since the last answer."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from sys import intern
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
+from fping_exporter.cloud.changes import OVERLAP_SECONDS
+from fping_exporter.cloud.floating_ips import FloatingAddresses, know_floating_ips, merge_floating_ips
+from fping_exporter.cloud.last_known import LastKnown
 from fping_exporter.cloud.neutron_lists import (
     ADDRESS_GROUPS,
     FLOATING_IPS,
     NETWORKS,
-    PORTS,
     SECURITY_GROUPS,
-    GroupEntry,
-    PortEntry,
+    ListedEntries,
+    NetworkEntry,
     batches,
-    is_network,
     joined,
 )
-from fping_exporter.cloud.pages import List
+from fping_exporter.cloud.pages import decode
+from fping_exporter.cloud.ports import (
+    METADATA_PORTS,
+    PORTS,
+    ROUTER_INTERFACES,
+    KnownPorts,
+    ListedPort,
+    MergedPorts,
+    know_ports,
+    merge_ports,
+)
+from fping_exporter.cloud.security_groups import (
+    SecurityGroups,
+    know_security_groups,
+    merge_security_groups,
+    read_rules,
+)
 from fping_exporter.cloud.session import Client
 from fping_exporter.cloud.unreadable import Skip
-from fping_exporter.cloud.unreadable_ports import UnreadablePort, read_floating_address, read_fragments
-from fping_exporter.model import Family, Network, Port, SecurityRule, Topology
-
-__all__ = ["FloatingAddresses", "Listed", "list_floating", "list_security", "list_topology"]
-
-
-_ROUTER_INTERFACES = (
-    "network:router_interface",
-    "network:router_interface_distributed",
-    "network:ha_router_replicated_interface",
+from fping_exporter.cloud.unreadable_ports import read_fragments
+from fping_exporter.errors import (
+    BadRequestError,
+    CloudError,
+    ForbiddenError,
+    ListingError,
+    NotFoundError,
 )
-_FLOATING_IP = "network:floatingip"
-_METADATA_PORTS = ("network:dhcp", "network:distributed")
-"""OVN's metadata ports. Before Neutron 16 (Ussuri) they had the owner that DHCP agents' ports have."""
+from fping_exporter.log_limit import LogLimit
+from fping_exporter.model import Instance, Network
+
+__all__ = ["Neutron", "NeutronParts", "Wanted"]
+
+logger = logging.getLogger(__name__)
+
+_TIMESTAMPS = "standard-attr-timestamp"
+"""The extension that knows ``changed_since``."""
+_REVISIONS = "standard-attr-revisions"
+"""The extension with which a change of a rule is one of its group."""
+
+_LOOKED_UP_AT_ONCE = 100
+"""Instances of which the ports are looked up in one refresh, in two requests."""
 
 
-class Listed(msgspec.Struct):
-    """Neutron's ports as far as they were listed, and what was read from them."""
+class NeutronParts(NamedTuple):
+    """What Neutron last said. Each part may fail without costing the others."""
 
-    topology: Topology
-    ports: Sequence[PortEntry]
-    unreadable: Sequence[UnreadablePort]
-    complete: bool
-    """Whether the ports of all hosts were listed."""
+    ports: LastKnown[KnownPorts]
+    floating_ips: LastKnown[FloatingAddresses]
+    security_groups: LastKnown[SecurityGroups]
 
 
-class FloatingAddresses(msgspec.Struct, frozen=True):
-    """What Neutron maps its floating addresses to; the fields are those of Topology."""
+class Wanted(NamedTuple):
+    """What of Neutron's lists is needed, as the configuration decides."""
 
-    instances: Mapping[str, tuple[str, ...]] = {}
-    public: Mapping[str, Mapping[str, str]] = {}
-    complete: bool = True
-    """Whether every floating address could be read."""
-
-
-def list_topology(
-    network: Client,
-    *,
-    host: str | None,
-    kinds: Collection[str],
-    networks: bool,
-    addresses: Collection[str],
-    skip: Skip,
-) -> Listed:
-    """Return the ports of all instances, or of those on `host`, and what else vantages of these kinds need.
-
-    With `host`, whatever port has one of `addresses` is looked up for ``local``, from where other hosts'
-    guests may be reached at the same ones. `networks` says whether to list networks too.
-
-    `skip` gets the entries that cannot be read. The ports of an instance of which one cannot be read are
-    unknown, all of them; what can be read of that port still tells that an address has an owner.
-    """
-    listed = PORTS.read(network, {} if host is None else {"binding:host_id": host})
-    others: List[PortEntry] = List([], [], truncated=False)
-    if host is not None:
-        others = joined(_list_other_ports(network, listed.entries, kinds=kinds, addresses=addresses))
-    listed_networks = NETWORKS.read(network) if networks else List([], [], truncated=False)
-    for each in (listed, others, listed_networks):
-        skip(each.unreadable)
-
-    ports = listed.entries
-    everywhere = list({port.id: port for port in [*ports, *others.entries]}.values())
-    unreadable = [read_fragments(each.entry) for each in [*listed.unreadable, *others.unreadable]]
-    interfaces = [port for port in everywhere if port.device_owner in _ROUTER_INTERFACES]
-    in_subnet: dict[str, list[str]] = {}
-    for interface in interfaces:
-        for fixed in interface.fixed_ips:
-            in_subnet.setdefault(fixed.subnet_id, []).append(interface.device_id)
-    values = {port.id: _value(port) for port in everywhere}
-    of_instance: dict[str, list[Port]] = {}
-    for port in ports:
-        if _is_of_instance(port):
-            of_instance.setdefault(port.device_id, []).append(values[port.id])
-    for fragments in unreadable:
-        of_instance.pop(fragments.device, None)
-    owners = _owners(values[port.id] for port in everywhere if port.device_owner != _FLOATING_IP)
-    for fragments in unreadable:
-        for ip in fragments.ips:
-            owners[ip] = (*owners.get(ip, ()), fragments.value())
-    topology = Topology(
-        ports={device: tuple(found) for device, found in of_instance.items()},
-        owners=owners,
-        incomplete=frozenset(
-            [
-                *(["ports"] if any(not fragments.ips_complete for fragments in unreadable) else []),
-                *(["networks"] if listed_networks.unreadable else []),
-            ]
-        ),
-        metadata_ports=_metadata_ports(
-            values[port.id] for port in everywhere if port.device_owner in _METADATA_PORTS
-        ),
-        networks={
-            each.id: Network(each.id, each.name, each.external, each.shared)
-            for each in listed_networks.entries
-        },
-        routers={subnet: tuple(found) for subnet, found in in_subnet.items()},
-        distributed=frozenset(
-            interface.device_id for interface in interfaces if interface.device_owner == _ROUTER_INTERFACES[1]
-        ),
-    )
-    return Listed(topology, ports, unreadable, complete=host is None)
+    host: str | None
+    """The host of which the ports are listed; None: all."""
+    kinds: Collection[str]
+    """The kinds of vantages."""
+    networks: bool
+    """Whether networks are listed too."""
 
 
-def _list_other_ports(
-    network: Client, ports: Iterable[PortEntry], *, kinds: Collection[str], addresses: Collection[str]
-) -> Iterator[List[PortEntry]]:
-    """Yield lists of ports that are not the host's, but tell what vantages of these kinds reach."""
-    if not {"qrouter", "snat"}.isdisjoint(kinds):
-        for owner in _ROUTER_INTERFACES:
-            yield PORTS.read(network, {"device_owner": owner})
-    if "ovnmeta" in kinds:
-        there = sorted({port.network_id for port in ports})
-        for batch in batches(there):
-            yield PORTS.read(network, {"device_owner": _METADATA_PORTS, "network_id": batch})
-    if "local" in kinds:
-        for batch in batches(sorted(addresses)):
-            yield PORTS.read(network, {"fixed_ips": [f"ip_address={ip}" for ip in batch]})
+class Neutron:
+    """Refreshes the parts of a listing that Neutron answers."""
 
+    def __init__(
+        self,
+        network: Client,
+        parts: NeutronParts,
+        wanted: Wanted,
+        *,
+        skip: Callable[[str], Skip],
+        log_limit: LogLimit,
+    ) -> None:
+        """Prepare; nothing is sent yet. `skip` returns what gets the unreadable entries of a part."""
+        self._network = network
+        self._parts = parts
+        self._wanted = wanted
+        self._skip = skip
+        self._log_limit = log_limit
+        self._merged: MergedPorts | None = None
+        """The ports with what changed; None where all were listed."""
+        self._looked_up: frozenset[str] = frozenset()
+        """Ids of the instances of which the ports were looked up."""
 
-def _is_of_instance(port: PortEntry) -> bool:
-    return bool(port.device_id) and not port.device_owner.startswith("network:")
+    def refresh(self, instances: Mapping[str, Instance], *, full: bool, silent: Collection[str] = ()) -> None:
+        """Ask for what changed since the last answers, or for all lists.
 
-
-def _value(port: PortEntry) -> Port:
-    groups = port.security_groups
-    return Port(
-        device=port.device_id if _is_of_instance(port) else f"port {port.id}",
-        network_id=intern(port.network_id),
-        mac=port.mac_address,
-        subnets={fixed.ip_address: intern(fixed.subnet_id) for fixed in port.fixed_ips},
-        security_groups=tuple(map(intern, groups))
-        if groups is not None and port.port_security_enabled
-        else None,
-        driver=intern(port.driver),
-    )
-
-
-def _owners(ports: Iterable[Port]) -> dict[str, tuple[Port, ...]]:
-    owners: dict[str, tuple[Port, ...]] = {}
-    for port in ports:
-        for ip in port.subnets:
-            owners[ip] = (*owners.get(ip, ()), port)
-    return owners
-
-
-def _metadata_ports(ports: Iterable[Port]) -> dict[str, tuple[Port, ...]]:
-    of_network: dict[str, tuple[Port, ...]] = {}
-    for port in ports:
-        of_network[port.network_id] = (*of_network.get(port.network_id, ()), port)
-    return of_network
-
-
-def list_floating(network: Client, listed: Listed, *, skip: Skip) -> FloatingAddresses:
-    """Return to which instance each floating address is mapped.
-
-    It is mapped to an empty text if it is none's that `listed` has, or it cannot be read whose. Two external
-    networks may have the same address. `skip` gets the entries that cannot be read.
-    """
-    devices = {port.id: port.device_id for port in listed.ports if _is_of_instance(port)}
-    instances: dict[str, tuple[str, ...]] = {}
-    public: dict[str, dict[str, str]] = {}
-    floating_ips = FLOATING_IPS.read(network)
-    skip(floating_ips.unreadable)
-    for each in floating_ips.entries:
-        ip, device = each.floating_ip_address, devices.get(each.port_id or "", "")
-        instances[ip] = (*instances.get(ip, ()), device)
-        if device and each.fixed_ip_address:
-            public.setdefault(device, {})[each.fixed_ip_address] = ip
-    addresses = [read_floating_address(each.entry) for each in floating_ips.unreadable]
-    for address in filter(None, addresses):
-        instances[address] = (*instances.get(address, ()), "")
-    return FloatingAddresses(instances, public, complete=all(addresses))
-
-
-def list_security(network: Client, listed: Listed, *, skip: Skip) -> Topology:
-    """Return the topology with what the security groups of its ports let in.
-
-    A security group or an address group that cannot be read, which `skip` gets, is unknown. So are the
-    members of the groups of a port that cannot be read.
-    """
-    if listed.complete:
-        groups = SECURITY_GROUPS.read(network)
-    else:
-        wanted = {group for port in listed.ports for group in port.security_groups or ()}
-        groups = SECURITY_GROUPS.read_by_id(network, sorted(wanted))
-    skip(groups.unreadable)
-    rules = {group.id: tuple(_rules(group)) for group in groups.entries}
-    named = [rule for group in rules.values() for rule in group]
-    address_groups = {}
-    if any(rule.address_group for rule in named):
-        listed_groups = ADDRESS_GROUPS.read(network)
-        skip(listed_groups.unreadable)
-        address_groups = {group.id: tuple(group.addresses) for group in listed_groups.entries}
-    return msgspec.structs.replace(
-        listed.topology,
-        rules=rules,
-        members=_members(listed, {rule.group for rule in named if rule.group}),
-        address_groups=address_groups,
-    )
-
-
-def _members(listed: Listed, groups: Iterable[str]) -> dict[str, frozenset[str]]:
-    """Return the addresses in those of `groups` of which all ports are known."""
-    if not listed.complete:
-        return {}
-    members: dict[str, set[str]] = {group: set() for group in groups}
-    for unreadable in listed.unreadable:
-        for group in list(members) if unreadable.groups is None else unreadable.groups:
-            members.pop(group, None)
-    for port in listed.ports:
-        if port.security_groups is None:
-            return {}
-        for group in port.security_groups:
-            if group in members:
-                members[group].update(_member_addresses(port))
-    return {group: frozenset(addresses) for group, addresses in members.items()}
-
-
-def _member_addresses(port: PortEntry) -> Iterator[str]:
-    """Yield the addresses that rules count as this port's if they name one of its security groups."""
-    yield from (fixed.ip_address for fixed in port.fixed_ips)
-    yield from (pair.ip_address for pair in port.allowed_address_pairs if is_network(pair.ip_address))
-
-
-_ANY = frozenset({"", "any", "0"})
-_ICMP = frozenset({"icmp", "1", "icmpv6", "ipv6-icmp", "58"})
-"""Neutron accepts IPv4's names for IPv6 rules too; each family has only one ICMP."""
-_ECHO_TYPE: Mapping[Family, int] = {4: 8, 6: 128}
-
-
-def _rules(group: GroupEntry) -> Iterable[SecurityRule]:
-    """Yield the rules of the group that admit echo requests from at least one sender."""
-    for rule in group.security_group_rules:
-        if rule.direction != "ingress":
-            continue
-        family: Family = 6 if rule.ethertype.lower() == "ipv6" else 4
-        protocol = str(rule.protocol if rule.protocol is not None else "").lower()
-        if protocol in _ICMP:
-            # In ICMP rules the two ports are not a range, but the type and the code.
-            if rule.port_range_min not in {None, _ECHO_TYPE[family]} or rule.port_range_max not in {None, 0}:
-                continue
-        elif protocol not in _ANY:
-            continue
-        yield SecurityRule(
-            family=family,
-            prefix=rule.remote_ip_prefix or None,
-            group=rule.remote_group_id,
-            address_group=rule.remote_address_group_id,
+        All are asked for with `full`, after a list that failed, for one host, and where Neutron cannot tell
+        what changed. It never tells which ports were deleted. So those of the `instances` that fell `silent`
+        are looked up once, and those whose address another port has by now.
+        """
+        ports, floating_ips, security_groups = self._parts
+        if not ports.refresh(lambda: self._refresh_ports(instances, full=full, silent=frozenset(silent))):
+            floating_ips.fail()
+            security_groups.fail()
+            return
+        merged, extensions = self._merged, ports.value.extensions or ()
+        floating_ips.refresh(
+            self._list_floating_ips
+            if merged is None or not floating_ips.succeeded or floating_ips.value.date is None
+            else self._merge_floating_ips
         )
+        security_groups.refresh(
+            self._list_security_groups
+            if merged is None
+            or _REVISIONS not in extensions
+            or not security_groups.succeeded
+            or security_groups.value.date is None
+            else lambda: self._merge_security_groups(merged)
+        )
+
+    def _refresh_ports(
+        self, instances: Mapping[str, Instance], *, full: bool, silent: frozenset[str]
+    ) -> KnownPorts:
+        ports = self._parts.ports
+        known, extensions = ports.value, ports.value.extensions
+        if self._wanted.host is not None:
+            extensions = frozenset()
+        elif full or extensions is None:
+            extensions = self._list_extensions()
+        elif ports.succeeded and known.date is not None and _TIMESTAMPS in extensions:
+            try:
+                if merged := self._merge_ports(known, instances, silent):
+                    return merged
+            except BadRequestError as error:
+                extensions = frozenset()
+                if self._log_limit.allows("changed_since"):
+                    logger.info(
+                        "Neutron's lists are read whole each time, as it does not tell what changed: "
+                        "it refuses changed_since, as its filter_validation does by default (%s)",
+                        error,
+                    )
+        return msgspec.structs.replace(self._list_ports(instances), extensions=extensions, confirmed=silent)
+
+    def _list_extensions(self) -> frozenset[str] | None:
+        """Return the aliases of Neutron's extensions; None if it does not answer."""
+        try:
+            body = self._network.get("/extensions?fields=alias")
+            return frozenset(each.alias for each in decode(body, _Extensions).extensions)
+        except (BadRequestError, ForbiddenError, ListingError, NotFoundError):
+            return frozenset()
+        except CloudError:  # the lists are asked for all the same, and their errors are logged
+            return None
+
+    def _list_ports(self, instances: Mapping[str, Instance]) -> KnownPorts:
+        """Return the ports of all instances, or of those on one host, and what else vantages need.
+
+        For one host, whatever port has an address of its `instances` is looked up for ``local``, from where
+        other hosts' guests may be reached at the same ones.
+        """
+        network, (host, kinds, networks) = self._network, self._wanted
+        listed = PORTS.read(network, {} if host is None else {"binding:host_id": host})
+        others: ListedEntries[ListedPort] = ListedEntries([], [])
+        if host is not None:
+            others = joined(self._list_other_ports(listed.entries, kinds, instances.values()))
+        listed_networks = NETWORKS.read(network) if networks else ListedEntries([], [])
+        for each in (listed, others, listed_networks):
+            self._skip("ports")(each.unreadable)
+        return know_ports(
+            listed.entries,
+            others=others.entries,
+            unreadable=[read_fragments(each.entry) for each in (*listed.unreadable, *others.unreadable)],
+            networks=_networks(listed_networks.entries),
+            incomplete=["networks"] if listed_networks.unreadable else [],
+            complete=host is None,
+            date=listed.date,
+        )
+
+    def _list_other_ports(
+        self, ports: Iterable[ListedPort], kinds: Collection[str], instances: Iterable[Instance]
+    ) -> Iterator[ListedEntries[ListedPort]]:
+        """Yield lists of ports that are not the host's, but tell what vantages of these kinds reach."""
+        if not {"qrouter", "snat"}.isdisjoint(kinds):
+            for owner in ROUTER_INTERFACES:
+                yield PORTS.read(self._network, {"device_owner": owner})
+        if "ovnmeta" in kinds:
+            there = sorted({port.value.network_id for port in ports})
+            for batch in batches(there):
+                yield PORTS.read(self._network, {"device_owner": METADATA_PORTS, "network_id": batch})
+        if "local" in kinds:
+            addresses = {each.ip for instance in instances for each in instance.addresses}
+            yield PORTS.read_by(self._network, "fixed_ips", [f"ip_address={ip}" for ip in sorted(addresses)])
+
+    def _merge_ports(
+        self,
+        known: KnownPorts,
+        instances: Mapping[str, Instance],
+        silent: frozenset[str],
+    ) -> KnownPorts | None:
+        """Return the ports with those that changed, and those of instances that are looked up.
+
+        None where Neutron's clock went back: then nobody knows what was asked for.
+        """
+        changed = PORTS.read(self._network, changed_since=_since(known.date))
+        if not _continues(changed, known.date):
+            return None
+        self._skip("ports")(changed.unreadable)
+        merged = merge_ports(
+            known,
+            changed.entries,
+            unreadable=[read_fragments(each.entry) for each in changed.unreadable],
+            date=changed.date,
+        )
+        doubtful = [*sorted(merged.known.lost & instances.keys()), *sorted(silent - known.confirmed)]
+        self._looked_up = frozenset(doubtful[:_LOOKED_UP_AT_ONCE])
+        if self._looked_up:
+            found = PORTS.read_by(self._network, "device_id", sorted(self._looked_up))
+            self._skip("ports")(found.unreadable)
+            after = merge_ports(
+                merged.known,
+                found.entries,
+                unreadable=[read_fragments(each.entry) for each in found.unreadable],
+                looked_up=self._looked_up,
+                date=changed.date,
+            )
+            merged = MergedPorts(
+                after.known, [*merged.changed, *after.changed], [*merged.unreadable, *after.unreadable]
+            )
+        self._merged = merged
+        return self._with_new_networks(
+            msgspec.structs.replace(merged.known, confirmed=(known.confirmed & silent) | self._looked_up),
+            merged.changed,
+        )
+
+    def _with_new_networks(self, known: KnownPorts, changed: Iterable[ListedPort]) -> KnownPorts:
+        """Return the ports with the networks of those that `changed`, as far as networks are needed."""
+        if not self._wanted.networks:
+            return known
+        topology = known.topology
+        new = sorted({port.value.network_id for port in changed} - topology.networks.keys())
+        found = NETWORKS.read_by(self._network, "id", new)
+        self._skip("ports")(found.unreadable)
+        return msgspec.structs.replace(
+            known,
+            topology=msgspec.structs.replace(
+                topology,
+                networks={**topology.networks, **_networks(found.entries)},
+                incomplete=topology.incomplete | (frozenset(["networks"] if found.unreadable else [])),
+            ),
+        )
+
+    def _list_floating_ips(self) -> FloatingAddresses:
+        listed = FLOATING_IPS.read(self._network)
+        self._skip("floating_ips")(listed.unreadable)
+        return know_floating_ips(self._parts.ports.value, listed.entries, listed.unreadable, date=listed.date)
+
+    def _merge_floating_ips(self) -> FloatingAddresses:
+        known = self._parts.floating_ips.value
+        changed = FLOATING_IPS.read(self._network, changed_since=_since(known.date))
+        if not _continues(changed, known.date):
+            return self._list_floating_ips()
+        doubtful = {ip for device in self._looked_up for ip in known.public.get(device, {}).values()}
+        looked_up = FLOATING_IPS.read_by(self._network, "floating_ip_address", sorted(doubtful))
+        both = joined([changed, looked_up])
+        self._skip("floating_ips")(both.unreadable)
+        return merge_floating_ips(
+            known,
+            self._parts.ports.value,
+            both.entries,
+            both.unreadable,
+            looked_up=doubtful,
+            date=changed.date,
+        )
+
+    def _list_security_groups(self) -> SecurityGroups:
+        """Return what the security groups let in, as far as they can be read."""
+        ports = self._parts.ports.value
+        if ports.complete:
+            groups = SECURITY_GROUPS.read(self._network)
+        else:
+            wanted = {group for port in ports.by_id.values() for group in port.security_groups or ()}
+            groups = SECURITY_GROUPS.read_by(self._network, "id", sorted(wanted))
+        self._skip("security_groups")(groups.unreadable)
+        return self._with_address_groups(
+            know_security_groups(ports, read_rules(groups.entries), date=groups.date)
+        )
+
+    def _merge_security_groups(self, ports: MergedPorts) -> SecurityGroups:
+        known = self._parts.security_groups.value
+        changed = SECURITY_GROUPS.read(self._network, changed_since=_since(known.date))
+        if not _continues(changed, known.date):
+            return self._list_security_groups()
+        self._skip("security_groups")(changed.unreadable)
+        return self._with_address_groups(
+            merge_security_groups(
+                known, ports, read_rules(changed.entries), changed.unreadable, date=changed.date
+            )
+        )
+
+    def _with_address_groups(self, groups: SecurityGroups) -> SecurityGroups:
+        """Return the groups with the address groups that rules name, if any does.
+
+        They are listed whole each time: Neutron refuses ``changed_since`` for them.
+        """
+        if not groups.names_address_groups:
+            return groups
+        listed = ADDRESS_GROUPS.read(self._network)
+        self._skip("security_groups")(listed.unreadable)
+        return msgspec.structs.replace(
+            groups, address_groups={group.id: tuple(group.addresses) for group in listed.entries}
+        )
+
+
+def _since(date: float | None) -> float | None:
+    return None if date is None else date - OVERLAP_SECONDS
+
+
+def _continues(changed: ListedEntries[Any], date: float | None) -> bool:
+    """Whether what `changed` follows on the answer of that `date`: the clock has not gone back meanwhile."""
+    return changed.date is None or date is None or changed.date >= date - OVERLAP_SECONDS
+
+
+def _networks(entries: Iterable[NetworkEntry]) -> dict[str, Network]:
+    return {each.id: Network(each.id, each.name, each.external, each.shared) for each in entries}
+
+
+class _Extension(msgspec.Struct):
+    alias: str
+
+
+class _Extensions(msgspec.Struct):
+    extensions: list[_Extension]

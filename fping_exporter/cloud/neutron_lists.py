@@ -2,26 +2,29 @@
 
 import ipaddress
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Generic, TypeVar
+from sys import intern
+from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
 
 from fping_exporter.cloud.entries import EntryDecoder
-from fping_exporter.cloud.pages import PAGE_LIMIT, List, Page, read_list
+from fping_exporter.cloud.pages import PAGE_LIMIT, Page, read_list
 from fping_exporter.cloud.session import Client
+from fping_exporter.cloud.unreadable import Unreadable
 
 __all__ = [
     "ADDRESS_GROUPS",
     "FLOATING_IPS",
     "NETWORKS",
-    "PORTS",
     "SECURITY_GROUPS",
     "AddressGroupEntry",
     "FloatingIpEntry",
     "GroupEntry",
+    "ListedEntries",
     "NetworkEntry",
     "NeutronList",
     "PortEntry",
@@ -32,7 +35,7 @@ __all__ = [
     "joined",
 ]
 
-T = TypeVar("T", bound=msgspec.Struct)
+T = TypeVar("T")
 
 _VALUES_AT_ONCE = 50
 """Maximum number of values of a filter in one request, so that the URL stays short enough."""
@@ -82,7 +85,7 @@ class PortEntry(msgspec.Struct):
         return str(levels[max(levels)]) if levels else ""
 
 
-class FloatingIpEntry(msgspec.Struct):
+class FloatingIpEntry(msgspec.Struct, gc=False):
     """A floating IP."""
 
     id: str
@@ -91,9 +94,12 @@ class FloatingIpEntry(msgspec.Struct):
     fixed_ip_address: str | None = None
     """The address that it is mapped to, in canonical form."""
     port_id: str | None = None
+    floating_network_id: str = ""
+    """The external network that has the address."""
 
     def __post_init__(self) -> None:
         """Raise ValueError if an address is none."""
+        self.floating_network_id = intern(self.floating_network_id)
         self.floating_ip_address = canonical_address(self.floating_ip_address)
         if self.fixed_ip_address is not None:
             self.fixed_ip_address = canonical_address(self.fixed_ip_address)
@@ -148,35 +154,69 @@ class AddressGroupEntry(msgspec.Struct):
             raise ValueError("one of its addresses is no IP network")
 
 
+class ListedEntries(NamedTuple, Generic[T]):
+    """What Neutron lists."""
+
+    entries: list[T]
+    unreadable: list[Unreadable]
+    date: float | None = None
+    """Unix time at which Neutron made the first page, by its own clock; None where it does not say."""
+
+
 class NeutronList(Generic[T]):
     """One list of Neutron's."""
 
-    def __init__(self, path: str, kind: type[T]) -> None:
-        """Read the list at `path` into instances of `kind`, and ask for no other fields."""
+    def __init__(
+        self, path: str, kind: type[msgspec.Struct], *, convert: Callable[[Any], T] | None = None
+    ) -> None:
+        """Read the list at `path` into instances of `kind`, and ask for no other fields.
+
+        `convert` makes something smaller of each entry, page by page, so that few entries are in memory.
+        """
         key = path.replace("-", "_")
         self._path = path
-        self._decoder = EntryDecoder("Neutron", key, kind)
+        self._decoder: EntryDecoder[Any] = EntryDecoder("Neutron", key, kind)
         self._fields = [field.encode_name for field in msgspec.structs.fields(kind)]
+        self.convert = convert
 
-    def read(self, network: Client, filters: Mapping[str, str | Sequence[str]] = {}) -> List[T]:
-        """Return the entries that `filters` leave."""
-        query = urlencode({"fields": self._fields, **filters}, doseq=True)
-        return read_list(
-            lambda params: network.get(f"/{self._path}?{query}", params=params), PAGE_LIMIT, self._read_page
-        )
+    def read(
+        self,
+        network: Client,
+        filters: Mapping[str, str | Sequence[str]] = {},
+        *,
+        changed_since: float | None = None,
+    ) -> ListedEntries[T]:
+        """Return the entries that `filters` leave; with `changed_since`, those changed then or later.
 
-    def read_by_id(self, network: Client, ids: Sequence[str]) -> List[T]:
-        """Return the entries that have these ids."""
-        return joined(self.read(network, {"id": batch}) for batch in batches(ids))
+        That is a Unix time by Neutron's clock. Neutron compares it with ``updated_at``.
+        """
+        query = {"fields": self._fields, **filters}
+        if changed_since is not None:
+            query["changed_since"] = datetime.fromtimestamp(changed_since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        encoded = urlencode(query, doseq=True)
+        dates = []
+
+        def get(params: Mapping[str, str]) -> bytes:
+            answer = network.get_answer(f"/{self._path}?{encoded}", params=params)
+            dates.append(answer.date)
+            return answer.body
+
+        whole = read_list(get, PAGE_LIMIT, self._read_page)
+        return ListedEntries(whole.entries, whole.unreadable, dates[0])
+
+    def read_by(self, network: Client, name: str, values: Sequence[str]) -> ListedEntries[T]:
+        """Return the entries of which the field `name` has one of these values."""
+        return joined(self.read(network, {name: batch}) for batch in batches(values))
 
     def _read_page(self, body: bytes) -> Page[T]:
         page = self._decoder.decode(body)
-        return Page(page.readable, page.following if page.has_next else None, page.unreadable)
+        entries = page.readable if self.convert is None else [self.convert(each) for each in page.readable]
+        return Page(entries, page.following if page.has_next else None, page.unreadable)
 
 
-def joined(lists: Iterable[List[T]]) -> List[T]:
+def joined(lists: Iterable[ListedEntries[T]]) -> ListedEntries[T]:
     """Return the entries of several lists as one."""
-    whole: List[T] = List([], [], truncated=False)
+    whole: ListedEntries[T] = ListedEntries([], [])
     for each in lists:
         whole.entries.extend(each.entries)
         whole.unreadable.extend(each.unreadable)
@@ -212,8 +252,7 @@ def is_network(text: str) -> bool:
     return True
 
 
-PORTS = NeutronList("ports", PortEntry)
-NETWORKS = NeutronList("networks", NetworkEntry)
-FLOATING_IPS = NeutronList("floatingips", FloatingIpEntry)
-SECURITY_GROUPS = NeutronList("security-groups", GroupEntry)
-ADDRESS_GROUPS = NeutronList("address-groups", AddressGroupEntry)
+NETWORKS: NeutronList[NetworkEntry] = NeutronList("networks", NetworkEntry)
+FLOATING_IPS: NeutronList[FloatingIpEntry] = NeutronList("floatingips", FloatingIpEntry)
+SECURITY_GROUPS: NeutronList[GroupEntry] = NeutronList("security-groups", GroupEntry)
+ADDRESS_GROUPS: NeutronList[AddressGroupEntry] = NeutronList("address-groups", AddressGroupEntry)

@@ -11,6 +11,8 @@ __all__ = ["UnreadablePort", "read_floating_address", "read_fragments"]
 class UnreadablePort(NamedTuple):
     """What is known of a port that cannot be read."""
 
+    id: str
+    """Empty if it cannot be read."""
     device: str
     """The instance or other device that has it, or a text that is no device's id."""
     network_id: str
@@ -32,10 +34,11 @@ def read_fragments(entry: Any) -> UnreadablePort:  # noqa: ANN401, any JSON
     device = fields.get("device_id")
     if not isinstance(device, str) or not device or str(fields.get("device_owner")).startswith("network:"):
         device = f"port {fields.get('id')!r:.60}"
-    network_id = fields.get("network_id")
+    id_, network_id = fields.get("id"), fields.get("network_id")
     fixed_ips, groups = fields.get("fixed_ips"), fields.get("security_groups")
     ips = [_address_in(fixed, "ip_address") for fixed in fixed_ips] if isinstance(fixed_ips, list) else [None]
     return UnreadablePort(
+        id=id_ if isinstance(id_, str) else "",
         device=device,
         network_id=network_id if isinstance(network_id, str) else "",
         ips=tuple(filter(None, ips)),

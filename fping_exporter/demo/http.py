@@ -24,6 +24,8 @@ class Request(NamedTuple):
     """Of a parameter that is given twice, the last value."""
     headers: Mapping[str, str]
     body: bytes
+    query_string: str = ""
+    """The same as `query`, with all values, as it was sent."""
 
 
 class Answer(NamedTuple):
@@ -71,7 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         query = dict(parse_qsl(url.query, keep_blank_values=True))
         request = Request(
-            self.command, unquote(url.path), query, cast("Mapping[str, str]", self.headers), body
+            self.command, unquote(url.path), query, cast("Mapping[str, str]", self.headers), body, url.query
         )
         answer = cast("LoopbackServer", self.server).answer(request)
         streamed = isinstance(answer.body, Iterator)

@@ -5,7 +5,7 @@ import random
 import re
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -124,7 +124,12 @@ class Centrals:
         pause: float = min(2 ** min(self._misses - 1, 10), _MAX_PAUSE_SECONDS)
         return pause * random.uniform(0.5, 1.5)  # noqa: S311, likewise
 
-    def inventory(self, *, full: bool = False) -> Inventory:  # noqa: ARG002, a central's list is always whole
+    def inventory(
+        self,
+        *,
+        full: bool = False,  # noqa: ARG002, a central's list is always whole
+        silent: Collection[str] = (),  # noqa: ARG002, the central has its own lists
+    ) -> Inventory:
         """Return the newest list that a central has; raise CentralError if none gives any.
 
         Its `relay_age` says how old it was when this began. No list is older than one returned before.

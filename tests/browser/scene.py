@@ -81,7 +81,7 @@ class Cloud:
         ]
         self.instances = (*made, *hostile)
 
-    def inventory(self, *, full: bool = False) -> Inventory:  # noqa: ARG002, all lists are full
+    def inventory(self, *, full: bool = False, silent: Collection[str] = ()) -> Inventory:  # noqa: ARG002, all lists are full
         """Return the instances, as a source does."""
         return Inventory(
             instances=self.instances,

@@ -1,6 +1,9 @@
 """The stand-in of a cloud, with as much of a Neutron as the exporter asks for."""
 
+from datetime import datetime
+from email.utils import formatdate
 from typing import Any
+from urllib.parse import parse_qs
 
 import msgspec
 
@@ -8,22 +11,38 @@ from fping_exporter.demo.http import Answer, Request
 from fping_exporter.demo.standin import NovaServer
 from tests.cloud.faulty import TOKENS, FaultyCloud
 
-__all__ = ["FLOATING", "GROUPS", "NETWORKS", "PORTS", "NeutronCloud", "group", "port", "rule"]
+__all__ = [
+    "EXTENSIONS",
+    "FLOATING",
+    "GROUPS",
+    "NETWORKS",
+    "PORTS",
+    "NeutronCloud",
+    "floating_ip",
+    "group",
+    "port",
+    "rule",
+]
 
 _ROOT = "/network/v2.0/"
-PORTS, GROUPS, NETWORKS, FLOATING = (
-    _ROOT + what for what in ("ports", "security-groups", "networks", "floatingips")
+PORTS, GROUPS, NETWORKS, FLOATING, EXTENSIONS = (
+    _ROOT + what for what in ("ports", "security-groups", "networks", "floatingips", "extensions")
 )
+_TELL_CHANGES = ("standard-attr-timestamp", "standard-attr-revisions")
 
 
 class NeutronCloud(FaultyCloud):
-    """Holds lists of objects as Neutron shows them, by the name of the list."""
+    """Holds lists of objects as Neutron shows them, by the name of the list.
+
+    Whoever asks for what changed since is shown those with an `updated_at`, a Unix time, as late.
+    """
 
     def __init__(self, *servers: NovaServer) -> None:
         super().__init__(*servers)
         self.network: dict[str, list[dict[str, Any]]] = {
             kind: [] for kind in ("ports", "networks", "floatingips", "security_groups", "address_groups")
         }
+        self.extensions: tuple[str, ...] = ()
         self.page = 1000
         self.endpoint = f"{self.url}/network"
         self.rewrite(TOKENS, self.with_network)
@@ -37,6 +56,10 @@ class NeutronCloud(FaultyCloud):
         body["token"]["catalog"].append({"type": "network", "name": "neutron", "endpoints": [endpoint]})
         return body
 
+    def tell_changes(self) -> None:
+        """Be a Neutron that can be asked for what changed."""
+        self.extensions = _TELL_CHANGES
+
     def answer(self, request: Request) -> Answer:
         answer = super().answer(request)
         if answer.status != 404 or not request.path.startswith("/network"):
@@ -44,19 +67,28 @@ class NeutronCloud(FaultyCloud):
         if request.path.rstrip("/") == "/network":
             link = {"rel": "self", "href": f"{self.url}{_ROOT}"}
             return Answer(200, {"versions": [{"id": "v2.0", "status": "CURRENT", "links": [link]}]})
-        return self._list(request.path.removeprefix(_ROOT).replace("-", "_"), request)
+        return self.listed(request.path.removeprefix(_ROOT).replace("-", "_"), request)
 
-    def _list(self, kind: str, request: Request) -> Answer:
-        query = dict(request.query)
+    def listed(self, kind: str, request: Request) -> Answer:
+        """Answer a request for the list `kind`."""
+        if kind == "extensions":
+            return Answer(200, {"extensions": [{"alias": alias} for alias in self.extensions]})
+        query = parse_qs(request.query_string)
         query.pop("fields", None)
-        limit = min(int(query.pop("limit", self.page)), self.page)
-        marker = query.pop("marker", None)
-        ip = query.pop("fixed_ips", "").removeprefix("ip_address=")
+        limit = min(int(query.pop("limit", [str(self.page)])[0]), self.page)
+        marker = query.pop("marker", [""])[0]
+        ips = [each.removeprefix("ip_address=") for each in query.pop("fixed_ips", [])]
+        (since,) = query.pop("changed_since", [""])
+        if since and (kind == "address_groups" or not self.extensions):
+            message = "['changed_since'] is invalid attribute for filtering"
+            return Answer(400, {"NeutronError": {"type": "HTTPBadRequest", "message": message, "detail": ""}})
+        changed_since = datetime.fromisoformat(since).timestamp() if since else 0.0
         entries = [
             entry
             for entry in self.network[kind]
-            if all(str(entry.get(key, "")) == value for key, value in query.items())
-            and (not ip or any(fixed["ip_address"] == ip for fixed in entry["fixed_ips"]))
+            if entry.get("updated_at", 0.0) >= changed_since
+            and all(str(entry.get(key, "")) in values for key, values in query.items())
+            and (not ips or any(fixed["ip_address"] in ips for fixed in entry["fixed_ips"]))
         ]
         ids = [entry["id"] for entry in entries]
         if marker and marker not in ids:
@@ -65,7 +97,8 @@ class NeutronCloud(FaultyCloud):
         start = 1 + ids.index(marker) if marker else 0
         page = entries[start : start + limit]
         links = [{"rel": "next", "href": "x"}] if len(page) == limit else []
-        return Answer(200, msgspec.json.encode({kind: page, f"{kind}_links": links}))
+        headers = {"Date": formatdate(self.clock(), usegmt=True)}
+        return Answer(200, msgspec.json.encode({kind: page, f"{kind}_links": links}), headers)
 
 
 def port(
@@ -81,6 +114,16 @@ def port(
         "allowed_address_pairs": [],
         "security_groups": ["default"],
         "port_security_enabled": True,
+    } | changes
+
+
+def floating_ip(id_: str, ip: str, port_id: str | None = None, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": id_,
+        "floating_ip_address": ip,
+        "floating_network_id": "public",
+        "port_id": port_id,
+        "fixed_ip_address": None,
     } | changes
 
 
