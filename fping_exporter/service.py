@@ -208,7 +208,8 @@ class Service:
     def _make_runtime(self, monitor: Monitor, setup: Setup, cloud: Upstream) -> Runtime:
         settings = setup.settings
         whole = FleetMonitor(monitor, setup.fleet) if setup.fleet else monitor
-        self._telemetry.expect_fleet(read=setup.fleet is not None)
+        known = bool(setup.fleet and setup.fleet.newest)  # of the configuration before
+        self._telemetry.expect_fleet(read=setup.fleet is not None, anew=not known)
 
         def snapshot() -> Snapshot | None:
             return whole.snapshot(timeout=_OS_FPING_SECONDS)

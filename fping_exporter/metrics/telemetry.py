@@ -243,11 +243,11 @@ class Telemetry(Collector):
                 {(): at},
             )
 
-    def expect_fleet(self, *, read: bool) -> None:
-        """Report readings of the fleet from now on, or report none; those of the same fleet stay."""
+    def expect_fleet(self, *, read: bool, anew: bool = True) -> None:
+        """Report readings of a fleet from now on, or report none; what was reported goes on if not `anew`."""
         if not read:
             self.fleet = None
-        elif self.fleet is None:
+        elif self.fleet is None or anew:
             self.fleet = RefreshStatus("fleet", "reading of the fleet", "instances")
             self._fleet_exporters, self._fleet_partial = {}, False
 

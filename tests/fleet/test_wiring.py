@@ -39,6 +39,7 @@ def test_a_reload_takes_up_another_fleet_or_none(prometheus: FakePrometheus, tmp
     configs = [
         Config(fleet=fleet, probe=PROBE),
         Config(fleet=Fleet(prometheus=prometheus.url, bearer_token_file=str(tmp_path / "none")), probe=PROBE),
+        Config(fleet=Fleet(prometheus=f"{prometheus.url}/other"), probe=PROBE),
         Config(probe=PROBE),
     ]
     telemetry = Telemetry()
@@ -62,12 +63,18 @@ def test_a_reload_takes_up_another_fleet_or_none(prometheus: FakePrometheus, tmp
         assert isinstance(service.whole, FleetMonitor)
         assert service.whole.latest
         assert telemetry.fleet
+        assert telemetry.fleet.success
         assert asked == 10
         assert witnesses() == ["e1"]
 
         with pytest.raises(ConfigError, match=r"fleet.bearer_token_file: .* cannot be read"):
             service.reload()
         assert witnesses() == ["e1"]
+
+        service.reload()
+        assert not telemetry.fleet.success
+        assert witnesses() == ["e1"]
+        assert telemetry.fleet.success
 
         service.reload()
         assert not isinstance(service.whole, FleetMonitor)
