@@ -43,7 +43,7 @@ probes = st.builds(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(inventories(), st.sampled_from(HOSTS), probes, st.sets(st.sampled_from(NAMESPACES)))
 def test_an_agent_plans_as_the_central_would(
     whole: Inventory, host: str, probe: config.Probe, namespaces: set[str]
@@ -58,7 +58,7 @@ def test_an_agent_plans_as_the_central_would(
     assert planned(travelled(whole, host)) == planned(select(whole, ALL))
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(inventories(), st.sampled_from(HOSTS), st.sampled_from(IPS))
 def test_an_agent_blames_security_groups_as_the_central_would(
     whole: Inventory, host: str, sender: str
