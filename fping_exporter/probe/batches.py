@@ -21,14 +21,16 @@ from fping_exporter.probe.transport import CHUNK, READ_LIMIT, Received, Sent, ha
 
 __all__ = ["Batches"]
 
-_SENT_TOGETHER = 32
+_SENT_TOGETHER = 64
 """Messages in a call to send. More save hardly any time, and make it less known when each one left."""
-_SAME_TIME = 4
+_SAME_TIME = 8
 """Messages of a call that count as sent at once: a few microseconds."""
 _SLOWEST = 20_000
 """Nanoseconds for a message. If a call took longer, the thread lost the processor, nobody knows when."""
 _MESSAGE_BYTES = 576
 """What is kept of a message: an ICMP error has no more (RFC 1812, section 4.3.2.3), a true reply has less."""
+_USUAL_SEQUENCES = 8
+"""Replies to a target's packets beyond these are read as what is not usual: hardly a target gets as many."""
 _IPV4_HEADER = 20
 """Bytes without options, RFC 791."""
 
@@ -49,6 +51,7 @@ class Batches:
         self._send, self._receive = send, receive
         self._senders: dict[Family, MessageSender] = {}
         self._receivers: dict[Family, MessageReceiver] = {}
+        self._readers: dict[IcmpSocket, _Reader] = {}
 
     def send(self, sock: IcmpSocket, messages: Sequence[bytes], addresses: Sequence[bytes]) -> Sent:
         """As Transport says; all messages have the same length."""
@@ -82,7 +85,10 @@ class Batches:
     def receive(self, sock: IcmpSocket) -> Iterator[Received]:
         """As Transport says."""
         receiver = self._receiver(sock.family)
-        read = _Reader(sock, receiver)
+        reader = self._readers.get(sock)
+        if reader is None:
+            reader = self._readers[sock] = _Reader(sock, receiver)
+        reader.begin()
         for _ in range(READ_LIMIT // CHUNK):
             try:
                 count = receiver.receive(sock.fileno())
@@ -90,7 +96,7 @@ class Batches:
                 break
             except OSError:  # an ICMP error waits in the error queue
                 continue
-            yield read(count)
+            yield reader.read(count)
         yield Received(errors=sock.fetch_errors())
 
     def _sender(self, family: Family, *, count: int, size: int) -> MessageSender:
@@ -129,20 +135,34 @@ def _spread(began: int, ended: int, count: int) -> list[tuple[int]]:
 
 
 class _Reader:
-    """Reads what has come in on a socket since it was last read."""
+    """Reads what comes in on one socket."""
 
     def __init__(self, sock: IcmpSocket, receiver: MessageReceiver) -> None:
         self._sock = sock
         self._receiver = receiver
-        self._offset = sock.begin_reading()
-        self._verify = has_ip_header(sock.family, sock.kind)
-        start = _IPV4_HEADER if self._verify else 0
+        self._offset: int | None = None
+        family = sock.family
+        start = _IPV4_HEADER if has_ip_header(family, sock.kind) else 0
         self._length = start + packet.REQUEST_BYTES
-        self._message = struct.Struct(f"!{start}xHHHH{packet.COOKIE_BYTES}s{receiver.size - self._length}x")
-        head, tail = NAME_HEAD[sock.family], NAME_TAIL[sock.family]
-        self._name = struct.Struct(f"{len(head)}x{receiver.name_bytes - len(head) - len(tail)}s{len(tail)}x")
+        # The checksum of ICMPv6 covers the addresses, and is the kernel's business.
+        checked = "4s" if family == packet.IPV4 else "2s2x"
+        head, tail = len(NAME_HEAD[family]), len(NAME_TAIL[family])
+        slot = (
+            f"{_CONTROL.format}{head}x{receiver.name_bytes - head - tail}s{tail}x"
+            f"{start}x{checked}4s{packet.COOKIE_BYTES}s"
+        )
+        self._slot = struct.Struct(f"{slot}{receiver.stride - struct.calcsize(slot)}x")
+        self._usual: dict[bytes, int] = {}
+        """The sequence of a reply, by its header as far as it is checked."""
+        for sequence in range(_USUAL_SEQUENCES):
+            header = packet.echo_reply(family, sock.ident, sequence, b"")
+            self._usual[header if family == packet.IPV4 else header[:2] + header[4:]] = sequence
 
-    def __call__(self, count: int) -> Received:
+    def begin(self) -> None:
+        """Note that messages are about to be read."""
+        self._offset = self._sock.begin_reading()
+
+    def read(self, count: int) -> Received:
         """Read the first `count` messages in the receiver."""
         received = Received()
         if self._offset is None or not self._receiver.are_complete(count):
@@ -155,30 +175,19 @@ class _Reader:
     def _add(self, received: Received, count: int, offset: int) -> None:
         """Read messages that all have an address and a stamp.
 
-        The usual one is tested where it lies: an echo reply as long as our requests. If its IP header has
-        options, there is no cookie at the place of the cookie.
+        The usual one is known by its length and its header, which is the same for all cookies, as they add
+        nothing to the checksum. If its IP header has options, there is no such header at that place.
         """
-        receiver, verify, usual_length = self._receiver, self._verify, self._length
-        kind, ident = packet.REPLY_TYPE[self._sock.family] << 8, self._sock.ident
-        head, append = kind + ident, received.replies.append
-        messages = zip(
-            receiver.lengths(count),
-            self._message.iter_unpack(receiver.data[: count * receiver.size]),
-            self._name.iter_unpack(receiver.names[: count * receiver.name_bytes]),
-            _CONTROL.iter_unpack(receiver.control[: count * receiver.control_bytes]),
-            strict=True,
-        )
-        for place, (length, message, (sender,), (seconds, nanoseconds)) in enumerate(messages):
-            type_and_code, checksum, message_ident, sequence, payload = message
-            if (
-                length == usual_length
-                and type_and_code == kind
-                and message_ident == ident
-                and (not verify or (head + checksum + sequence) % 0xFFFF == 0)
-            ):
-                append((sender, sequence, payload, seconds * 1_000_000_000 + nanoseconds - offset))
-            else:
+        receiver, usual_length, find = self._receiver, self._length, self._usual.get
+        append = received.replies.append
+        slots = self._slot.iter_unpack(receiver.memory[: count * receiver.stride])
+        for place, (length, slot) in enumerate(zip(receiver.lengths(count), slots, strict=True)):
+            seconds, nanoseconds, sender, head, tail, payload = slot
+            sequence = find(head + tail)
+            if sequence is None or length != usual_length:
                 self._add_unusual(received, place)
+            else:
+                append((sender, sequence, payload, seconds * 1_000_000_000 + nanoseconds - offset))
 
     def _add_unusual(self, received: Received, place: int) -> None:
         """Read any message."""

@@ -2,11 +2,10 @@
 
 import contextlib
 import itertools
-import operator
 import selectors
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 import msgspec
@@ -94,6 +93,8 @@ class Exchange:
 
         Raises OpenFilesError where even this needs a file too many.
         """
+        self.sent = self.received = 0
+        """Packets that left, and replies that count."""
         self.rejected: Counter[Rejection] = Counter()
         self.refused: Counter[str] = Counter()
         """Packets that were not sent after all, by the name of the errno."""
@@ -189,9 +190,8 @@ class Exchange:
     def _send_batch(self, batch: Sequence[Ping], refused: list[Ping]) -> int:
         """Send a packet to each; return how many were sent, and append the others to `refused`."""
         before = len(self._pending)
-        for sock, group in itertools.groupby(batch, _sock):
-            pings = list(group)
-            sequences = [len(ping.sent_at) for ping in pings]
+        for sock, group in _by_socket(batch):
+            pings, sequences = group, [len(ping.sent_at) for ping in group]
             requests = packet.echo_requests(
                 sock.family, sock.ident, sequences, [ping.cookie for ping in pings]
             )
@@ -209,11 +209,14 @@ class Exchange:
                 ping.sent_at += sent_at
             self._pending += pings
             self._sequences += sequences
-        return len(self._pending) - before
+        sent = len(self._pending) - before
+        self.sent += sent
+        return sent
 
     def disregard(self, ping: Ping, number: int) -> None:
         """Take the packets to an address that is silent as refused with this errno: they never left."""
         self.refused[errno_name(number)] += len(ping.sent_at)
+        self.sent -= len(ping.sent_at)
         ping.sent_at = ()
         ping.send_error, ping.failed = number, 0
 
@@ -276,6 +279,7 @@ class Exchange:
                 rtt = arrived_at - sent_at[sequence]
                 if rtt >= -_CLOCK_NOISE and (ping.rtt is None or rtt < ping.rtt):
                     ping.rtt = max(0, rtt)
+        self.received += counted
         return counted
 
     def _book_error(self, channel: Channel, error: packet.EchoError) -> bool:
@@ -290,4 +294,8 @@ class Exchange:
         return True
 
 
-_sock = operator.attrgetter("sock")
+def _by_socket(batch: Sequence[Ping]) -> Iterable[tuple[IcmpSocket, Sequence[Ping]]]:
+    """Divide pings, which are in the order of their sockets."""
+    if batch[0].sock is batch[-1].sock:
+        return [(batch[0].sock, batch)]
+    return [(sock, list(group)) for sock, group in itertools.groupby(batch, lambda ping: ping.sock)]

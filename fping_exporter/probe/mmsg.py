@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 __all__ = ["MessageReceiver", "MessageSender", "SystemCall", "is_available", "recvmmsg", "sendmmsg"]
 
@@ -84,32 +85,41 @@ _WORDS = 8
 _WORD = "L"
 _WORD_BYTES = array.array(_WORD).itemsize
 _MMSGHDR_BYTES = _WORDS * _WORD_BYTES
+_ALIGNMENT = 8
+"""Of a slot, and so of the control messages that it begins with."""
 _INT_SHIFT = 8 * (_WORD_BYTES - 4) if sys.byteorder == "big" else 0
 
 
-class _Messages:
-    """An array of struct mmsghdr and the buffers that it refers to, one piece of each for every message."""
+class _Pieces(NamedTuple):
+    """Memory of several messages: where it begins, the bytes for each, and from one to the next."""
 
-    def __init__(self, *, count: int, size: int, name_bytes: int, control_bytes: int) -> None:
-        self.count, self.size = count, size
-        self.name_bytes, self.control_bytes = name_bytes, control_bytes
-        self._data, data = _buffer(count * size)
-        self._names, names = _buffer(count * name_bytes)
-        self._control, control = _buffer(count * control_bytes)
+    at: int
+    size: int
+    stride: int
+
+    def addresses(self, count: int) -> "array.array[int]":
+        """Return the address of each piece."""
+        return _words(range(self.at, self.at + self.stride * count, self.stride))
+
+
+class _Messages:
+    """An array of struct mmsghdr, which refers to the memory of `count` messages."""
+
+    def __init__(self, count: int, *, data: _Pieces, names: _Pieces, control: _Pieces | None = None) -> None:
+        self.count = count
         self._iovecs = array.array(_WORD, bytes(2 * _WORD_BYTES * count))
-        self._iovecs[0::2] = _words(range(data, data + size * count, size))
-        self._iovecs[1::2] = _words([size] * count)
-        iovecs = self._iovecs.buffer_info()[0]
+        self._iovecs[0::2] = data.addresses(count)
+        self._iovecs[1::2] = _words([data.size] * count)
+        iovecs = _Pieces(self._iovecs.buffer_info()[0], 2 * _WORD_BYTES, 2 * _WORD_BYTES)
         self._headers = headers = array.array(_WORD, bytes(_MMSGHDR_BYTES * count))
-        if name_bytes:
-            headers[_NAME::_WORDS] = _words(range(names, names + name_bytes * count, name_bytes))
-            headers[_NAME_LENGTH::_WORDS] = _words([name_bytes << _INT_SHIFT] * count)
-        iovec_bytes = 2 * _WORD_BYTES
-        headers[_IOV::_WORDS] = _words(range(iovecs, iovecs + iovec_bytes * count, iovec_bytes))
+        headers[_IOV::_WORDS] = iovecs.addresses(count)
         headers[_IOV_COUNT::_WORDS] = _words([1] * count)
-        if control_bytes:
-            headers[_CONTROL::_WORDS] = _words(range(control, control + control_bytes * count, control_bytes))
-            headers[_CONTROL_LENGTH::_WORDS] = _words([control_bytes] * count)
+        if names.size:
+            headers[_NAME::_WORDS] = names.addresses(count)
+            headers[_NAME_LENGTH::_WORDS] = _words([names.size << _INT_SHIFT] * count)
+        if control:
+            headers[_CONTROL::_WORDS] = control.addresses(count)
+            headers[_CONTROL_LENGTH::_WORDS] = _words([control.size] * count)
         self._headers_at = headers.buffer_info()[0]
 
 
@@ -120,8 +130,11 @@ class MessageSender(_Messages):
         self, *, count: int, size: int, name_bytes: int = 0, system_call: SystemCall = sendmmsg
     ) -> None:
         """Lay out the arrays, which are used again for each batch."""
-        super().__init__(count=count, size=size, name_bytes=name_bytes, control_bytes=0)
+        self.size = size
         self._system_call = system_call
+        self._data, data = _memory(size * count)
+        self._names, names = _memory(name_bytes * count)
+        super().__init__(count, data=_Pieces(data, size, size), names=_Pieces(names, name_bytes, name_bytes))
 
     def load(self, messages: bytes, names: bytes = b"") -> None:
         """Take the next batch: messages one after the other, and so their addresses (struct sockaddr)."""
@@ -139,9 +152,8 @@ class MessageSender(_Messages):
 class MessageReceiver(_Messages):
     """Receives up to `count` messages at once, up to `size` bytes of each.
 
-    ``data``, ``names`` and ``control`` hold the messages, the addresses of their senders and their control
-    messages, one after the other. Each has all the room that was asked for, and what the kernel did not fill
-    of it is what was there before.
+    ``memory`` has a slot of ``stride`` bytes for each, with its control messages first, then the address of
+    its sender, then the message itself. What the kernel did not fill of a slot is what was there before.
     """
 
     def __init__(
@@ -154,12 +166,20 @@ class MessageReceiver(_Messages):
         system_call: SystemCall = recvmmsg,
     ) -> None:
         """Lay out the arrays, which are used again for each call."""
-        super().__init__(count=count, size=size, name_bytes=name_bytes, control_bytes=control_bytes)
+        self.size, self.name_bytes, self.control_bytes = size, name_bytes, control_bytes
+        self.name_at = control_bytes
+        self.data_at = control_bytes + name_bytes
+        self.stride = stride = -(-(self.data_at + size) // _ALIGNMENT) * _ALIGNMENT
         self._system_call = system_call
+        memory, at = _memory(stride * count)
+        self.memory = memoryview(memory)
+        super().__init__(
+            count,
+            data=_Pieces(at + self.data_at, size, stride),
+            names=_Pieces(at + self.name_at, name_bytes, stride),
+            control=_Pieces(at, control_bytes, stride) if control_bytes else None,
+        )
         self._fresh = array.array(_WORD, self._headers)
-        self.data = memoryview(self._data)
-        self.names = memoryview(self._names)
-        self.control = memoryview(self._control)
 
     def receive(self, descriptor: int) -> int:
         """Receive without waiting; return how many messages came. Raises OSError."""
@@ -184,16 +204,13 @@ class MessageReceiver(_Messages):
     def message(self, place: int) -> tuple[bytes, bytes, bytes]:
         """Return a message, its sender's address and its control messages, as far as they came."""
         headers, start = self._headers, _WORDS * place
-        lengths = (
-            headers[start + _LENGTH] >> _INT_SHIFT,
-            headers[start + _NAME_LENGTH] >> _INT_SHIFT,
-            headers[start + _CONTROL_LENGTH],
+        pieces = (
+            (self.data_at, headers[start + _LENGTH] >> _INT_SHIFT, self.size),
+            (self.name_at, headers[start + _NAME_LENGTH] >> _INT_SHIFT, self.name_bytes),
+            (0, headers[start + _CONTROL_LENGTH], self.control_bytes),
         )
-        pieces = (self.data, self.size), (self.names, self.name_bytes), (self.control, self.control_bytes)
-        data, name, control = (
-            bytes(memory[place * size : place * size + min(size, length)])
-            for (memory, size), length in zip(pieces, lengths, strict=True)
-        )
+        slot = self.memory[place * self.stride : (place + 1) * self.stride]
+        data, name, control = (bytes(slot[at : at + min(length, room)]) for at, length, room in pieces)
         return data, name, control
 
     def _column(self, column: int, count: int) -> "array.array[int]":
@@ -204,7 +221,7 @@ def _words(values: Iterable[int]) -> "array.array[int]":
     return array.array(_WORD, values)
 
 
-def _buffer(size: int) -> tuple[bytearray, int]:
-    """Return memory and its address. It cannot move: as long as it is exported, it cannot be resized."""
+def _memory(size: int) -> tuple[bytearray, int]:
+    """Return memory and its address. It does not move: as long as it is exported, it cannot be resized."""
     memory = bytearray(size)
     return memory, ctypes.addressof((ctypes.c_char * size).from_buffer(memory)) if size else 0

@@ -18,6 +18,7 @@ __all__ = [
     "EchoError",
     "EchoReply",
     "checksum_is_right",
+    "echo_reply",
     "echo_request",
     "echo_requests",
     "ipv4_header_length",
@@ -68,7 +69,15 @@ def echo_request(family: Family, ident: int, sequence: int, payload: bytes) -> b
 
     The checksum of ICMPv6 covers addresses that only the kernel knows: it fills it in.
     """
-    kind = _REQUEST_TYPE[family]
+    return _message(family, _REQUEST_TYPE[family], ident, sequence, payload)
+
+
+def echo_reply(family: Family, ident: int, sequence: int, payload: bytes) -> bytes:
+    """Build the right answer to :func:`echo_request`, without the checksum of ICMPv6."""
+    return _message(family, REPLY_TYPE[family], ident, sequence, payload)
+
+
+def _message(family: Family, kind: int, ident: int, sequence: int, payload: bytes) -> bytes:
     checksum = 0
     if family == IPV4:
         # RFC 1071 adds 16-bit words with end-around carry: that is the whole number that the bytes

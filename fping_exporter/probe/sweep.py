@@ -105,12 +105,12 @@ class SweepProber:
                 ) as exchange,
             ):
                 work.open(exchange, self._opener, at_most=room)
-                pings = exchange.pings()
-                self._run_rounds(pings, exchange)
+                self._run_rounds(exchange.pings(), exchange)
                 _disregard_the_lost(exchange, work.carrier_changes)
-                work.book(exchange, pings)
+                work.book(exchange)
         self._report_failures(work)
-        self._log_refusals(work)
+        if work.refused:
+            self._log_refusals(work)
         outcomes = [ping.outcome() if ping else NOT_ASKED for ping in work.pings]
         return Sweep(
             outcomes=dict(zip(work.targets, outcomes, strict=True)),
@@ -227,10 +227,10 @@ class _Work:
         for place, ping in zip(group.places, channel.assign(group.addresses), strict=True):
             self.pings[place] = ping
 
-    def book(self, exchange: Exchange, pings: Collection[Ping]) -> None:
+    def book(self, exchange: Exchange) -> None:
         """Add up the packets of a turn."""
-        self.sent += sum(len(ping.sent_at) for ping in pings)
-        self.received += sum(ping.answered.bit_count() for ping in pings)
+        self.sent += exchange.sent
+        self.received += exchange.received
         self.rejected += exchange.rejected
         self.refused += exchange.refused
 
@@ -238,8 +238,9 @@ class _Work:
 def _group(targets: Iterable[Target]) -> dict[_Key, _Group]:
     """Sort targets by the socket that they need, and leave out what is no address."""
     groups: dict[tuple[str, int], _Group] = {}
+    pack = addresses.pack
     for place, (vantage, ip) in enumerate(targets):
-        if address := addresses.pack(ip):
+        if address := pack(ip):
             key = vantage, len(address)
             group = groups.get(key)
             if group is None:

@@ -87,13 +87,16 @@ def datagrams(draw: st.DrawFn, family: Family, kind: Kind, ident: int) -> bytes:
         if family == 6:
             header = struct.pack("!IHBB", 6 << 28, len(quoted), 58, 64) + bytes(32)
         payload = header + quoted
+    fault = draw(st.sampled_from([0, 0, 0, 1, 0xFFFF]))
+    if len(payload) == packet.COOKIE_BYTES and int.from_bytes(payload, "big") % 0xFFFF:
+        fault = 0  # that is no cookie: damaged or foreign, it counts as one or the other
     message = icmp(
         draw(st.sampled_from(types)),
         draw(st.sampled_from([0, 0, 1])),
         draw(st.sampled_from([ident, ident, ident ^ 1])),
-        draw(st.integers(0, 0xFFFF)),
+        draw(st.integers(0, 9) | st.integers(0, 0xFFFF)),
         payload,
-        draw(st.sampled_from([0, 0, 0, 1, 0xFFFF])),
+        fault,
     )
     if family == 4 and kind is Kind.RAW:
         options = draw(st.sampled_from([0, 0, 0, 1]))

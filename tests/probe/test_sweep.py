@@ -115,6 +115,27 @@ def test_want_of_room_delays_and_loses_nobody(number: int, transport: Callable[[
     assert (sweep.sent, sweep.received) == (len(LOOPBACK), len(LOOPBACK))
 
 
+@pytest.mark.usefixtures("_icmp")
+@pytest.mark.parametrize(("rate", "most"), [(1000, 2), (1_000_000, 64)])
+def test_no_more_messages_go_in_a_row_than_the_rate_allows(rate: int, most: int) -> None:
+    counts: list[int] = []
+
+    def call(descriptor: int, headers: int, count: int) -> int:
+        counts.append(count)
+        return mmsg.sendmmsg(descriptor, headers, count)
+
+    prober = SweepProber(
+        timeout=0.3,
+        count=1,
+        retries=0,
+        pacer=Pacer(rate=rate),
+        sockets=SocketBudget(1),
+        transport=lambda: Batches(send=call),
+    )
+    assert prober.probe(targets(LOOPBACK[:100])).received == 100
+    assert max(counts) == most
+
+
 @both_ways
 @pytest.mark.usefixtures("_icmp")
 def test_an_address_that_is_no_destination_is_not_tried_again(transport: Callable[[], Transport]) -> None:

@@ -25,14 +25,16 @@ class FrameReceiver:
         """Lay out the buffer; it is used again for each call."""
         self.count = count
         self._messages = MessageReceiver(count=count, size=size, control_bytes=_CONTROL.size)
+        self._control = struct.Struct(f"{_CONTROL.format}{self._messages.stride - _CONTROL.size}x")
 
     def receive(self, sock: socket.socket) -> list[Arrival]:
         """Return what has come, up to `count` frames, without waiting. Raises OSError."""
-        messages, size = self._messages, self._messages.size
+        messages = self._messages
         count = messages.receive(sock.fileno())
-        data = messages.data[: count * size].tobytes()
-        frames = [data[n * size : n * size + length] for n, length in enumerate(messages.lengths(count))]
-        return list(zip(frames, _CONTROL.iter_unpack(messages.control[: count * _CONTROL.size]), strict=True))
+        slots = messages.memory[: count * messages.stride].tobytes()
+        starts = range(messages.data_at, len(slots), messages.stride)
+        frames = [slots[at : at + length] for at, length in zip(starts, messages.lengths(count), strict=True)]
+        return list(zip(frames, self._control.iter_unpack(slots), strict=True))
 
 
 _TIMESPEC_BYTES = struct.calcsize("@ll")
