@@ -118,7 +118,8 @@ def find_corrections(
     """Return the ids of the instances that a full list shows otherwise than the changes before it told.
 
     Left out is what changes do not tell, or not yet: those that Nova has `told` to be changed since, tags,
-    those in a cell that is down, and the coming and going of instances that were never launched.
+    those in a cell that is down, and the coming and going of instances in BUILD: such a one may be deleted
+    before it comes to a host, and Nova does not note the time (``_delete`` in nova/compute/api.py).
     """
     return [
         id_
@@ -132,7 +133,7 @@ def find_corrections(
 def _is_correction(before: Instance | None, after: Instance | None) -> bool:
     if before is None or after is None:
         one = before or after
-        return one is not None and one.launched_at is not None and not one.in_down_cell
+        return one is not None and one.status != "BUILD" and not one.in_down_cell
     if before.in_down_cell or after.in_down_cell:
         return False
     return _comparable(before) != _comparable(after)
@@ -156,4 +157,4 @@ def join(lists: Sequence[Servers]) -> Servers:
         gone |= each.gone
         unreadable += each.unreadable
         page_size = max(page_size, each.page_size)
-    return Servers(instances, frozenset(gone), unreadable, page_size)
+    return Servers(instances, frozenset(gone - instances.keys()), unreadable, page_size)

@@ -99,7 +99,7 @@ class Telemetry(Collector):
         self._corrections = counter(
             "inventory_corrections",
             "Instances that a full list showed otherwise than the changes merged before it. Not counted are "
-            "tags, instances never launched, and what changed between the two lists by Nova's own word.",
+            "tags, instances that come or go in BUILD, and what Nova reports as changed between the lists.",
         )
         self._instances_failed = counter(
             "instances_failed",
