@@ -4,6 +4,8 @@ import fnmatch
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
+from itertools import compress, filterfalse
+from operator import attrgetter, is_not
 
 import msgspec
 
@@ -42,24 +44,27 @@ class Selector:
         Addresses that others share with them stay known as such (`Topology.claims`).
         """
         names = {project.id: project.name for project in inventory.projects.values()}
-        before, self._known = self._known, {instance.id: instance for instance in inventory.instances}
-        get = before.get
-        changed = [instance for id_, instance in self._known.items() if get(id_) is not instance]
-        self._claims.remove(before[id_] for id_ in before.keys() - self._known.keys())
-        self._claims.remove(known for instance in changed if (known := get(instance.id)))
+        # No step of this is Python code that runs once for each instance: there may be 100,000.
+        instances = inventory.instances
+        ids = list(map(attrgetter("id"), instances))
+        before, known = self._known, dict(zip(ids, instances, strict=True))
+        changed = list(compress(instances, map(is_not, instances, map(before.get, ids))))
+        self._known = known
+        self._claims.remove(before[id_] for id_ in filterfalse(known.__contains__, before))
+        self._claims.remove(before[instance.id] for instance in changed if instance.id in before)
         self._claims.add(changed)
 
         taken = inventory.instances
         if self._rules.include or self._rules.exclude:
             if names != self._project_names:
                 changed, self._project_names = list(taken), names
-            self._left_out &= self._known.keys()
+            self._left_out &= known.keys()
             self._left_out.difference_update(instance.id for instance in changed)
             self._left_out.update(instance.id for instance in self._exclude(changed))
             taken = tuple(instance for instance in taken if instance.id not in self._left_out)
         claims = dict(self._claims.of_several)
-        for ip, ids in inventory.topology.claims.items():  # of servers that cannot be read
-            claims[ip] = claims.get(ip, frozenset()) | ids
+        for ip, several in inventory.topology.claims.items():  # of servers that cannot be read
+            claims[ip] = claims.get(ip, frozenset()) | several
         topology = msgspec.structs.replace(inventory.topology, claims=claims)
         return msgspec.structs.replace(inventory, instances=taken, topology=topology)
 

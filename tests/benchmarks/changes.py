@@ -143,6 +143,7 @@ def main() -> int:
         ("full list after them", again),
     ):
         print(f"{name:30}{cost.cpu:9.3f}{cost.servers:9}{cost.nova:9}")
+    ours.send(None)
     print(f"changes / full list: {cpu / full.cpu:.4f}")
     marks = {
         f"CPU <= {MOST_CPU} of a full list": cpu <= MOST_CPU * full.cpu,
