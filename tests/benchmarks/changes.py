@@ -14,7 +14,7 @@ import uuid
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from openstack.config import OpenStackConfig
@@ -23,9 +23,11 @@ from fping_exporter.cloud import Cloud
 from fping_exporter.config import Config, Instances
 from fping_exporter.demo.http import Answer, Request
 from fping_exporter.demo.scene import make_hypervisors, make_projects, make_servers, make_users
+from fping_exporter.demo.standin import NovaServer
+from fping_exporter.model import AddressKind
 from fping_exporter.verdict.selection import Selector
 from tests.cloud.faulty import SERVERS
-from tests.cloud.neutron import NeutronCloud
+from tests.cloud.neutron import PORTS, NeutronCloud, group, port, rule
 
 INSTANCES = int(os.environ.get("INSTANCES", "100000"))
 _BEGIN = datetime(2027, 1, 1, tzinfo=UTC)
@@ -44,6 +46,12 @@ class BenchmarkCloud(NeutronCloud):
         self.servers[:] = make_servers(INSTANCES, self.projects, self.hypervisors)
         self.users = make_users(self.projects)
         self.update_times.look(self.servers, now=0)
+        self.tell_changes()
+        self.network["networks"] = [
+            {"id": "net", "name": "private", "router:external": False, "shared": True}
+        ]
+        self.network["security_groups"] = [group("default", rule())]
+        self.network["ports"] = [_port(server) for server in self.servers]
         self.asked_for: Counter[str] = Counter()
         self._step = 0
         self._places: dict[str, int] = {}
@@ -52,9 +60,11 @@ class BenchmarkCloud(NeutronCloud):
         """Answer as the stand-in does, but for a later page look at no more servers than are on it."""
         self.asked_for[request.path] += 1
         self.requests.clear()
+        marker = request.query.get("marker")
+        if request.path == PORTS and marker:
+            return self._later_ports(request)
         if request.path != SERVERS or "changes-since" in request.query:
             return super().answer(request)
-        marker = request.query.get("marker")
         if marker is None:
             self._places = {server.id: place for place, server in enumerate(self.servers)}
             return super().answer(request)
@@ -64,6 +74,15 @@ class BenchmarkCloud(NeutronCloud):
             return super().answer(request)
         finally:
             self.servers = whole
+
+    def _later_ports(self, request: Request) -> Answer:
+        whole = self.network["ports"]
+        place = next(n for n, each in enumerate(whole) if each["id"] == request.query["marker"])
+        self.network["ports"] = whole[place : place + 1 + self.page]
+        try:
+            return super().answer(request)
+        finally:
+            self.network["ports"] = whole
 
     def change(self) -> None:
         """Change as many servers as do in a minute."""
@@ -78,8 +97,15 @@ class BenchmarkCloud(NeutronCloud):
                 self.servers[place] = msgspec.structs.replace(server, status=status)
             else:
                 created = (_BEGIN + timedelta(seconds=self._step)).strftime("%Y-%m-%dT%H:%M:%SZ")
-                self.servers.append(msgspec.structs.replace(server, id=str(uuid.uuid4()), created=created))
+                new = msgspec.structs.replace(server, id=str(uuid.uuid4()), created=created)
+                self.servers.append(new)
                 del self.servers[place]
+                self.network["ports"].append(_port(new, updated_at=self.clock()))
+
+
+def _port(server: NovaServer, **changes: Any) -> dict[str, Any]:
+    fixed = [each.ip for each in server.addresses if each.kind is AddressKind.FIXED]
+    return port(f"port-{server.id}", *fixed, device=server.id, **changes)
 
 
 def serve(told: Connection) -> None:
@@ -102,6 +128,8 @@ class Cost(NamedTuple):
     """Requests for servers."""
     nova: int
     """Requests to Nova."""
+    neutron: int
+    """Requests to Neutron."""
 
 
 def main() -> int:
@@ -128,26 +156,28 @@ def main() -> int:
         asked = order("asked")
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         nova = sum(count for path, count in asked.items() if path.startswith("/compute"))
-        return Cost(cpu, asked[SERVERS], nova)
+        neutron = sum(count for path, count in asked.items() if path.startswith("/network"))
+        return Cost(cpu, asked[SERVERS], nova, neutron)
 
     first, full = refresh(full=True), refresh(full=True)
     merged = [refresh(full=False) for _ in range(ROUNDS)]
     again = refresh(full=True)
     cpu = statistics.median(each.cpu for each in merged)
     print(f"{INSTANCES} instances, {CHANGED} of them changed before each refresh")
-    print(f"{'':30}{'CPU s':>9}{'servers':>9}{'Nova':>9}")
+    print(f"{'':30}{'CPU s':>9}{'servers':>9}{'Nova':>9}{'Neutron':>9}")
     for name, cost in (
         ("full list, the first", first),
         ("full list", full),
         (f"changes, median of {ROUNDS}", merged[0]._replace(cpu=cpu)),
         ("full list after them", again),
     ):
-        print(f"{name:30}{cost.cpu:9.3f}{cost.servers:9}{cost.nova:9}")
+        print(f"{name:30}{cost.cpu:9.3f}{cost.servers:9}{cost.nova:9}{cost.neutron:9}")
     ours.send(None)
     print(f"changes / full list: {cpu / full.cpu:.4f}")
     marks = {
         f"CPU <= {MOST_CPU} of a full list": cpu <= MOST_CPU * full.cpu,
         f"at most {MOST_REQUESTS} requests to Nova": max(each.nova for each in merged) <= MOST_REQUESTS,
+        f"at most {MOST_REQUESTS} requests to Neutron": max(each.neutron for each in merged) <= MOST_REQUESTS,
     }
     for mark, reached in marks.items():
         print(f"{'reached' if reached else 'MISSED ':8} {mark}")
