@@ -291,7 +291,25 @@ def test_a_phone_gets_fewer_rows() -> None:
 def test_every_reason_is_explained() -> None:
     assert set(REASONS) == set(Reason)
     text = words(page())
-    assert all(each in text for each in REASONS.values())
+    assert all(each.meaning in text for each in REASONS.values())
+
+
+def test_a_silent_instance_has_a_reason_and_a_first_step() -> None:
+    assert (
+        f"Why Nova says that its hypervisor is down. {REASONS[Reason.NO_REPLY].meaning} "
+        "First step openstack console log show b --lines 50 Layer 2"
+    ) in words(page("/instance/b"))
+    assert "First step" not in words(page("/instance/a"))
+    twins = instance("a", "10.0.0.1"), instance("b", "10.0.0.1")
+    text = words(page("/instance/a", Exporter(lambda: inventory(*twins), Pinger({}))))
+    assert "First step openstack port list --fixed-ip ip-address=10.0.0.1 " in text
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_first_step_names_what_it_is_about(reason: Reason) -> None:
+    command = REASONS[reason].command.format(id="4be1", ip="10.0.0.7")
+    assert command.startswith("openstack ")
+    assert "4be1" in command or "10.0.0.7" in command
 
 
 def test_owner_and_age_of_an_instance() -> None:
