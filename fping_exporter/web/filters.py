@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from html import escape
 from typing import NamedTuple
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from fping_exporter.model import Inventory, Reason
 from fping_exporter.text import printable
@@ -22,7 +23,8 @@ class Filter(NamedTuple):
     def select(self, value: str) -> Markup:
         """Return the options with the one of `value` selected, if there is one."""
         option = _option(value)
-        return self.options.replace(option, option[:-1] + Markup(" selected>"), 1)
+        rendered = str(self.options).replace(option, f"{option[:-1]} selected>", 1)
+        return Markup(rendered)  # noqa: S704, the value is escaped in both
 
 
 def build_filters(inventory: Inventory) -> dict[str, Filter]:
@@ -62,5 +64,5 @@ def _render(options: Iterable[tuple[str, str]]) -> Markup:
     return Markup("\n".join(rendered))  # noqa: S704, values and texts are escaped
 
 
-def _option(value: str) -> Markup:
-    return Markup(f'<option value="{escape(value)}">')  # noqa: S704, the value is escaped
+def _option(value: str) -> str:
+    return f'<option value="{escape(value)}">'

@@ -1,11 +1,12 @@
 """What the status page counts: instances by Nova's status and by ping, reasons, and where most are silent."""
 
 from collections import Counter
+from itertools import chain
 from typing import NamedTuple
 
-from fping_exporter.model import Reason, Snapshot
+from fping_exporter.model import Reason
 from fping_exporter.nova_status import contradicts
-from fping_exporter.web.ping_state import PingState, ping_state
+from fping_exporter.web.ping_state import Classified, PingState
 
 __all__ = ["Overview", "PingCounts", "count"]
 
@@ -46,28 +47,31 @@ _TOP = 5
 _NONE = PingCounts(0, 0, 0, 0)
 
 
-def count(snapshot: Snapshot) -> Overview:
-    """Count the instances of a snapshot. Most are ACTIVE and answer as a rule: they get one look."""
-    others = [v for v in snapshot.verdicts if not (v.alive and v.instance.status == "ACTIVE")]
-    states = [ping_state(verdict) for verdict in others]
+def count(classified: Classified) -> Overview:
+    """Count the instances of a snapshot."""
     counts = {
-        state: Counter([v.instance.status for v, each in zip(others, states, strict=True) if each is state])
-        for state in PingState
+        state: Counter([verdict.instance.status for verdict in verdicts])
+        for state, verdicts in classified.others.items()
     }
-    if answering := len(snapshot.verdicts) - len(others):
-        counts[PingState.ALIVE]["ACTIVE"] = answering
+    if classified.steady:
+        counts[PingState.ALIVE]["ACTIVE"] = len(classified.steady)
     by_status = {
         status: PingCounts(*(counts[state][status] for state in PingState))
         for status, _ in sum(counts.values(), start=Counter[str]()).most_common()
     }
-    active = [verdict for verdict in others if verdict.instance.status == "ACTIVE"]
-    silent = [verdict.instance for verdict in active if ping_state(verdict).silent]
+    active = {
+        state: [verdict for verdict in verdicts if verdict.instance.status == "ACTIVE"]
+        for state, verdicts in classified.others.items()
+    }
+    silent = [v.instance for v in chain(active[PingState.STOPPED], active[PingState.NEVER])]
     return Overview(
         total=PingCounts(*map(sum, zip(*by_status.values(), strict=True))) if by_status else _NONE,
         active=by_status.get("ACTIVE", _NONE),
         by_status=by_status,
         though_off=sum(each.alive for status, each in by_status.items() if contradicts(status, alive=True)),
-        reasons=Counter([verdict.reason for verdict in active if verdict.reason]).most_common(),
+        reasons=Counter(
+            [verdict.reason for verdict in chain.from_iterable(active.values()) if verdict.reason]
+        ).most_common(),
         hypervisors=Counter([each.hypervisor for each in silent if each.hypervisor]).most_common(_TOP),
         projects=Counter([each.project_id for each in silent]).most_common(_TOP),
     )

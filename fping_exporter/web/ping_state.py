@@ -1,10 +1,11 @@
 """What the pages call an instance by its pings."""
 
 from enum import StrEnum
+from typing import NamedTuple
 
-from fping_exporter.model import Verdict
+from fping_exporter.model import Snapshot, Verdict
 
-__all__ = ["PingState", "answers_though_off", "ping_state"]
+__all__ = ["Classified", "PingState", "answers_though_off", "classify", "ping_state"]
 
 
 class PingState(StrEnum):
@@ -47,3 +48,26 @@ def answers_though_off(verdict: Verdict) -> bool:
     Together with the silent ACTIVE instances these are the ones whose ``instance_state_mismatch`` is 1.
     """
     return verdict.alive is True and verdict.mismatch is True
+
+
+class Classified(NamedTuple):
+    """The verdicts of a snapshot, divided once for all that pages count and sort."""
+
+    steady: list[Verdict]
+    """ACTIVE instances that answer, which are most."""
+    others: dict[PingState, list[Verdict]]
+    """The other ones, by their state."""
+
+
+def classify(snapshot: Snapshot) -> Classified:
+    """Classify all verdicts of a snapshot."""
+    steady: list[Verdict] = []
+    alive, stopped, never, unasked = (list[Verdict]() for _ in PingState)
+    for verdict in snapshot.verdicts:
+        if verdict.alive:
+            (steady if verdict.instance.status == "ACTIVE" else alive).append(verdict)
+        elif (state := ping_state(verdict)) is _UNASKED:
+            unasked.append(verdict)
+        else:
+            (stopped if state is _STOPPED else never).append(verdict)
+    return Classified(steady, dict(zip(PingState, (alive, stopped, never, unasked), strict=True)))

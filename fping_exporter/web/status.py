@@ -23,7 +23,7 @@ from fping_exporter.web.metrics import stop_waiting
 from fping_exporter.web.once import OncePer
 from fping_exporter.web.origin import Origin
 from fping_exporter.web.overview import Overview, count
-from fping_exporter.web.ping_state import answers_though_off, ping_state
+from fping_exporter.web.ping_state import answers_though_off, classify, ping_state
 from fping_exporter.web.reasons import REASONS
 from fping_exporter.web.table import (
     COLUMNS,
@@ -69,6 +69,18 @@ def blueprint(
     return bp
 
 
+class _Digest(NamedTuple):
+    """What the pages need of all verdicts of a snapshot."""
+
+    overview: Overview
+    ranked: Ranked
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> "_Digest":
+        classified = classify(snapshot)
+        return cls(count(classified), rank(classified))
+
+
 class _Pages:
     """The views, and what they keep of the newest snapshot and list."""
 
@@ -78,8 +90,7 @@ class _Pages:
         self._monitor = monitor
         self._telemetry = telemetry
         self._origin = origin
-        self._overview = OncePer[Snapshot, Overview](count)
-        self._ranked = OncePer[Snapshot, Ranked](rank)
+        self._digest = OncePer[Snapshot, _Digest](_Digest.of)
         self._filters = OncePer[Inventory, dict[str, Filter]](build_filters)
         self._hypervisors = OncePer[Snapshot, list[HypervisorRow]](list_hypervisors)
         self._static = _read_static_files()
@@ -88,7 +99,7 @@ class _Pages:
         snapshot, query = self._newest(), TableQuery.from_args(request.args)
         if snapshot is None:
             return self._render("status.html", None)
-        ranked, inventory = self._ranked(snapshot), snapshot.inventory
+        ranked, inventory = self._digest(snapshot).ranked, snapshot.inventory
         if query.format:
             return _export(find_rows(ranked, query, inventory), inventory, query.format)
         return self._render(
@@ -149,7 +160,7 @@ class _Pages:
     def _render(self, template: str, snapshot: Snapshot | None, **context: object) -> Response:
         """Render a page, with what the pages of a snapshot have in common."""
         monitor = self._monitor()
-        overview = self._overview(snapshot) if snapshot else None
+        overview = self._digest(snapshot).overview if snapshot else None
         page = render_template(
             template,
             **self._frame(snapshot),

@@ -2,11 +2,12 @@
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple, Self
 
-from fping_exporter.model import Instance, Inventory, Reason, Snapshot, Verdict
-from fping_exporter.web.ping_state import PingState, answers_though_off, ping_state
+from fping_exporter.model import Instance, Inventory, Reason, Verdict
+from fping_exporter.web.ping_state import Classified, PingState, answers_though_off, ping_state
 
 __all__ = [
     "COLUMNS",
@@ -136,19 +137,30 @@ class Ranked(NamedTuple):
     """The rest, not sorted: there are many, and only a few are shown."""
 
 
-def rank(snapshot: Snapshot) -> Ranked:
-    """Sort what is urgent to the top. Most are ACTIVE and answer as a rule: they get one look."""
-    candidates: list[Verdict] = []
-    others: list[Verdict] = []
-    for verdict in snapshot.verdicts:
-        steady = verdict.alive and verdict.instance.status == "ACTIVE"
-        (others if steady else candidates).append(verdict)
-    urgent: list[Verdict] = []
-    for verdict in candidates:
-        (urgent if _urgency(verdict) < _NOT_URGENT else others).append(verdict)
-    urgent.sort(key=_name)
-    urgent.sort(key=_urgency)
-    return Ranked(urgent, others)
+def rank(classified: Classified) -> Ranked:
+    """Sort what is urgent to the top.
+
+    That is: ACTIVE and stopped answering (latest reply first), ACTIVE and never answered, off but answering,
+    ACTIVE and answering at layer 2 only.
+    """
+    rest = list(classified.steady)
+    off: list[Verdict] = []
+    for verdict in classified.others[PingState.ALIVE]:
+        (off if verdict.mismatch else rest).append(verdict)
+    silent: dict[PingState, list[Verdict]] = {PingState.STOPPED: [], PingState.NEVER: []}
+    at_layer2: list[Verdict] = []
+    for state, verdicts in silent.items():
+        for verdict in classified.others[state]:
+            if verdict.instance.status != "ACTIVE":
+                rest.append(verdict)
+            else:
+                (at_layer2 if verdict.layer2_alive else verdicts).append(verdict)
+    rest += classified.others[PingState.UNASKED]
+    urgent = *silent.values(), off, at_layer2
+    for group in urgent:
+        group.sort(key=_name)
+    silent[PingState.STOPPED].sort(key=lambda verdict: verdict.last_reply_at or 0, reverse=True)
+    return Ranked([*chain.from_iterable(urgent)], rest)
 
 
 def find_page(ranked: Ranked, query: TableQuery, inventory: Inventory, *, size: int = PAGE_SIZE) -> TablePage:
@@ -259,21 +271,3 @@ def _sort(found: Ranked, order: str, inventory: Inventory, *, first: int) -> lis
 
 def _name(verdict: Verdict) -> str:
     return verdict.instance.name.casefold()
-
-
-def _urgency(verdict: Verdict) -> float:
-    """Return a sort key by what needs attention first.
-
-    ACTIVE and stopped answering (latest reply first), ACTIVE and never answered, off but answering, ACTIVE
-    and answering at layer 2 only, the rest.
-    """
-    if verdict.alive:
-        return 2.0 if verdict.mismatch else _NOT_URGENT
-    if verdict.instance.status != "ACTIVE" or not ping_state(verdict).silent:
-        return _NOT_URGENT
-    if verdict.layer2_alive:
-        return 3.0
-    return 1.0 if verdict.last_reply_at is None else -verdict.last_reply_at
-
-
-_NOT_URGENT = 4.0

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fping_exporter.model import Instance, Probed, Project, Reason, Snapshot, Verdict
-from fping_exporter.web.ping_state import PingState, ping_state
+from fping_exporter.web.ping_state import PingState, classify, ping_state
 from fping_exporter.web.table import (
     COLUMNS,
     PAGE_SIZE,
@@ -62,7 +62,7 @@ def snapshot() -> Snapshot:
 
 def found(args: Mapping[str, str], snapshot: Snapshot) -> str:
     """Return the ids of the rows on all pages."""
-    rows = find_rows(rank(snapshot), TableQuery.from_args(args), snapshot.inventory)
+    rows = find_rows(rank(classify(snapshot)), TableQuery.from_args(args), snapshot.inventory)
     return "".join(verdict.instance.id for verdict in rows)
 
 
@@ -170,8 +170,8 @@ def test_a_page_that_is_none_is_the_first(page: str) -> None:
 def test_any_query_is_answered_and_its_link_leads_back_to_it(args: dict[str, str]) -> None:
     query = TableQuery.from_args(args)
     newest = snapshot()
-    page = find_page(rank(newest), query, newest.inventory)
-    rows = find_rows(rank(newest), query, newest.inventory)
+    page = find_page(rank(classify(newest)), query, newest.inventory)
+    rows = find_rows(rank(classify(newest)), query, newest.inventory)
     assert page.rows == rows[:PAGE_SIZE]
     link = {name: str(value) for name, value in query.link_args(page=query.page).items()}
     assert TableQuery.from_args(link) == query._replace(format="")
