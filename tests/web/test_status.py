@@ -486,6 +486,11 @@ def test_what_the_page_needs_comes_from_the_exporter(path: str) -> None:
         assert answer.status_code == 200
 
 
+def test_no_other_file_is_served() -> None:
+    assert swept().client.get("/static/status.py").status_code == 404
+    assert swept().client.get("/static/..%2Fstatus.py").status_code == 404
+
+
 def test_nothing_on_the_page_needs_a_script_or_another_site() -> None:
     for path in ("/", "/instance/a"):
         html = page(path)
