@@ -201,9 +201,14 @@ def _return_memory_to_os() -> None:
 
     By default glibc raises this threshold to the size of the largest block freed so far, here a page
     of servers. It then keeps all smaller blocks: 25 MiB at 10,000 instances.
+
+    By default threads also have heaps of their own, and what one has freed serves no other. One heap for
+    all saves 3 MiB at 10,000 instances.
     """
     with contextlib.suppress(AttributeError):  # musl has no mallopt, and returns memory anyway
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 64 * 1024)
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, 64 * 1024)
+        libc.mallopt(_M_ARENA_MAX, 1)
 
 
 def _reduce_gil_latency() -> None:
@@ -222,5 +227,5 @@ def _reduce_gil_latency() -> None:
     gc.set_threshold(10_000, 20, 50)
 
 
-_M_MMAP_THRESHOLD = -3
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 """From glibc's malloc.h."""

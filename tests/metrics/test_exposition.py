@@ -245,8 +245,8 @@ def test_any_name_and_number_is_written_as_prometheus_client_writes_it(
     name: str, rtt: float, sent: int
 ) -> None:
     there = inventory(
-        instance("a", "10.0.0.1", name=name, hypervisor=name, availability_zone=name),
-        projects=(Project("p", name, name),),
+        instance("a" + name, "10.0.0.1", name=name, project_id=name, hypervisor=name, availability_zone=name),
+        projects=(Project(name, name, name),),
         hypervisors=(Hypervisor(name, up=True),),
     )
     replies = sweep({"10.0.0.1": Outcome(sent=sent, received=1, rtt=rtt)})
@@ -254,6 +254,7 @@ def test_any_name_and_number_is_written_as_prometheus_client_writes_it(
     assert text(snapshot) == by_prometheus_client(snapshot)
     read = {metric.name: metric.samples for metric in metrics(snapshot)}
     assert [sample.labels["name"] for sample in read["instance_info"]] == [name]
+    assert [sample.labels for sample in read["instance_alive"]] == [{"id": "a" + name, "project_id": name}]
     assert [sample.value for sample in read["instance_rtt_seconds"]] == [rtt]
 
 
