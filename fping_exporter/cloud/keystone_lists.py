@@ -117,6 +117,10 @@ class Lookups(Generic[T]):
         other._answers = dict(self._answers)  # noqa: SLF001, of the same class
         return other
 
+    def knows(self, id_: str) -> bool:
+        """Whether it has been asked for the entry that has this id, whatever the answer was."""
+        return id_ in self._answers
+
     def look_up(self, missing: Collection[str], ask: Callable[[str], T]) -> LookedUp[T]:
         """Return what is known of the entries that have the ids `missing`.
 

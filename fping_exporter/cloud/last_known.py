@@ -28,6 +28,8 @@ class LastKnown(Generic[T]):
         self.value = empty
         self.succeeded: bool | None = None
         """Whether the last try succeeded; None: the list was not asked for."""
+        self.complete = True
+        """Whether the value is all there is, for all that is known."""
         self._empty = empty
         self._outlives_failure = outlives_failure
         self._listed_at: float | None = None
@@ -45,6 +47,10 @@ class LastKnown(Generic[T]):
 
     def set(self, value: T) -> None:
         """Use a value that was obtained without the list."""
+        self.complete = True
+        self._keep(value)
+
+    def _keep(self, value: T) -> None:
         self.value, self.succeeded, self._listed_at = value, True, time.monotonic()
 
     def recall(self, value: T, *, listed_at: float) -> None:
@@ -64,8 +70,10 @@ class LastKnown(Generic[T]):
     def refresh(self, read_list: Callable[[], T]) -> bool:
         """Read the list again and return whether that succeeded; a CloudError is logged, not raised.
 
-        A missing right is logged once, and again only after the list could be read.
+        A missing right is logged once, and again only after the list could be read. `read_list` may note
+        that the value is not `complete`.
         """
+        self.complete = True
         try:
             value = read_list()
         except ForbiddenError as error:
@@ -88,6 +96,6 @@ class LastKnown(Generic[T]):
                     error,
                 )
             return False
-        self.set(value)
+        self._keep(value)
         self._refusal_logged = False
         return True

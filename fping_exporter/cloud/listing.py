@@ -16,6 +16,7 @@ from fping_exporter.cloud.hypervisors import (
 )
 from fping_exporter.cloud.instance_lists import InstanceLists
 from fping_exporter.cloud.keystone_lists import LookedUp
+from fping_exporter.cloud.last_known import LastKnown
 from fping_exporter.cloud.memory import Memory
 from fping_exporter.cloud.neutron import Neutron, Wanted
 from fping_exporter.cloud.port_addresses import NetworkNames, PortAddresses
@@ -55,8 +56,6 @@ class CloudListing:
         self._session = session
         self._memory = memory
         self._skipped = SkippedEntries(memory.log_limit)
-        self._gaps: set[str] = set()
-        """Optional lists that were read, but lack something."""
         self._compute = session.client("compute")
         self._identity = session.client("identity")
         self._network = session.client("network")
@@ -78,7 +77,9 @@ class CloudListing:
         listed = lists.read(full=self._is_full_list_due(host))
         full, changed, before = listed.changed is None, listed.changed, memory.instances
         self._skipped.of("servers")(memory.unreadable_servers.all())
-        self._ask_keystone(projects, needed={instance.project_id for instance in listed.by_id.values()})
+        self._ask_keystone(
+            projects, needed={instance.project_id for instance in listed.by_id.values()}, full=full
+        )
         memory.hypervisors.refresh(
             lambda: list_compute_nodes(
                 self._compute,
@@ -121,7 +122,7 @@ class CloudListing:
             projects=memory.projects.value,
             contacts=self._contacts(),
             hypervisors=tuple(Hypervisor(node.name, node.up, node.host) for node in nodes),
-            parts=memory.parts() | dict.fromkeys(self._gaps, False),
+            parts=memory.parts(),
             skipped=self._skipped.counts,
             topology=msgspec.structs.replace(
                 topology,
@@ -238,22 +239,37 @@ class CloudListing:
             logger.warning("%s; Nova is asked for %s, which it was", error, before.id)
             return before
 
-    def _ask_keystone(self, looked_up: Mapping[str, Project] | None, *, needed: Collection[str]) -> None:
+    def _ask_keystone(
+        self, looked_up: Mapping[str, Project] | None, *, needed: Collection[str], full: bool
+    ) -> None:
         """Refresh the projects, unless they were `looked_up`, and their users if these are wanted.
 
-        `needed` are the ids of the projects that have instances.
+        `needed` are the ids of the projects that have instances. Both hardly change. Between `full` lists
+        they are asked for only if a project is new, if the last try failed, or if some are still to be
+        looked up.
         """
         memory = self._memory
-        if looked_up is None:
-            memory.projects.refresh(lambda: self._list_projects(needed))
-        else:
+        if looked_up is not None:
             memory.projects.set(looked_up)
+        elif full or not memory.projects.succeeded or self._lacks_projects(needed):
+            memory.projects.refresh(lambda: self._list_projects(needed))
         if not memory.projects.value and (own := self._session.own_project()):
             memory.projects.value = {own.id: own}
-        if self._config.contacts_from_keystone:
-            memory.users.refresh(lambda: self._list_users(needed))
-        else:
+        if not self._config.contacts_from_keystone:
             memory.users.skip()
+        elif (
+            full
+            or not memory.users.succeeded
+            or not memory.contact_projects.issuperset(needed)
+            or memory.users.value.looked_up.pending
+        ):
+            memory.users.refresh(lambda: self._list_users(needed))
+            memory.contact_projects = frozenset(needed)
+
+    def _lacks_projects(self, needed: Collection[str]) -> bool:
+        """Whether one of the projects `needed` is neither known nor has been asked for."""
+        known, lookups = self._memory.projects.value, self._memory.project_lookups
+        return any(id_ not in known and not lookups.knows(id_) for id_ in needed)
 
     def _list_projects(self, needed: Collection[str]) -> dict[str, Project]:
         """Return Keystone's projects by id, with those that are `needed` and that its list lacks."""
@@ -264,7 +280,7 @@ class CloudListing:
         looked_up = self._memory.project_lookups.look_up(
             missing, lambda id_: PROJECTS.find(self._identity, id_)
         )
-        self._note_gap("projects", "projects that have instances", looked_up)
+        self._note_gap(self._memory.projects, "projects that have instances", looked_up)
         return projects | dict(looked_up.found)
 
     def _list_users(self, needed: Collection[str]) -> Contacts:
@@ -274,25 +290,25 @@ class CloudListing:
             lookups=self._memory.user_lookups,
             skip=self._skipped.of("contacts"),
         )
-        self._note_gap("contacts", "users of projects that have instances", users.looked_up)
+        self._note_gap(self._memory.users, "users of projects that have instances", users.looked_up)
         if users.truncated:
-            self._gaps.add("contacts")
+            self._memory.users.complete = False
             if self._memory.log_limit.allows("truncated role assignments"):
                 logger.warning(
                     "contacts: Keystone cuts its list of role assignments, so that some are missing"
                 )
         return users
 
-    def _note_gap(self, part: str, what: str, looked_up: LookedUp[Any]) -> None:
+    def _note_gap(self, part: LastKnown[Any], what: str, looked_up: LookedUp[Any]) -> None:
         """Log, once a day, that Keystone's list lacks entries, and note if these are not all known."""
         if not looked_up.complete:
-            self._gaps.add(part)
+            part.complete = False
         counts = [len(each) for each in looked_up]
-        if any(counts) and self._memory.log_limit.allows((part, *map(bool, counts))):
+        if any(counts) and self._memory.log_limit.allows((part.name, *map(bool, counts))):
             logger.warning(
                 "%s: Keystone's list lacks %d %s, as if cut by its list_limit; asked for one by one, %d were "
                 "found, %d do not exist, %d are refused, %d are still to be asked for",
-                part,
+                part.name,
                 sum(counts),
                 what,
                 *counts,

@@ -58,6 +58,8 @@ class Memory:
         """Projects that have instances and that Keystone's list lacks."""
         self.user_lookups: Lookups[User] = Lookups()
         """Users of such projects that Keystone's list lacks."""
+        self.contact_projects: frozenset[str] = frozenset()
+        """The projects that had instances when their users were listed."""
         self.configured_projects: Mapping[str, Project] = {}
         """The projects of the configuration, by the name or id that it gives."""
         self.nova_host: str | None = None
@@ -107,8 +109,8 @@ class Memory:
         return NeutronParts(self.ports, self.floating_ips, self.security_groups)
 
     def parts(self) -> dict[str, bool]:
-        """Return whether the last try of each optional list that was asked for succeeded, by its name."""
+        """Return whether each optional list that was asked for was had, and whole, by its name."""
         lists: tuple[LastKnown[object], ...] = tuple(
             value for value in vars(self).values() if isinstance(value, LastKnown)
         )
-        return {each.name: each.succeeded for each in lists if each.succeeded is not None}
+        return {each.name: each.succeeded and each.complete for each in lists if each.succeeded is not None}
