@@ -396,7 +396,8 @@ def test_old_results_are_called_so() -> None:
     exporter.monitor = exporter.monitor.hand_over(setup, same_cloud=True)
     time.sleep(0.45)
     assert re.search(
-        r"These results are \S+ old\. That is more than cache\.max_stale \(400ms\)", words(page("/", exporter))
+        r"These results are \S+ old\. That is more than cache\.max_stale \(400ms\)",
+        words(page("/", exporter)),
     )
 
 
