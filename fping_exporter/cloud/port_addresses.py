@@ -6,6 +6,8 @@ same addresses of an instance, Nova's stay as they are.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import compress, filterfalse
+from operator import is_not
 from typing import NamedTuple
 
 import msgspec
@@ -52,27 +54,24 @@ class PortAddresses(NamedTuple):
         wanted = {(ip, AddressKind.FIXED) for ip in fixed} | {(ip, AddressKind.FLOATING) for ip in floating}
         if kept.keys() == wanted:
             return instance
-        addresses = [
-            kept.get((address.ip, address.kind), address)
-            for port in ports
-            for address in self._of_port(instance.id, port, network_name=network_name)
-        ]
+        addresses: list[Address] = []
+        for port in ports:
+            for ip, kind in self._of_port(instance.id, port):
+                address = kept.get((ip, kind)) or parse_address(
+                    ip, kind=kind, network=network_name(port.network_id), mac=port.mac
+                )
+                if address:
+                    addresses.append(address)
         if self.floating is None:
             addresses += [each for each in instance.addresses if each.kind is AddressKind.FLOATING]
         return msgspec.structs.replace(instance, addresses=tuple(addresses))
 
-    def _of_port(
-        self, instance_id: str, port: Port, *, network_name: Callable[[str], str]
-    ) -> Iterable[Address]:
+    def _of_port(self, instance_id: str, port: Port) -> Iterable[tuple[str, AddressKind]]:
         floating = (self.floating or {}).get(instance_id, {})
-        for fixed_ip in port.subnets:
-            for ip, kind in ((fixed_ip, AddressKind.FIXED), (floating.get(fixed_ip), AddressKind.FLOATING)):
-                if ip and (
-                    address := parse_address(
-                        ip, kind=kind, network=network_name(port.network_id), mac=port.mac
-                    )
-                ):
-                    yield address
+        for ip in port.subnets:
+            yield ip, AddressKind.FIXED
+            if mapped := floating.get(ip):
+                yield mapped, AddressKind.FLOATING
 
 
 class NetworkNames:
@@ -112,6 +111,6 @@ def _changed_keys(before: Mapping[str, object], after: Mapping[str, object]) -> 
     """Return the keys of which the two have different values. Values are compared by identity first."""
     if before is after:
         return set()
-    get = before.get
-    changed = {key for key, value in after.items() if (old := get(key)) is not value and old != value}
-    return changed | (before.keys() - after.keys())
+    others = list(compress(after, map(is_not, after.values(), map(before.get, after))))
+    changed = {key for key in others if before.get(key) != after[key]}
+    return changed.union(filterfalse(after.__contains__, before))

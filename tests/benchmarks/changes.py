@@ -5,6 +5,7 @@ started, the others deleted and replaced. The cloud runs in a process of its own
 not count. Measured is what the exporter does with the list, selection included.
 """
 
+import ipaddress
 import multiprocessing
 import os
 import resource
@@ -24,7 +25,7 @@ from fping_exporter.config import Config, Instances
 from fping_exporter.demo.http import Answer, Request
 from fping_exporter.demo.scene import make_hypervisors, make_projects, make_servers, make_users
 from fping_exporter.demo.standin import NovaServer
-from fping_exporter.model import AddressKind
+from fping_exporter.model import Address, AddressKind
 from fping_exporter.verdict.selection import Selector
 from tests.cloud.faulty import SERVERS
 from tests.cloud.neutron import PORTS, NeutronCloud, group, port, rule
@@ -43,7 +44,10 @@ class BenchmarkCloud(NeutronCloud):
     def __init__(self) -> None:
         super().__init__()
         self.projects, self.hypervisors = make_projects(INSTANCES), make_hypervisors(INSTANCES)
-        self.servers[:] = make_servers(INSTANCES, self.projects, self.hypervisors)
+        self.servers[:] = [
+            msgspec.structs.replace(server, addresses=(_address(number),))
+            for number, server in enumerate(make_servers(INSTANCES, self.projects, self.hypervisors))
+        ]
         self.users = make_users(self.projects)
         self.update_times.look(self.servers, now=0)
         self.tell_changes()
@@ -101,6 +105,10 @@ class BenchmarkCloud(NeutronCloud):
                 self.servers.append(new)
                 del self.servers[place]
                 self.network["ports"].append(_port(new, updated_at=self.clock()))
+
+
+def _address(number: int) -> Address:
+    return Address(str(ipaddress.IPv4Address("127.10.0.1") + number), 4, AddressKind.FIXED, "private")
 
 
 def _port(server: NovaServer, **changes: Any) -> dict[str, Any]:
