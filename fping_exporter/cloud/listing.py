@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -78,7 +79,7 @@ class CloudListing:
         full, changed, before = listed.changed is None, listed.changed, memory.instances
         self._skipped.of("servers")(memory.unreadable_servers.all())
         self._ask_keystone(
-            projects, needed={instance.project_id for instance in listed.by_id.values()}, full=full
+            projects, needed=set(map(attrgetter("project_id"), listed.by_id.values())), full=full
         )
         memory.hypervisors.refresh(
             lambda: list_compute_nodes(

@@ -7,6 +7,7 @@ BENCHMARKS = (
     "sweep",
     "layer2",
     "listing",
+    "changes",
     "scrape",
     "large",
     "pages",
