@@ -18,8 +18,9 @@ __all__ = ["FleetReader", "Observer", "read_once"]
 
 logger = logging.getLogger(__name__)
 
-_READING_SECONDS = 30.0
-"""How long all queries of one reading may take together."""
+_READING_SECONDS = 60.0
+"""How long all queries of one reading may take together. The first one of 100,000 instances took 18 s of a
+Prometheus that had half a core."""
 
 
 class Observer(Protocol):
