@@ -111,6 +111,7 @@ class Exchange:
         self._sockets = contextlib.ExitStack()
         self.channels: list[Channel] = []
         self._room = _READ_AFTER
+        """Packets that may go before the sockets are read: no more than the smallest buffer holds replies."""
         self._unread = 0
         """Packets sent since the sockets were last read: so many replies may wait in a buffer."""
         self._read_at = 0.0
@@ -168,9 +169,9 @@ class Exchange:
     def _send_once(self, pings: Sequence[Ping], *, until: float = float("inf")) -> list[Ping]:
         """Try to send a packet to each; return those that the kernel refused.
 
-        Those whose turn does not come `until` that time count as refused as before. Replies are read when the
-        receive buffers could run full, or every _READ_INTERVAL seconds: as their arrival is stamped,
-        the rest is read while there is nothing to do but wait.
+        Those whose turn does not come `until` that time count as refused as before. Replies are read after
+        _READ_AFTER packets, when the receive buffers could run full, or every _READ_INTERVAL seconds: as
+        their arrival is stamped, the rest is read while there is nothing to do but wait.
         """
         refused: list[Ping] = []
         size = min(self._pacer.batch, self._room)
