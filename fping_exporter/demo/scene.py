@@ -9,7 +9,7 @@ from fping_exporter.demo.standin import KeystoneUser, NovaHypervisor, NovaServer
 from fping_exporter.model import Address, AddressKind, Project
 from fping_exporter.probe.sockets import LOOPBACK_BROADCAST
 
-__all__ = ["make_hypervisors", "make_projects", "make_servers", "make_users"]
+__all__ = ["SILENT", "make_hypervisors", "make_projects", "make_servers", "make_users"]
 
 SILENT = LOOPBACK_BROADCAST
 """The one loopback address that never answers; all others in 127.0.0.0/8 are this machine.

@@ -23,7 +23,7 @@ from openstack.config import OpenStackConfig
 from fping_exporter.cloud import Cloud
 from fping_exporter.config import Config, Instances
 from fping_exporter.demo.http import Answer, Request
-from fping_exporter.demo.scene import make_hypervisors, make_projects, make_servers, make_users
+from fping_exporter.demo.scene import SILENT, make_hypervisors, make_projects, make_servers, make_users
 from fping_exporter.demo.standin import NovaServer
 from fping_exporter.model import Address, AddressKind
 from fping_exporter.verdict.selection import Selector
@@ -112,7 +112,10 @@ def _address(number: int) -> Address:
 
 
 def _port(server: NovaServer, **changes: Any) -> dict[str, Any]:
+    """The port of a server; those at the one silent address are in networks of their own, as it must be."""
     fixed = [each.ip for each in server.addresses if each.kind is AddressKind.FIXED]
+    if SILENT in fixed:
+        changes["network_id"] = f"net-{server.id}"
     return port(f"port-{server.id}", *fixed, device=server.id, **changes)
 
 
