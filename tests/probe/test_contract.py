@@ -304,7 +304,7 @@ def test_5000_targets_without_one_wrong_verdict(engine: Engine) -> None:
     truth = {ip: ip not in dead for ip in MANY}
     # multiping takes ten times as long, and up to a second for a reply when the processor is busy.
     sweeps, timeout = (
-        (1, 1.5) if engine.name == "multiping" else (20 if engine.transport is Batches else 5, 0.4)
+        (1, 1.5) if engine.name == "multiping" else (20 if engine.transport is Batches else 2, 0.4)
     )
     prober = engine.make(timeout=timeout)
     asked = [Target(LOCAL, ip) for ip in MANY]
