@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -165,6 +166,22 @@ def list_instances(fleet: Fleet) -> dict[str, bool | None]:
     return {each["id"]: each["alive"] for each in json.loads(done.stdout)}
 
 
+def check_list(fleet: Fleet) -> None:
+    assert list_instances(fleet) == BEGINNING | {"nobody": None}
+
+
+def check_pages(fleet: Fleet, central: CentralProcess) -> None:
+    """Look at what a central says of exporters."""
+    page = get(central, "/instance/both")
+    for agent in (fleet.here, fleet.there):
+        assert f"{agent.address}</bdi>" in page
+    assert "Other exporters" not in get(central, "/instance/nobody")
+    metrics = get(central, "/metrics")
+    assert "fping_exporter_fleet_success 1.0" in metrics
+    assert 'fping_exporter_fleet_exporters{state="heard"} 2.0' in metrics
+    assert not re.search("^instance_alive{", metrics, re.MULTILINE)
+
+
 def test_the_whole_is_known_and_never_is_anybody_called_dead_who_is_not(fleet: Fleet) -> None:
     seen: list[dict[str, bool]] = []
 
@@ -180,15 +197,8 @@ def test_the_whole_is_known_and_never_is_anybody_called_dead_who_is_not(fleet: F
 
     become(BEGINNING)
     for central in fleet.centrals.values():
-        page = get(central, "/instance/both")
-        for agent in (fleet.here, fleet.there):
-            assert f"{agent.address}</bdi>" in page
-        assert "Other exporters" not in get(central, "/instance/nobody")
-        metrics = get(central, "/metrics")
-        assert "fping_exporter_fleet_success 1.0" in metrics
-        assert 'fping_exporter_fleet_exporters{state="heard"} 2.0' in metrics
-        assert not re.search("^instance_alive{", metrics, re.MULTILINE)
-    assert list_instances(fleet) == BEGINNING | {"nobody": None}
+        eventually(partial(check_pages, fleet, central))
+    eventually(partial(check_list, fleet))
 
     fleet.there.stop()
     become({"here": True, "dead": False, "off": False, "both": False})

@@ -6,15 +6,17 @@ import threading
 import time
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from fping_exporter import config
 from fping_exporter.config.duration import Duration
 from fping_exporter.demo.http import Answer
 from fping_exporter.fleet.reader import FleetReader
+from fping_exporter.fleet.reading import Reading
 from fping_exporter.fleet_monitor import FleetMonitor
 from fping_exporter.metrics.telemetry import Telemetry
-from fping_exporter.model import NOT_ASKED
+from fping_exporter.model import NOT_ASKED, FleetExporter, Witness
 from fping_exporter.monitor import Monitor, Setup
 from fping_exporter.web import create_app
 from tests.build import ORIGIN, SILENT, Source, instance, inventory
@@ -164,18 +166,31 @@ def test_the_same_snapshot_is_merged_once(scraped: FakePrometheus) -> None:
 
 
 def test_words_expire_while_prometheus_is_away(scraped: FakePrometheus) -> None:
-    central = Central(scraped, max_age=2, sweep=0.001)
+    central = Central(scraped)
     assert central.alive() == WHOLE
-    scraped.faults = iter([Answer(503, b"")] * 10_000)
-    deadline = time.monotonic() + SOON
-    while central.alive() != ALONE:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    reading = central.reader.newest
+    assert reading
+    central.reader.newest = msgspec.structs.replace(reading, began=reading.began - 200)
+    assert central.alive() == ALONE
     snapshot = central.whole.latest
     assert snapshot
     [far] = [verdict for verdict in snapshot.verdicts if verdict.instance.id == "far"]
     assert far.last_reply_at, "it is still known when it last answered"
     assert far.witnesses == ()
+
+
+def test_what_is_merged_expires_with_the_words_in_it(scraped: FakePrometheus) -> None:
+    central = Central(scraped, max_age=0.4)
+    exporter = FleetExporter("e1", age=0, swept_at=time.time(), blind=False)
+    words = {"far": (Witness(exporter, alive=True),)}
+    central.reader.newest = Reading(exporters=(exporter,), words=words, began=time.monotonic())
+    scraped.hold.clear()  # no other reading comes in between
+    deadline = time.monotonic() + SOON
+    while (snapshot := central.whole.snapshot(timeout=0)) is None or any(
+        verdict.witnesses for verdict in snapshot.verdicts
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_prometheus_is_away_from_the_start(scraped: FakePrometheus, caplog: pytest.LogCaptureFixture) -> None:

@@ -130,7 +130,7 @@ def test_an_answer_that_trickles_ends_at_the_deadline(server: FakePrometheus) ->
 
     server.faults = iter([Answer(200, trickle(), {"Content-Length": "1000"})])
     with pytest.raises(FleetError, match="no complete answer within"):
-        Prometheus(Fleet(prometheus=server.url)).query("up{}", deadline=deadline(0.2))
+        Prometheus(Fleet(prometheus=server.url)).query("up{}", deadline=deadline(0.5))
 
 
 def test_a_server_that_is_silent_is_given_up(server: FakePrometheus) -> None:
