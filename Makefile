@@ -16,7 +16,7 @@ demo: $(VENV)/.runtime ## Run the exporter on an embedded cloud (N=10000 for a l
 	@$(BIN)/python -m fping_exporter demo $(if $(N),--instances $(N))
 
 test: $(VENV)/.dev ## Run the tests that need neither root nor a server (another Python: PYTHON=... VENV=...)
-	$(BIN)/pytest -q -m 'not ($(SLOW))'
+	$(BIN)/pytest -q -n auto -m 'not ($(SLOW))'
 
 test-netns: $(VENV)/.dev ## Run the tests that make network namespaces (root; make apt first)
 	$(BIN)/pytest -q -m 'netns and not lab'
@@ -32,7 +32,7 @@ test-lab: $(VENV)/.dev ## Run the tests against a real OpenStack on loopback (ro
 
 coverage: $(VENV)/.dev ## Measure branch coverage over make test and make test-netns (root; make apt first)
 	rm -rf $(COVERAGE) && install -d -m 1777 $(COVERAGE)
-	$(BIN)/coverage run -m pytest -q -m 'not ($(SLOW))'
+	$(BIN)/coverage run -m pytest -q -n auto -m 'not ($(SLOW))'
 	$(BIN)/coverage run -m pytest -q -m 'netns and not lab'
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
