@@ -240,16 +240,13 @@ class Monitor:
             self._history = self._history.after(snapshot)
             self._lister.silent = snapshot.unexplained
             self._publish(_Swept(snapshot, exposition, began=began, list_began=listing.began))
-            self._report(snapshot)
-            self._save()
-            if self._setup.fleet and not self._retired:
-                self._setup.fleet.refresh()
 
     def _publish(self, swept: "_Swept") -> None:
-        """Replace the newest snapshot.
+        """Replace the newest snapshot, and report and store what the new one tells.
 
-        What nobody else holds of the one before is freed bit by bit. In one step that would hold the global
-        interpreter lock for 45 ms at 100,000 instances.
+        Then free bit by bit what nobody else holds of the one before. In one step that would hold the global
+        interpreter lock for 45 ms at 100,000 instances. The report does not wait for it: until it is there, a
+        scrape brings the new verdicts without the word whether to believe them.
         """
         doomed: list[object] = []
         if self._sweep:
@@ -257,6 +254,10 @@ class Monitor:
             doomed = [*before.verdicts, *before.sweep.outcomes, *before.sweep.outcomes.values()]
             del before
         self._sweep = swept
+        self._report(swept.snapshot)
+        self._save()
+        if self._setup.fleet and not self._retired:
+            self._setup.fleet.refresh()
         while doomed:
             del doomed[-_FREED_AT_ONCE:]
 

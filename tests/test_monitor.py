@@ -268,6 +268,25 @@ def test_a_snapshot_comes_with_its_text(monitor: Callable[..., Monitor]) -> None
     assert one.snapshot(timeout=SOON) is one.latest
 
 
+def test_a_sweep_is_reported_before_the_snapshot_before_is_freed(
+    monitor: Callable[..., Monitor], pinger: Pinger, telemetry: Telemetry
+) -> None:
+    """Freeing takes a while where instances are many, and scrapes bring the new snapshot meanwhile."""
+    reported: list[float | None] = []
+
+    class Freed(Outcome, frozen=True):
+        def __del__(self) -> None:
+            reported.append(sample(telemetry, "packets_sent_total"))
+
+    one = monitor(sweep=NOW)
+    pinger.outcomes = {"10.0.0.1": Freed(sent=1, received=1, rtt=0.001)}
+    one.snapshot(timeout=SOON)
+    pinger.outcomes = {}
+    one.snapshot(timeout=SOON)
+    eventually(lambda: bool(reported))
+    assert reported == [2]
+
+
 def test_an_instance_that_cannot_be_rendered_costs_the_refreshes_that_have_it(
     monitor: Callable[..., Monitor], cloud: Cloud, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -137,7 +137,10 @@ class MessageSender(_Messages):
         super().__init__(count, data=_Pieces(data, size, size), names=_Pieces(names, name_bytes, name_bytes))
 
     def load(self, messages: bytes, names: bytes = b"") -> None:
-        """Take the next batch: messages one after the other, and so their addresses (struct sockaddr)."""
+        """Take the next batch: messages one after the other, and so their addresses (struct sockaddr).
+
+        Raises ValueError for more of them than there is room for.
+        """
         self._data[: len(messages)] = messages
         self._names[: len(names)] = names
 
@@ -171,8 +174,7 @@ class MessageReceiver(_Messages):
         self.data_at = control_bytes + name_bytes
         self.stride = stride = -(-(self.data_at + size) // _ALIGNMENT) * _ALIGNMENT
         self._system_call = system_call
-        memory, at = _memory(stride * count)
-        self.memory = memoryview(memory)
+        self.memory, at = _memory(stride * count)
         super().__init__(
             count,
             data=_Pieces(at + self.data_at, size, stride),
@@ -221,7 +223,8 @@ def _words(values: Iterable[int]) -> "array.array[int]":
     return array.array(_WORD, values)
 
 
-def _memory(size: int) -> tuple[bytearray, int]:
-    """Return memory and its address. It does not move: as long as it is exported, it cannot be resized."""
+def _memory(size: int) -> tuple[memoryview, int]:
+    """Return memory and its address. It does not move: while there is a view of it, it cannot be resized."""
     memory = bytearray(size)
-    return memory, ctypes.addressof((ctypes.c_char * size).from_buffer(memory)) if size else 0
+    at = ctypes.addressof((ctypes.c_char * size).from_buffer(memory)) if size else 0
+    return memoryview(memory), at

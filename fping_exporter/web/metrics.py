@@ -1,8 +1,10 @@
 """``/metrics``: the newest snapshot and the exporter's own metrics, for Prometheus."""
 
+import contextlib
 import math
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flask import Blueprint, Response, abort, request
@@ -20,6 +22,8 @@ _DEFAULT_TIMEOUT = 10.0
 """Seconds that Prometheus waits for a scrape unless told otherwise."""
 _MAX_TIMEOUT = 120.0
 """Seconds that no request waits longer than, whatever its header says."""
+_POLL_SECONDS = 0.25
+"""Between two looks at whether a client that waits is still there."""
 
 
 def blueprint(monitor: Callable[[], Monitor], *, telemetry: Telemetry, path: str) -> Blueprint:
@@ -33,16 +37,26 @@ def blueprint(monitor: Callable[[], Monitor], *, telemetry: Telemetry, path: str
     inflating = threading.Lock()
     """Held while plain text is made, a kilobyte an instance: the server bounds only what waits to be sent."""
 
+    @contextlib.contextmanager
+    def turn(*, until: float, stop_waiting: Callable[[], bool]) -> Iterator[None]:
+        """Wait for the turn to make plain text; answer 503 where it does not come in time."""
+        while not inflating.acquire(timeout=min(_POLL_SECONDS, max(until - time.monotonic(), 0))):
+            if time.monotonic() >= until or stop_waiting():
+                abort(Response(_BUSY, status=503, content_type="text/plain; charset=utf-8"))
+        try:
+            yield
+        finally:
+            inflating.release()
+
     @bp.get(path)
     def metrics() -> Response:
         try:
             shard = _shard(request.args.getlist("shard"))
         except ValueError as error:
             abort(Response(f"{error}\n", status=400, content_type="text/plain; charset=utf-8"))
-        found = monitor().exposition(
-            timeout=time_to_wait(request.headers.get("X-Prometheus-Scrape-Timeout-Seconds")),
-            stop_waiting=stop_waiting(request.environ),
-        )
+        timeout = time_to_wait(request.headers.get("X-Prometheus-Scrape-Timeout-Seconds"))
+        until, gone = time.monotonic() + timeout, stop_waiting(request.environ)
+        found = monitor().exposition(timeout=timeout, stop_waiting=gone)
         exposition = found or EMPTY
         names = request.args.getlist("name[]") or None
         own = telemetry.scrape(up=found is not None, names=_own_names(names, shard))
@@ -53,7 +67,7 @@ def blueprint(monitor: Callable[[], Monitor], *, telemetry: Telemetry, path: str
         if compressed:
             body = exposition.gzip(names=names, shard=shard, end=end)
         else:
-            with inflating:
+            with turn(until=until, stop_waiting=gone):
                 body = [*exposition.plain(names=names, shard=shard), end]
         response = Response(body, content_type=answer.content_type)
         response.headers["Vary"] = "Accept, Accept-Encoding"
@@ -62,6 +76,11 @@ def blueprint(monitor: Callable[[], Monitor], *, telemetry: Telemetry, path: str
         return response
 
     return bp
+
+
+_BUSY = (
+    "Plain text is made for one client at a time, and others came first: ask for gzip (Accept-Encoding).\n"
+)
 
 
 def _shard(given: list[str]) -> Shard:

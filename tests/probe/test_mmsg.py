@@ -77,6 +77,14 @@ def test_what_is_sent_arrives_where_it_belongs_and_in_order(
         assert {len(control) for _, _, control in found} == {CONTROL_BYTES}
 
 
+@pytest.mark.parametrize(("messages", "names"), [(COUNT + 1, COUNT), (COUNT, COUNT + 1)])
+def test_what_there_is_no_room_for_is_refused(messages: int, names: int) -> None:
+    """The kernel is told once where the memory is, so that it must not move."""
+    small = MessageSender(count=COUNT, size=SIZE, name_bytes=NAME_BYTES)
+    with pytest.raises(ValueError, match="different structures"):
+        small.load(bytes(SIZE * messages), bytes(NAME_BYTES * names))
+
+
 @given(st.lists(st.binary(max_size=2 * SIZE), min_size=1, max_size=COUNT))
 def test_a_message_of_any_length_is_cut_to_its_place_and_that_shows(wire: Wire, sent: list[bytes]) -> None:
     sock = wire.receivers[0]

@@ -2,10 +2,13 @@
 
 import gzip
 import re
+import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -15,23 +18,27 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from fping_exporter import __version__, config
 from fping_exporter.cli.parser import RESERVED
 from fping_exporter.errors import CloudError
+from fping_exporter.metrics.exposition import Exposition
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory, Outcome, Sweep, Target
 from fping_exporter.monitor import Monitor, Setup
 from fping_exporter.web import create_app
 from fping_exporter.web import inventory as inventory_face
+from fping_exporter.web import metrics as metrics_face
 from fping_exporter.web.metrics import time_to_wait
 from tests.build import ALIVE, ORIGIN, Source, instance, inventory
 from tests.os_fping.anonymous import anonymous_os_fping
 
 
 class Pinger:
-    """A prober to which every target answers, after a delay."""
+    """A prober to which every target answers, and that can be held up."""
 
-    seconds = 0.0
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.open.set()
 
     def probe(self, targets: Collection[Target]) -> Sweep:
-        time.sleep(self.seconds)
+        assert self.open.wait(10)
         outcomes: dict[Target, Outcome] = dict.fromkeys(targets, ALIVE)
         return Sweep(
             outcomes=outcomes, sent=len(outcomes), received=len(outcomes), started_at=time.time(), duration=0
@@ -202,13 +209,60 @@ def test_without_a_cloud_the_exporter_still_speaks_for_itself() -> None:
 
 def test_a_scrape_returns_before_prometheus_gives_up() -> None:
     pinger = Pinger()
-    pinger.seconds = 0.5
+    pinger.open.clear()
     client = client_of("a", pinger=pinger)
-    begun = time.monotonic()
     early = client.get("/metrics", headers={"X-Prometheus-Scrape-Timeout-Seconds": "0.6"})
-    assert time.monotonic() - begun < 0.4
     assert "instance_alive" not in early.text
+    pinger.open.set()
     assert 'instance_alive{id="a"' in client.get("/metrics").text
+
+
+class Inflating(Exposition):
+    """A text that takes as long to inflate as a test wants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.open = threading.Event(), threading.Event()
+
+    def plain(self, **_: Any) -> Iterator[bytes]:
+        self.begun.set()
+        assert self.open.wait(10)
+        yield b"inflated 1\n"
+
+
+class Shown(Monitor):
+    """A monitor that has this text."""
+
+    def __init__(self, text: Exposition) -> None:
+        self._text = text
+
+    def exposition(self, **_: Any) -> Exposition:
+        return self._text
+
+
+@pytest.mark.parametrize("place_wanted", [False, True])
+def test_plain_text_is_waited_for_no_longer_than_a_sweep(*, place_wanted: bool) -> None:
+    text = Inflating()
+    app = Flask(__name__)
+    app.register_blueprint(
+        metrics_face.blueprint(lambda: Shown(text), telemetry=Telemetry(), path="/metrics")
+    )
+    first: list[str] = []
+    thread = threading.Thread(target=lambda: first.append(app.test_client().get("/metrics").text))
+    thread.start()
+    assert text.begun.wait(10)
+    late = app.test_client().get(
+        "/metrics",
+        headers={"X-Prometheus-Scrape-Timeout-Seconds": "60" if place_wanted else "0.6"},
+        environ_overrides={"fping_exporter.stop_waiting": lambda: place_wanted},
+    )
+    packed = app.test_client().get("/metrics", headers={"Accept-Encoding": "gzip"})
+    text.open.set()
+    thread.join()
+    assert (late.status_code, packed.status_code) == (503, 200)
+    assert "ask for gzip" in late.text
+    assert first[0].startswith("inflated 1\n")
+    assert app.test_client().get("/metrics").text.startswith("inflated 1\n")
 
 
 @pytest.mark.parametrize(
