@@ -203,6 +203,7 @@ def test_nobody_unknown_gets_a_list(local: bool, environ: dict[str, str], status
         ("host=cn-1.other", CERTIFICATE, 403),
         ("host=cn-2", CERTIFICATE, 403),
         ("host=cn-1&host=cn-2", CERTIFICATE, 403),
+        ("host=cn-9", CERTIFICATE, 403),  # which hosts there are is nothing to it
         ("network=private", CERTIFICATE, 403),
         ("host=cn-1", {"REMOTE_USER": "agent"}, 403),
         ("host=cn-1", {**CERTIFICATE, "fping_exporter.client_names": ()}, 403),
