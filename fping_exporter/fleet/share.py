@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import logging
 import math
+import re
 import secrets
 import socket
 import threading
@@ -183,13 +184,16 @@ def _url(settings: config.Share) -> str:
     return urlunsplit(url._replace(netloc=netloc, query=query))
 
 
-def _lease(url: str) -> float:
-    """Return the seconds after which a member that is silent is none any more, as a URL has it."""
-    given = parse_qs(urlsplit(url).query).get("membership_timeout", [str(_LEASE_SECONDS)])[-1]
-    try:
-        return float(given)
-    except ValueError:
-        raise ConfigError(f"share.url: membership_timeout: expected seconds, got {given!r:.40}") from None
+def _lease(url: str) -> int:
+    """Return the seconds after which a member that is silent is none any more, as a URL has it.
+
+    Raises ConfigError if it is no whole number: some drivers of tooz take no other, and none takes 0.
+    """
+    options = parse_qs(urlsplit(url).query, keep_blank_values=True)
+    given = options.get("membership_timeout", [str(_LEASE_SECONDS)])[-1]
+    if not re.fullmatch(r"0*[1-9][0-9]{0,5}", given, re.ASCII):
+        raise ConfigError(f"share.url: membership_timeout: expected whole seconds above 0, got {given!r:.40}")
+    return int(given)
 
 
 def _read_password(path: str) -> str:

@@ -174,3 +174,10 @@ def test_a_password_that_tooz_could_not_take_is_refused(tmp_path: Path, content:
 def test_a_password_file_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"share\.password_file: .*/none: No such file"):
         Share(config.Share("redis://localhost", password_file=f"{tmp_path}/none"), observer=Seen())
+
+
+@pytest.mark.parametrize("lease", ["0", "-1", "1.5", "nan", "soon", "", "٣"])
+def test_a_lease_that_tooz_could_not_take_is_refused(tmp_path: Path, lease: str) -> None:
+    settings = config.Share(f"file://{tmp_path}?membership_timeout={lease}")
+    with pytest.raises(ConfigError, match=r"share\.url: membership_timeout: expected whole seconds above 0"):
+        Share(settings, observer=Seen())
