@@ -202,9 +202,17 @@ def _read_password(path: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no UTF-8"
         raise ConfigError(f"share.password_file: {path}: {reason}") from None
-    if not password or set(password) & set("/?#@ \n"):
-        raise ConfigError(f"share.password_file: {path}: expected a password without spaces and / ? # @")
+    if not password or set(password) & set("/?#@[] \n") or not _fits_url(password):
+        raise ConfigError(f"share.password_file: {path}: expected a password without spaces and / ? # @ [ ]")
     return password
+
+
+def _fits_url(password: str) -> bool:
+    """Return whether tooz finds the password in a URL: its error would name the password, and be logged."""
+    try:
+        return urlsplit(f"redis://:{password}@redis").password == password
+    except ValueError:  # a character that stands for others, one of which ends the password
+        return False
 
 
 def _import_tooz(url: str) -> ModuleType:

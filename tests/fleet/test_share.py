@@ -163,7 +163,7 @@ def test_where_hypervisors_are_hidden_projects_are_shared_out(join: Join) -> Non
     assert {id_[:-2] for id_ in one.ids(hidden)}.isdisjoint(id_[:-2] for id_ in two.ids(hidden))
 
 
-@pytest.mark.parametrize("content", ["", "with space", "a@b", "a/b"])
+@pytest.mark.parametrize("content", ["", "with space", "a@b", "a/b", "a[b]c", "a\u2100b"])
 def test_a_password_that_tooz_could_not_take_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "password"
     path.write_text(content)
