@@ -145,9 +145,15 @@ class _Index:
         for name in names:
             found = self._by_network.get(name)
             if found is None and name not in self._networks:
-                raise UnknownChoiceError(f'the cloud has no network "{name}"')
+                doubt = "" if self._knows_all_networks else ", as far as Neutron tells: its list has gaps"
+                raise UnknownChoiceError(f'the cloud has no network "{name}"{doubt}')
             chosen.update((instance.id, instance) for instance in found or ())
         return list(chosen.values())
+
+    @property
+    def _knows_all_networks(self) -> bool:
+        topology = self.selected.topology
+        return bool(topology.networks) and "networks" not in topology.incomplete
 
     @cached_property
     def _networks(self) -> set[str]:

@@ -3,6 +3,7 @@
 import gzip
 import tracemalloc
 
+import msgspec
 import pytest
 
 from fping_exporter.fleet.publisher import Choice, Publisher, UnknownChoiceError
@@ -60,8 +61,16 @@ def test_a_choice(choice: Choice, expected: list[str]) -> None:
 
 
 def test_a_network_that_is_not_there() -> None:
-    with pytest.raises(UnknownChoiceError, match="the cloud has no network"):
+    with pytest.raises(UnknownChoiceError, match=r'the cloud has no network "net-4"$'):
         ids(Publisher(), Choice(networks=("net-4",)))
+
+
+@pytest.mark.parametrize(
+    "topology", [Topology(), msgspec.structs.replace(TOPOLOGY, incomplete=frozenset({"networks"}))]
+)
+def test_a_network_that_may_be_there(topology: Topology) -> None:
+    with pytest.raises(UnknownChoiceError, match='no network "net-4", as far as Neutron tells: its list'):
+        ids(Publisher(), Choice(networks=("net-4",)), inventory(A, topology=topology))
 
 
 @pytest.mark.parametrize(

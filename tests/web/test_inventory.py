@@ -153,7 +153,11 @@ def test_a_change_on_another_host_changes_nothing_for_this_one(central: Central)
         ),
         ("hosts=cn-1", 400, "'hosts': unknown parameter; known are host and network."),
         ("host=cn-9", 404, 'Nova has no host "cn-9", or several of that short name.'),
-        ("network=other", 404, 'the cloud has no network "other".'),
+        (
+            "network=other",
+            404,
+            'the cloud has no network "other", as far as Neutron tells: its list has gaps.',
+        ),
     ],
 )
 def test_a_wrong_choice_gets_one_clear_line(central: Central, query: str, status: int, text: str) -> None:
