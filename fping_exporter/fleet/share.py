@@ -9,7 +9,6 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
@@ -64,7 +63,8 @@ class Share:
     coordinator says. While that does not answer, the last members count.
 
     What has become another member's goes on being asked for two minutes, so that for a while two members ask,
-    but never none. A member that has not heard of any other asks all.
+    but never none: after a change of members, and after the move of an instance to another hypervisor, which
+    the other member may not have listed yet. A member that has not heard of any other asks all.
     """
 
     def __init__(
@@ -86,8 +86,10 @@ class Share:
         self._poll = poll
         self._grace = _GRACE_LEASES * _lease(settings.url) if grace is None else grace
         self._url = _url(settings)
-        self._rings: list[tuple[float, HashRing]] = []
-        """The newest last; each with the time until which it counts, by the monotonic clock."""
+        self._ring: HashRing | None = None
+        """Of the newest members; None: they have never been known."""
+        self._asked: dict[str, float] = {}
+        """Until when each instance is asked, whoever's it is, by its id; by the monotonic clock."""
         self._members: frozenset[bytes] = frozenset()
         self._up: bool | None = None
         self._stop = threading.Event()
@@ -107,25 +109,24 @@ class Share:
             self._thread.join(_REQUEST_SECONDS)
 
     def part(self, inventory: Inventory) -> Inventory:
-        """Return the inventory with this member's instances only."""
-        rings = self._current_rings()
-        if rings:
+        """Return the inventory with this member's instances only, and with what was until lately."""
+        if (ring := self._ring) is not None:
+            now = time.monotonic()
             own: dict[str, bool] = {}
-            instances = tuple(each for each in inventory.instances if self._is_own(each, rings, own))
+            mine = [each.id for each in inventory.instances if self._is_own(each, ring, own)]
+            asked = {id_: until for id_, until in self._asked.items() if now < until}
+            asked.update(dict.fromkeys(mine, now + self._grace))
+            self._asked = asked
+            instances = tuple(each for each in inventory.instances if each.id in asked)
             inventory = msgspec.structs.replace(inventory, instances=instances)
         self._observer.observe_own_share(len(inventory.instances))
         return inventory
 
-    def _is_own(self, instance: Instance, rings: Iterable["HashRing"], own: dict[str, bool]) -> bool:
+    def _is_own(self, instance: Instance, ring: "HashRing", own: dict[str, bool]) -> bool:
         key = f"h/{instance.hypervisor}" if instance.hypervisor else f"p/{instance.project_id}"
         if key not in own:
-            replicas = self.settings.replicas
-            own[key] = any(self._member in ring.get_nodes(key.encode(), replicas=replicas) for ring in rings)
+            own[key] = self._member in ring.get_nodes(key.encode(), replicas=self.settings.replicas)
         return own[key]
-
-    def _current_rings(self) -> list["HashRing"]:
-        now = time.monotonic()
-        return [ring for until, ring in self._rings if now < until]
 
     def _run(self) -> None:
         group: Group | None = None
@@ -148,9 +149,7 @@ class Share:
     def _observe(self, members: frozenset[bytes]) -> None:
         if members == self._members:
             return
-        now = time.monotonic()
-        earlier = [(min(until, now + self._grace), ring) for until, ring in self._rings if now < until]
-        self._rings = [*earlier, (math.inf, self._tooz.make_ring(members))]
+        self._ring = self._tooz.make_ring(members)
         self._members = members
         names = ", ".join(sorted(printable(member.decode(errors="replace")) for member in members))
         logger.info("%d members share the instances: %s", len(members), names)

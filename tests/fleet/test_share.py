@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 from tooz import coordination
 
@@ -115,11 +116,32 @@ def test_whoever_leaves_is_replaced_at_once(join: Join) -> None:
 def test_what_has_become_anothers_is_asked_by_both_for_a_while(join: Join) -> None:
     one = join(grace=60)
     one.sees(1)
+    assert one.ids() == ALL
     two = join()
     one.sees(2)
     two.sees(2)
     assert one.ids() == ALL
     assert set() < two.ids() < ALL
+
+
+def test_an_instance_that_moves_is_asked_until_the_other_member_has_listed_it(join: Join) -> None:
+    second = join()
+    second.sees(1)
+    first = join(grace=60)
+    for member in (first, second):
+        member.sees(2)
+    one, two = first.ids(), second.ids()
+    assert one.isdisjoint(two)
+    moving = min(one)
+    there = next(each.hypervisor for each in EVERYTHING.instances if each.id in two)
+    moved = inventory(
+        *(
+            msgspec.structs.replace(each, hypervisor=there) if each.id == moving else each
+            for each in EVERYTHING.instances
+        )
+    )
+    assert first.ids(moved) == one, "the second one's list may be older"
+    assert second.ids(moved) == two | {moving}
 
 
 def test_a_member_that_was_forgotten_joins_again(join: Join, settings: config.Share) -> None:
