@@ -11,10 +11,18 @@ from tooz import coordination
 
 from fping_exporter import config
 from fping_exporter.errors import ConfigError
+from fping_exporter.fleet.merge import merge
+from fping_exporter.fleet.reader import FleetReader
 from fping_exporter.fleet.share import Share
+from fping_exporter.fleet_monitor import FleetMonitor
+from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory
-from tests.build import instance, inventory
+from fping_exporter.monitor import Monitor, Setup
+from fping_exporter.os_fping.on_demand import OnDemand
+from tests.build import Source, instance, inventory
+from tests.fleet.api import FakePrometheus
 from tests.integration.process import eventually
+from tests.web.pages import Pinger
 
 HOSTS = 60
 EVERYTHING = inventory(
@@ -183,6 +191,30 @@ def test_where_hypervisors_are_hidden_projects_are_shared_out(join: Join) -> Non
     assert one.ids(hidden) | two.ids(hidden) == {each.id for each in hidden.instances}
     assert not one.ids(hidden) & two.ids(hidden)
     assert {id_[:-2] for id_ in one.ids(hidden)}.isdisjoint(id_[:-2] for id_ in two.ids(hidden))
+
+
+def test_where_the_fleet_is_read_a_member_knows_the_whole(join: Join) -> None:
+    guests = inventory(*(instance(f"{n}", f"10.0.0.{n}", hypervisor=f"kvm-{n}") for n in range(1, HOSTS + 1)))
+    first, second = join(), join()
+    first.sees(2)
+    second.sees(2)
+    own, others = first.ids(guests), second.ids(guests)
+    telemetry = Telemetry()
+    with FakePrometheus() as prometheus:
+        prometheus.scrape("second:10605", dict.fromkeys(others, True))
+        reader = FleetReader(config.Fleet(prometheus=prometheus.url), interval=3600, observer=telemetry)
+        setup = Setup(config.Config(), Source(lambda: guests), Pinger({}), fleet=reader, share=first.share)
+        monitor = Monitor(setup, telemetry=telemetry)
+        snapshot = FleetMonitor(monitor, reader).snapshot(timeout=10)
+    assert monitor.latest
+    assert {each.instance.id for each in monitor.latest.verdicts} == own
+    assert snapshot
+    assert {each.id for each in snapshot.inventory.instances} == own | others
+    assert {each.instance.id: each.alive for each in snapshot.verdicts} == dict.fromkeys(own | others, True)
+    alone = merge(monitor.latest, None, max_age=180)
+    assert {each.instance.id for each in alone.verdicts if each.alive is None} == others, "unknown, not dead"
+    asked = OnDemand(config.Config(), prober=Pinger({}), snapshot=lambda: alone).judge(guests.instances)
+    assert {id_: verdict.alive for id_, verdict in asked.items()} == dict.fromkeys(own | others, True)
 
 
 @pytest.mark.parametrize("content", ["", "with space", "a@b", "a/b", "a[b]c", "a\u2100b"])
