@@ -17,8 +17,9 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 import msgspec
 
 from fping_exporter import config
-from fping_exporter.errors import ConfigError
+from fping_exporter.errors import ConfigError, ResourceError
 from fping_exporter.model import Instance, Inventory
+from fping_exporter.single_flight import start_daemon_thread
 from fping_exporter.text import printable
 
 if TYPE_CHECKING:
@@ -97,10 +98,12 @@ class Share:
         self._tooz = _import_tooz(settings.url)
 
     def start(self) -> None:
-        """Join the others as soon as the coordinator can be reached."""
+        """Join the others as soon as the coordinator can be reached; without a thread, share with nobody."""
         self._observer.observe_share(members=1, answered_at=-math.inf)
-        self._thread = threading.Thread(target=self._run, name="share", daemon=True)
-        self._thread.start()
+        try:
+            self._thread = start_daemon_thread(self._run, name="share")
+        except ResourceError as error:
+            logger.warning("nothing is shared, and all instances are pinged: %s", error)
 
     def leave(self) -> None:
         """Leave the others, who take over at once; it is given up after five seconds."""

@@ -1,6 +1,7 @@
 """Who pings what: the parts of several members, with tooz's coordinator of files."""
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -175,6 +176,19 @@ def test_without_a_coordinator_all_is_pinged(join: Join, tmp_path: Path) -> None
     alone = join(config.Share(f"file://{tmp_path}/file"))
     assert alone.ids() == ALL
     assert (alone.seen.members, alone.seen.answered_at) == (1, -math.inf)
+
+
+def test_without_a_thread_all_is_pinged(
+    join: Join, settings: config.Share, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = threading.stack_size(1 << 46)  # larger than any: the system refuses it
+    try:
+        alone = join(settings)
+    finally:
+        threading.stack_size(before)
+    assert alone.ids() == ALL
+    [line] = [line for line in caplog.messages if "shared" in line]
+    assert line.startswith("nothing is shared, and all instances are pinged: no thread could be started")
 
 
 def test_where_hypervisors_are_hidden_projects_are_shared_out(join: Join) -> None:
