@@ -23,7 +23,7 @@ from fping_exporter.web import inventory as face
 from tests.build import ORIGIN, Source, instance, inventory
 from tests.web.pages import Pinger
 
-CERTIFICATE = {"SSL_CLIENT_CERT": "PEM", "fping_exporter.client_names": ("cn-1.example", "10.0.0.1")}
+CERTIFICATE = {"SSL_CLIENT_CERT": "PEM", "fping_exporter.client_names": ("cn-1.example",)}
 
 
 class Central:
