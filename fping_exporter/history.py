@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from fping_exporter.model import Reason, Snapshot, Verdict
+from fping_exporter.model import Instance, Reason, Snapshot, Verdict
 from fping_exporter.nova_status import is_off
 
 __all__ = ["RETENTION", "History", "Vantage"]
@@ -15,6 +15,9 @@ RETENTION = 86_400.0
 
 One list may lack an instance that the next one has. The alert rules look back one day.
 """
+
+FIRST_BOOT = 900.0
+"""Seconds after the launch in which a guest may still boot, and after which it may have answered."""
 
 _UNWATCHED = 900.0
 """Seconds for which the process may be away: an instance launched meanwhile hardly answers and dies."""
@@ -55,6 +58,10 @@ class History(msgspec.Struct, frozen=True):
     """Ids of those that Nova calls ACTIVE, or did before their cell went down."""
     blocked: frozenset[str] = frozenset()
     """Ids of those whose security groups keep pings out, or did before their cell went down."""
+    launches: frozenset[str] = frozenset()
+    """Ids of those that were listed within 15 minutes of their launch, which is less than a day ago, and have
+    not answered yet. One that comes later, from another host or another exporter's share, may have answered
+    there."""
     vantages: Mapping[str, Vantage] = {}
     """By kind (``local``, ``qdhcp``, ...)."""
 
@@ -80,6 +87,11 @@ class History(msgspec.Struct, frozen=True):
             missed=self._missed(snapshot, unlisted_since),
             active=frozenset(v.instance.id for v in snapshot.verdicts if self.calls_active(v)),
             blocked=frozenset(v.instance.id for v in snapshot.verdicts if self.keeps_pings_out(v)),
+            launches=frozenset(
+                v.instance.id
+                for v in snapshot.verdicts
+                if v.last_reply_at is None and self._saw_launch(v.instance, now)
+            ),
             vantages={kind: vantage for kind, vantage in self.vantages.items() if vantage.lost_since(now)}
             | _sending(snapshot),
         )
@@ -101,6 +113,7 @@ class History(msgspec.Struct, frozen=True):
             layer2_replies=_only(self.layer2_replies, unlisted_since),
             unlisted_since=unlisted_since,
             missed={id_: at for id_, at in self.missed.items() if id_ in unlisted_since},
+            launches=self.launches,
         )
 
     def moved_back(self, seconds: float) -> "History":
@@ -111,6 +124,7 @@ class History(msgspec.Struct, frozen=True):
             layer2_replies={id_: at - seconds for id_, at in self.layer2_replies.items()},
             unlisted_since={id_: at - seconds for id_, at in self.unlisted_since.items()},
             missed={id_: at - seconds for id_, at in self.missed.items()},
+            launches=self.launches,
         )
 
     def calls_active(self, verdict: Verdict) -> bool:
@@ -132,6 +146,12 @@ class History(msgspec.Struct, frozen=True):
     def stored(self) -> "History":
         """The part that outlives a restart; the rest is found again in the first sweep."""
         return msgspec.structs.replace(self, active=frozenset(), blocked=frozenset(), vantages={})
+
+    def _saw_launch(self, instance: Instance, now: float) -> bool:
+        at = instance.launched_at
+        if at is None or now - at >= RETENTION:
+            return False
+        return now - at < FIRST_BOOT or instance.id in self.launches
 
     def _missed(self, snapshot: Snapshot, unlisted: Iterable[str]) -> dict[str, float]:
         """Return those that are missed, and those that were and of which nobody knows better now."""

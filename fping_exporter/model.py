@@ -515,6 +515,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     """Whether no other exporter can be expected to ask what could not be asked from here."""
     per_address: bool = False
     """Whether the outcome of each address is wanted as a metric."""
+    others: tuple[Instance, ...] = ()
+    """Those that other members of a share ask, and the inventory lacks; none unless the fleet is read."""
 
     @property
     def unexplained(self) -> frozenset[str]:

@@ -17,7 +17,7 @@ from fping_exporter.history import History
 from fping_exporter.lister import InventorySource, Lister, Listing
 from fping_exporter.metrics.exposition import EMPTY, Exposition, render
 from fping_exporter.metrics.telemetry import Telemetry
-from fping_exporter.model import Inventory, Snapshot
+from fping_exporter.model import Instance, Inventory, Snapshot
 from fping_exporter.probe import Layer2Witness, Prober
 from fping_exporter.single_flight import SingleFlight
 from fping_exporter.snapshot import take_snapshot
@@ -55,6 +55,17 @@ class Setup(NamedTuple):
     def selector(self) -> Callable[[Inventory], Inventory]:
         """Return what reduces one inventory after the other to the instances that are selected."""
         return Selector(self.settings.instances)
+
+    def part(self, inventory: Inventory) -> Inventory:
+        """Return the inventory with the instances that this exporter asks."""
+        return self.share.part(inventory) if self.share else inventory
+
+    def others(self, inventory: Inventory, part: Inventory) -> tuple[Instance, ...]:
+        """Return the instances that the `part` lacks, if what other exporters say of them is read."""
+        if self.share is None or self.fleet is None:
+            return ()
+        own = {instance.id for instance in part.instances}
+        return tuple(instance for instance in inventory.instances if instance.id not in own)
 
 
 class Monitor:
@@ -212,10 +223,10 @@ class Monitor:
             return
         began = time.monotonic()
         try:
-            share = self._setup.share
+            part = self._setup.part(listing.selected)
             snapshot = find_missed(
                 take_snapshot(
-                    share.part(listing.selected) if share else listing.selected,
+                    part,
                     prober=self._setup.prober,
                     layer2=self._setup.layer2,
                     probe=self.settings.probe,
@@ -224,6 +235,7 @@ class Monitor:
                 ),
                 self._history,
             )
+            snapshot = msgspec.structs.replace(snapshot, others=self._setup.others(listing.selected, part))
             exposition = render(
                 snapshot,
                 before=self._sweep.exposition if self._sweep else EMPTY,

@@ -140,7 +140,12 @@ class Neutron:
             extensions = frozenset()
         elif full or extensions is None:
             extensions = self._list_extensions()
-        elif ports.succeeded and known.date is not None and _TIMESTAMPS in extensions:
+        elif (
+            ports.succeeded
+            and known.date is not None
+            and _TIMESTAMPS in extensions
+            and known.networks_listed >= self._wanted.networks  # a reload may want them for the first time
+        ):
             try:
                 if merged := self._merge_ports(known, instances, silent):
                     return merged
@@ -152,7 +157,12 @@ class Neutron:
                         "it refuses changed_since, as its filter_validation does by default (%s)",
                         error,
                     )
-        return msgspec.structs.replace(self._list_ports(instances), extensions=extensions, confirmed=silent)
+        return msgspec.structs.replace(
+            self._list_ports(instances),
+            extensions=extensions,
+            confirmed=silent,
+            networks_listed=self._wanted.networks,
+        )
 
     def _list_extensions(self) -> frozenset[str] | None:
         """Return the aliases of Neutron's extensions; None if it does not answer."""

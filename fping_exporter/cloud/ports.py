@@ -103,6 +103,8 @@ class KnownPorts(msgspec.Struct, frozen=True, kw_only=True):
     """Instances whose address another port has by now. Which they have instead, nobody knows."""
     complete: bool = False
     """Whether the ports of all hosts were listed."""
+    networks_listed: bool = False
+    """Whether all networks were listed with them."""
     groups_known: bool = True
     """Whether Neutron says of every port in which security groups it is."""
     date: float | None = None

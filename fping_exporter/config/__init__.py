@@ -260,6 +260,11 @@ class Config(Section, frozen=True):
             raise ValueError(
                 "agents: instances.host lists one host, and a central lists all: remove one of the two"
             )
+        if self.share and self.host == "self":
+            raise ValueError(
+                "share: with host: self each exporter lists its own host only, and nobody pings the guests "
+                "of a host that falls to another exporter: remove one of the two"
+            )
         if self.fleet and self.fleet.max_age <= self.cache.sweep:
             raise ValueError(
                 f"fleet.max_age: must be above cache.sweep ({self.cache.sweep}), got {self.fleet.max_age}"

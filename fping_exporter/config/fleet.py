@@ -58,8 +58,9 @@ def _fault(url: str) -> str:
     """Return what would be right where a central's URL is wrong; else an empty text."""
     try:
         parts = urlsplit(url)
-        valid = bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:  # http://[, or a port that is no number
+        (parts.hostname or "").encode("idna")
+        valid = bool(parts.hostname) and (parts.port or 1) > 0 and parts.path.isascii()
+    except ValueError:  # http://[, a port that is no number, or a host name with an empty part
         return "expected a URL"
     if not valid or parts.scheme not in {"http", "https"} or not url.isprintable() or " " in url:
         return "expected a URL"

@@ -30,16 +30,23 @@ class Answer(NamedTuple):
 
 
 def get(
-    url: str, *, headers: Mapping[str, str], context: ssl.SSLContext | None, seconds: float, max_bytes: int
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    context: ssl.SSLContext | None,
+    seconds: float,
+    max_bytes: int,
+    connect_seconds: float = _CONNECT_SECONDS,
 ) -> Answer:
     """Return the answer to a GET; redirects are not followed, and proxies of the environment not used.
 
-    Raises CentralError if there is no complete answer within `seconds`, or if its body has more than
-    `max_bytes`. Only the resolver may take longer, as long as it does.
+    Raises CentralError if a connection takes more than `connect_seconds`, if there is no complete answer
+    within `seconds`, or if its body has more than `max_bytes`. Only the resolver may take longer, as long as
+    it does.
     """
     began = time.monotonic()
     deadline = began + seconds
-    connection = _connect(url, context, seconds=min(_CONNECT_SECONDS, seconds))
+    connection = _prepare(url, context, seconds=min(connect_seconds, seconds))
 
     def respond(sock: Any, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:  # noqa: ANN401, as http.client has it
         return http.client.HTTPResponse(DeadlineSocket(sock, deadline), *args, **kwargs)  # type: ignore[arg-type]
@@ -47,6 +54,8 @@ def get(
     connection.response_class = respond  # type: ignore[assignment]
     parts = urlsplit(url)
     try:
+        connection.connect()
+        connection.sock.settimeout(seconds)  # that of the connection is too short to wait for an answer
         connection.request("GET", f"{parts.path}?{parts.query}", headers=dict(headers))
         response = connection.getresponse()
         body = response.read(max_bytes + 1)
@@ -65,7 +74,7 @@ def get(
     return Answer(response.status, response.headers, body)
 
 
-def _connect(url: str, context: ssl.SSLContext | None, *, seconds: float) -> http.client.HTTPConnection:
+def _prepare(url: str, context: ssl.SSLContext | None, *, seconds: float) -> http.client.HTTPConnection:
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme == "https":

@@ -1,9 +1,11 @@
 """What this exporter and the others know together: any reply is life, and only who can ask hears silence."""
 
+from itertools import chain
+
 import msgspec
 
 from fping_exporter.fleet.reading import Reading
-from fping_exporter.model import Reason, Snapshot, Verdict, Witness
+from fping_exporter.model import Instance, Reason, Snapshot, Verdict, Witness
 
 __all__ = ["merge"]
 
@@ -14,7 +16,7 @@ def merge(snapshot: Snapshot, reading: Reading | None, *, max_age: float) -> Sna
     Words count whose exporter was younger than `max_age` seconds at the time of the reading. An instance is
     alive if anybody had a reply. It is silent if anybody could ask and is not blind, this exporter included.
     Else nothing is known of it: ``alive`` is None, also where this exporter's own list has no address that
-    its configuration asks.
+    its configuration asks. What other members of a share ask is in it like the rest.
     """
     reading = reading or Reading(began=0)
     verdicts = tuple(
@@ -26,16 +28,26 @@ def merge(snapshot: Snapshot, reading: Reading | None, *, max_age: float) -> Sna
                 max_age=max_age,
                 blind=snapshot.blind,
             )
-            for verdict in snapshot.verdicts
+            for verdict in chain(snapshot.verdicts, map(_unasked, snapshot.others))
         ]
     )
     answering = {verdict.instance.id for verdict in verdicts if verdict.answers}
     return msgspec.structs.replace(
         snapshot,
+        inventory=msgspec.structs.replace(
+            snapshot.inventory, instances=(*snapshot.inventory.instances, *snapshot.others)
+        )
+        if snapshot.others
+        else snapshot.inventory,
+        others=(),
         verdicts=verdicts,
         missed=snapshot.missed - answering,
         never_answered=snapshot.never_answered - answering,
     )
+
+
+def _unasked(instance: Instance) -> Verdict:
+    return Verdict(instance=instance, alive=None, reason=Reason.NO_VANTAGE)
 
 
 def _merge_one(

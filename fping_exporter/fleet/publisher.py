@@ -5,6 +5,8 @@ import hashlib
 import threading
 from collections.abc import Iterable
 from functools import cached_property
+from itertools import chain
+from sys import getsizeof
 from typing import NamedTuple
 
 from cachetools import LRUCache
@@ -17,7 +19,10 @@ from fping_exporter.model import Instance, Inventory
 __all__ = ["Choice", "Published", "Publisher", "UnknownChoiceError"]
 
 _MAX_BYTES = 128 << 20
-"""Of all compressed answers. 20,000 instances on 1,000 hosts take some 10 MB."""
+"""Of all compressed answers, and of the choices that they answer. 20,000 instances on 1,000 hosts take some
+10 MB."""
+_ENTRY_BYTES = 1000
+"""Of the objects around an answer, roughly."""
 
 
 class UnknownChoiceError(LookupError):
@@ -40,6 +45,16 @@ class Published(NamedTuple):
     """By gzip."""
 
 
+class _Made(NamedTuple):
+    """An answer that is held."""
+
+    number: int
+    """Of the list that it was last made of."""
+    published: Published
+    size: int
+    """In bytes. The names of a choice may take more than its answer, and are the agent's to choose."""
+
+
 class Publisher:
     """Holds the answers for the newest list.
 
@@ -54,9 +69,7 @@ class Publisher:
         self._lists = 0
         """How many lists there have been: an answer knows its list by this number, and does not keep it
         alive."""
-        self._made: LRUCache[Choice, tuple[int, Published]] = LRUCache(
-            max_bytes, getsizeof=lambda entry: len(entry[1].compressed)
-        )
+        self._made: LRUCache[Choice, _Made] = LRUCache(max_bytes, getsizeof=lambda made: made.size)
 
     def publish(
         self, choice: Choice, *, complete: Inventory, selected: Inventory, cloud: str, region: str
@@ -69,19 +82,20 @@ class Publisher:
         with self._lock:  # one after the other: they would share one processor anyway
             index = self._index_of(complete, selected)
             made = self._made.get(choice)
-            if made and made[0] == self._lists:
-                return made[1]
+            if made and made.number == self._lists:
+                return made.published
             part = cut(selected, index.find(choice), hosts=choice.hosts)
             document = encode(part, cloud=cloud, region=region)
             digest = hashlib.blake2b(document, digest_size=16).hexdigest()
             published = (
-                made[1]
-                if made and made[1].digest == digest
+                made.published
+                if made and made.published.digest == digest
                 else Published(digest, gzip.compress(document, compresslevel=5, mtime=0))
             )
             self._made.pop(choice, None)
-            if len(published.compressed) <= self._made.maxsize:
-                self._made[choice] = self._lists, published
+            size = len(published.compressed) + sum(map(getsizeof, chain(*choice))) + _ENTRY_BYTES
+            if size <= self._made.maxsize:
+                self._made[choice] = _Made(self._lists, published, size)
             return published
 
     def nova_host(self, name: str, *, complete: Inventory, selected: Inventory) -> str:
@@ -131,9 +145,15 @@ class _Index:
         for name in names:
             found = self._by_network.get(name)
             if found is None and name not in self._networks:
-                raise UnknownChoiceError(f'the cloud has no network "{name}"')
+                doubt = "" if self._knows_all_networks else ", as far as Neutron tells: its list has gaps"
+                raise UnknownChoiceError(f'the cloud has no network "{name}"{doubt}')
             chosen.update((instance.id, instance) for instance in found or ())
         return list(chosen.values())
+
+    @property
+    def _knows_all_networks(self) -> bool:
+        topology = self.selected.topology
+        return bool(topology.networks) and "networks" not in topology.incomplete
 
     @cached_property
     def _networks(self) -> set[str]:

@@ -4,11 +4,11 @@ import contextlib
 import importlib
 import logging
 import math
+import re
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
@@ -17,8 +17,9 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 import msgspec
 
 from fping_exporter import config
-from fping_exporter.errors import ConfigError
+from fping_exporter.errors import ConfigError, ResourceError
 from fping_exporter.model import Instance, Inventory
+from fping_exporter.single_flight import start_daemon_thread
 from fping_exporter.text import printable
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class Share:
     coordinator says. While that does not answer, the last members count.
 
     What has become another member's goes on being asked for two minutes, so that for a while two members ask,
-    but never none. A member that has not heard of any other asks all.
+    but never none: after a change of members, and after the move of an instance to another hypervisor, which
+    the other member may not have listed yet. A member that has not heard of any other asks all.
     """
 
     def __init__(
@@ -85,8 +87,10 @@ class Share:
         self._poll = poll
         self._grace = _GRACE_LEASES * _lease(settings.url) if grace is None else grace
         self._url = _url(settings)
-        self._rings: list[tuple[float, HashRing]] = []
-        """The newest last; each with the time until which it counts, by the monotonic clock."""
+        self._ring: HashRing | None = None
+        """Of the newest members; None: they have never been known."""
+        self._asked: dict[str, float] = {}
+        """Until when each instance is asked, whoever's it is, by its id; by the monotonic clock."""
         self._members: frozenset[bytes] = frozenset()
         self._up: bool | None = None
         self._stop = threading.Event()
@@ -94,10 +98,12 @@ class Share:
         self._tooz = _import_tooz(settings.url)
 
     def start(self) -> None:
-        """Join the others as soon as the coordinator can be reached."""
+        """Join the others as soon as the coordinator can be reached; without a thread, share with nobody."""
         self._observer.observe_share(members=1, answered_at=-math.inf)
-        self._thread = threading.Thread(target=self._run, name="share", daemon=True)
-        self._thread.start()
+        try:
+            self._thread = start_daemon_thread(self._run, name="share")
+        except ResourceError as error:
+            logger.warning("nothing is shared, and all instances are pinged: %s", error)
 
     def leave(self) -> None:
         """Leave the others, who take over at once; it is given up after five seconds."""
@@ -106,25 +112,24 @@ class Share:
             self._thread.join(_REQUEST_SECONDS)
 
     def part(self, inventory: Inventory) -> Inventory:
-        """Return the inventory with this member's instances only."""
-        rings = self._current_rings()
-        if rings:
+        """Return the inventory with this member's instances only, and with what was until lately."""
+        if (ring := self._ring) is not None:
+            now = time.monotonic()
             own: dict[str, bool] = {}
-            instances = tuple(each for each in inventory.instances if self._is_own(each, rings, own))
+            mine = [each.id for each in inventory.instances if self._is_own(each, ring, own)]
+            asked = {id_: until for id_, until in self._asked.items() if now < until}
+            asked.update(dict.fromkeys(mine, now + self._grace))
+            self._asked = asked
+            instances = tuple(each for each in inventory.instances if each.id in asked)
             inventory = msgspec.structs.replace(inventory, instances=instances)
         self._observer.observe_own_share(len(inventory.instances))
         return inventory
 
-    def _is_own(self, instance: Instance, rings: Iterable["HashRing"], own: dict[str, bool]) -> bool:
+    def _is_own(self, instance: Instance, ring: "HashRing", own: dict[str, bool]) -> bool:
         key = f"h/{instance.hypervisor}" if instance.hypervisor else f"p/{instance.project_id}"
         if key not in own:
-            replicas = self.settings.replicas
-            own[key] = any(self._member in ring.get_nodes(key.encode(), replicas=replicas) for ring in rings)
+            own[key] = self._member in ring.get_nodes(key.encode(), replicas=self.settings.replicas)
         return own[key]
-
-    def _current_rings(self) -> list["HashRing"]:
-        now = time.monotonic()
-        return [ring for until, ring in self._rings if now < until]
 
     def _run(self) -> None:
         group: Group | None = None
@@ -147,9 +152,7 @@ class Share:
     def _observe(self, members: frozenset[bytes]) -> None:
         if members == self._members:
             return
-        now = time.monotonic()
-        earlier = [(min(until, now + self._grace), ring) for until, ring in self._rings if now < until]
-        self._rings = [*earlier, (math.inf, self._tooz.make_ring(members))]
+        self._ring = self._tooz.make_ring(members)
         self._members = members
         names = ", ".join(sorted(printable(member.decode(errors="replace")) for member in members))
         logger.info("%d members share the instances: %s", len(members), names)
@@ -183,13 +186,16 @@ def _url(settings: config.Share) -> str:
     return urlunsplit(url._replace(netloc=netloc, query=query))
 
 
-def _lease(url: str) -> float:
-    """Return the seconds after which a member that is silent is none any more, as a URL has it."""
-    given = parse_qs(urlsplit(url).query).get("membership_timeout", [str(_LEASE_SECONDS)])[-1]
-    try:
-        return float(given)
-    except ValueError:
-        raise ConfigError(f"share.url: membership_timeout: expected seconds, got {given!r:.40}") from None
+def _lease(url: str) -> int:
+    """Return the seconds after which a member that is silent is none any more, as a URL has it.
+
+    Raises ConfigError if it is no whole number: some drivers of tooz take no other, and none takes 0.
+    """
+    options = parse_qs(urlsplit(url).query, keep_blank_values=True)
+    given = options.get("membership_timeout", [str(_LEASE_SECONDS)])[-1]
+    if not re.fullmatch(r"0*[1-9][0-9]{0,5}", given, re.ASCII):
+        raise ConfigError(f"share.url: membership_timeout: expected whole seconds above 0, got {given!r:.40}")
+    return int(given)
 
 
 def _read_password(path: str) -> str:
@@ -198,9 +204,17 @@ def _read_password(path: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no UTF-8"
         raise ConfigError(f"share.password_file: {path}: {reason}") from None
-    if not password or set(password) & set("/?#@ \n"):
-        raise ConfigError(f"share.password_file: {path}: expected a password without spaces and / ? # @")
+    if not password or set(password) & set("/?#@[] \n") or not _fits_url(password):
+        raise ConfigError(f"share.password_file: {path}: expected a password without spaces and / ? # @ [ ]")
     return password
+
+
+def _fits_url(password: str) -> bool:
+    """Return whether tooz finds the password in a URL: its error would name the password, and be logged."""
+    try:
+        return urlsplit(f"redis://:{password}@redis").password == password
+    except ValueError:  # a character that stands for others, one of which ends the password
+        return False
 
 
 def _import_tooz(url: str) -> ModuleType:

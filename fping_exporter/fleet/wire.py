@@ -1,8 +1,8 @@
 """The document in which a list of instances travels from a central to an agent: JSON.
 
-    {"format":"fping-exporter
-    inventory","version":1,"cloud":"mine","region":"west","instances":[{"id":...},...],
-     "projects":{...},"hypervisors":[...],"topology":{"ports":{...},...},"parts":{...}}
+    {"format":"fping-exporter inventory","version":1,"cloud":"mine","region":"west",
+     "instances":[{"id":...},...],"projects":{...},"hypervisors":[...],
+     "topology":{"ports":{...},...},"parts":{...}}
 
 Instances, projects, hypervisors and topology have the fields of :mod:`fping_exporter.model`, as in the stored
 state; ``tests/golden/inventory.json`` holds them fast. There is no time in it, so that the same list is the

@@ -59,7 +59,7 @@ class Connection:
         self._apply_deadline()
         tls.do_handshake()
         self._client_certificate = tls.getpeercert(binary_form=True)
-        self._client_names = tuple(alternative_names(tls.getpeercert() or {}))
+        self._client_names = tuple(alternative_names(tls.getpeercert() or {}, kinds={"DNS"}))
 
     def environ(self) -> dict[str, Any]:
         """Return what the WSGI environment says of the connection."""

@@ -4,7 +4,7 @@ import contextlib
 import ipaddress
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -221,10 +221,13 @@ class _Context(ssl.SSLContext):
     allowed_sans: frozenset[str] | None = None
 
 
-def alternative_names(certificate: dict[str, Any]) -> Iterator[str]:
-    """Yield the DNS names, IP addresses, e-mail addresses and URIs of a certificate, written as Go does."""
+def alternative_names(
+    certificate: dict[str, Any], *, kinds: Collection[str] = ("DNS", "IP Address", "email", "URI")
+) -> Iterator[str]:
+    """Yield the alternative names of a certificate, of these `kinds` (Python's words), written as Go does.
+
+    A kind is as much a part of a name as its text: ``cn-1.jones@example.org`` is no name of a host.
+    """
     for kind, name in certificate.get("subjectAltName", ()):
-        if kind == "IP Address":
-            yield str(ipaddress.ip_address(name))
-        elif kind in {"DNS", "email", "URI"}:
-            yield name
+        if kind in kinds:
+            yield str(ipaddress.ip_address(name)) if kind == "IP Address" else name

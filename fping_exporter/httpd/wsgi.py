@@ -30,7 +30,7 @@ def make_environ(request: Request, connection: Connection) -> dict[str, Any]:
     """Build the environment of a request.
 
     Beside what PEP 3333 has, ``SSL_CLIENT_CERT`` is the client's verified certificate in PEM, as Apache's
-    mod_ssl names it, ``fping_exporter.client_names`` are its alternative names, and
+    mod_ssl names it, ``fping_exporter.client_names`` are its alternative names of the type DNS, and
     ``fping_exporter.stop_waiting`` is :meth:`Connection.stop_waiting`, for an application that waits.
     """
     environ: dict[str, Any] = {

@@ -23,9 +23,9 @@ class OnDemand:
 
     A verdict of the snapshot that ``/metrics`` shows counts, so that os-fping and ``instance_alive`` never
     contradict each other. A server that its sweep could not ask is pinged again, as it was planned then. A
-    server that the snapshot lacks, because it is newer than the list or the selection leaves it out, is
-    planned, pinged and judged by the same functions as in a sweep. All callers who want a target within
-    `cache.sweep` share one ping.
+    server that the sweep left out, because it is newer than the list, the selection leaves it out, or another
+    member of a share asks it, is planned, pinged and judged by the same functions as in a sweep. All callers
+    who want a target within `cache.sweep` share one ping.
     """
 
     def __init__(
@@ -66,22 +66,21 @@ class OnDemand:
             raise NoResultsError("there is no recent sweep of a recent list of instances")
         wanted = {instance.id for instance in instances}
         verdicts = {each.instance.id: each for each in snapshot.verdicts if each.instance.id in wanted}
-        open_ones = [
-            (verdict.instance, verdict.probed)
-            for verdict in verdicts.values()
-            if verdict.alive is None and not verdict.asked
-        ]
-        if unlisted := [instance for instance in instances if instance.id not in verdicts]:
-            plan = self._plan(unlisted, snapshot)
-            open_ones += [(instance, plan[instance.id]) for instance in unlisted]
+        unasked = [each for each in verdicts.values() if each.alive is None and not each.asked]
+        open_ones = [(verdict.instance, verdict.probed) for verdict in unasked if verdict.probed]
+        unplanned = [verdict.instance for verdict in unasked if not verdict.probed]
+        unplanned += [instance for instance in instances if instance.id not in verdicts]
+        if unplanned:
+            plan = self._plan(unplanned, snapshot)
+            open_ones += [(instance, plan[instance.id]) for instance in unplanned]
         return verdicts | self._ping(open_ones)
 
-    def _plan(self, unlisted: Collection[Instance], snapshot: Snapshot) -> Plan:
-        """Plan instances that the snapshot lacks, beside those that have one of their addresses."""
-        ips = {address.ip for instance in unlisted for address in instance.addresses}
+    def _plan(self, unplanned: Collection[Instance], snapshot: Snapshot) -> Plan:
+        """Plan instances that the sweep did not, beside those that have one of their addresses."""
+        ips = {address.ip for instance in unplanned for address in instance.addresses}
         listed = snapshot.inventory.instances
         return plan_from_here(
-            [*unlisted, *(each for each in listed if any(address.ip in ips for address in each.addresses))],
+            [*unplanned, *(each for each in listed if any(address.ip in ips for address in each.addresses))],
             snapshot.inventory.topology,
             probe=self._settings.probe,
             host=self._settings.host,

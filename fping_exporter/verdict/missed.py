@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import msgspec
 
-from fping_exporter.history import History
+from fping_exporter.history import FIRST_BOOT, History
 from fping_exporter.model import Snapshot, Verdict
 from fping_exporter.nova_status import is_off
 
@@ -12,8 +12,6 @@ __all__ = ["find_missed"]
 
 _LATELY = 86_400.0
 """Seconds: an instance that answered longer ago may have been silent for other reasons since."""
-_FIRST_BOOT = 900.0
-"""Seconds after the launch in which a guest may still boot."""
 _LEAST_SILENT = 5
 """Fewer silent instances than this do not tell an outage of the exporter's from theirs."""
 
@@ -30,7 +28,8 @@ def find_missed(snapshot: Snapshot, history: History) -> Snapshot:
     does so no more, is missed even if a security group keeps pings out.
 
     An instance has never answered if it has not since its launch, between 15 minutes and a day ago, which the
-    exporter watched.
+    exporter watched. One that was listed later than that, as it came from another host or was another
+    exporter's share, may have answered there.
     """
     now = snapshot.sweep.started_at
     silent = [
@@ -78,7 +77,8 @@ def _never_answered(verdict: Verdict, history: History, *, now: float) -> bool:
         and verdict.last_reply_at is None
         and verdict.instance.id not in history.layer2_replies
         and launched_at > history.begun_at
-        and _FIRST_BOOT < now - launched_at < _LATELY
+        and verdict.instance.id in history.launches
+        and FIRST_BOOT < now - launched_at < _LATELY
     )
 
 

@@ -52,14 +52,17 @@ def blueprint(monitor: Callable[[], Monitor], *, origin: Callable[[], Origin], l
         listing = at_work.listing
         if listing is None:
             abort(_text("The first list is not complete yet.", 503, {"Retry-After": "5"}))
-        if isinstance(agents, config.Agents) and agents.match_san and choice.networks:
+        match_san = isinstance(agents, config.Agents) and agents.match_san
+        if match_san and choice.networks:
             abort(_text("agents.match_san: a certificate names a host, so ask for host= only.", 403))
+        if match_san:  # before anything tells whether there is such a host
+            _check_names(request.environ, choice.hosts)
         where = origin()
         lists = {"complete": listing.complete, "selected": listing.selected}
         try:
             hosts = sorted({publisher.nova_host(name, **lists) for name in choice.hosts})
-            if isinstance(agents, config.Agents) and agents.match_san:
-                _check_names(request.environ, [*choice.hosts, *hosts])
+            if match_san:
+                _check_names(request.environ, hosts)
             choice = choice._replace(hosts=tuple(hosts))
             published = publisher.publish(choice, cloud=where.cloud, region=where.region, **lists)
         except UnknownChoiceError as error:

@@ -251,6 +251,19 @@ def test_networks_of_new_ports_are_looked_up(standin: ChangingNeutron) -> None:
     assert len(standin.asked(NETWORKS)) == 1
 
 
+def test_networks_that_are_wanted_since_a_reload_are_all_listed(standin: ChangingNeutron) -> None:
+    """As when an exporter becomes a central: its agents ask for networks by their names."""
+    standin.network["networks"] = [{"id": "net", "name": "n", "router:external": True, "shared": True}]
+    before = listed(standin)
+    assert before.inventory().topology.networks == {}
+    after = connect(standin, agents=True).cloud
+    after.take_over(before)
+    standin.requests.clear()
+    for _ in range(2):
+        assert set(after.inventory().topology.networks) == {"net"}
+    assert ["changed_since" in request.query for request in standin.asked(PORTS)] == [False, True]
+
+
 def test_ports_that_cannot_be_read_any_more(standin: ChangingNeutron) -> None:
     cloud = listed(standin)
     broken = port("1", "10.0.0.5", "10.0.0.50", device="vm") | {"mac_address": 7}

@@ -11,10 +11,13 @@ __all__ = ["Scripted"]
 
 
 class Scripted:
-    """Answers one request on a loopback port, and hangs up; or goes on with a byte every `drip` seconds."""
+    """Answers one request on a loopback port, and hangs up; or goes on with a byte every `drip` seconds.
 
-    def __init__(self, answer: bytes, *, drip: float | None = None) -> None:
-        self._answer, self._drip = answer, drip
+    It takes `delay` seconds before it answers.
+    """
+
+    def __init__(self, answer: bytes, *, drip: float | None = None, delay: float = 0) -> None:
+        self._answer, self._drip, self._delay = answer, drip, delay
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.request = b""
@@ -29,6 +32,7 @@ class Scripted:
         with client, contextlib.suppress(OSError):
             while not self.request.endswith(b"\r\n\r\n"):
                 self.request += client.recv(4096)
+            time.sleep(self._delay)
             client.sendall(self._answer)
             while self._drip:
                 time.sleep(self._drip)

@@ -372,3 +372,12 @@ def test_an_answer_has_a_bound() -> None:
                 continue
             with pytest.raises(CentralError, match="the answer is larger than"):
                 get(server.url + "/?a", max_bytes=most, **limits)
+
+
+def test_an_answer_may_take_longer_than_a_connection() -> None:
+    """As that of a central which lists very many instances in the networks that are asked for."""
+    with Scripted(reply(), delay=0.3) as server:
+        answer = get(
+            server.url + "/?a", headers={}, context=None, seconds=30, max_bytes=1000, connect_seconds=0.2
+        )
+    assert answer.body == BODY

@@ -1,7 +1,9 @@
 """A central's answers: which instances they have, and how often they are made."""
 
 import gzip
+import tracemalloc
 
+import msgspec
 import pytest
 
 from fping_exporter.fleet.publisher import Choice, Publisher, UnknownChoiceError
@@ -59,8 +61,16 @@ def test_a_choice(choice: Choice, expected: list[str]) -> None:
 
 
 def test_a_network_that_is_not_there() -> None:
-    with pytest.raises(UnknownChoiceError, match="the cloud has no network"):
+    with pytest.raises(UnknownChoiceError, match=r'the cloud has no network "net-4"$'):
         ids(Publisher(), Choice(networks=("net-4",)))
+
+
+@pytest.mark.parametrize(
+    "topology", [Topology(), msgspec.structs.replace(TOPOLOGY, incomplete=frozenset({"networks"}))]
+)
+def test_a_network_that_may_be_there(topology: Topology) -> None:
+    with pytest.raises(UnknownChoiceError, match='no network "net-4", as far as Neutron tells: its list'):
+        ids(Publisher(), Choice(networks=("net-4",)), inventory(A, topology=topology))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +125,7 @@ def test_an_answer_is_made_once_for_each_list_and_compressed_anew_only_if_it_dif
 
 def test_answers_are_forgotten_where_they_would_take_too_much_memory() -> None:
     size = len(Publisher().publish(Choice(("cn-1",)), complete=WHOLE, selected=WHOLE, cloud="", region="")[1])
-    publisher = Publisher(max_bytes=size + 10)
+    publisher = Publisher(max_bytes=size + 1500)  # one answer with the objects around it, and not two
     first, second = (
         publisher.publish(Choice((host,)), complete=WHOLE, selected=WHOLE, cloud="", region="")
         for host in ("cn-1", "cn-9.example")
@@ -126,3 +136,19 @@ def test_answers_are_forgotten_where_they_would_take_too_much_memory() -> None:
     assert again is not first
     small = Publisher(max_bytes=1)
     assert small.publish(Choice(("cn-1",)), complete=WHOLE, selected=WHOLE, cloud="", region="") == first
+
+
+def test_names_that_an_agent_asks_for_take_their_part_of_the_memory() -> None:
+    """Whoever may ask can choose sets of networks without end, whose answers are short."""
+    networks = {f"{n:036}": Network(f"{n:036}", "", external=False, shared=False) for n in range(200)}
+    there = inventory(A, topology=Topology(networks=networks))
+    publisher = Publisher(max_bytes=100_000)
+    tracemalloc.start()
+    try:
+        for skipped in networks:
+            choice = Choice(networks=tuple(f" {id_}"[1:] for id_ in networks if id_ != skipped))
+            publisher.publish(choice, complete=there, selected=there, cloud="", region="")
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 400_000

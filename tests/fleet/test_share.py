@@ -1,19 +1,29 @@
 """Who pings what: the parts of several members, with tooz's coordinator of files."""
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 from tooz import coordination
 
 from fping_exporter import config
 from fping_exporter.errors import ConfigError
+from fping_exporter.fleet.merge import merge
+from fping_exporter.fleet.reader import FleetReader
 from fping_exporter.fleet.share import Share
+from fping_exporter.fleet_monitor import FleetMonitor
+from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory
-from tests.build import instance, inventory
+from fping_exporter.monitor import Monitor, Setup
+from fping_exporter.os_fping.on_demand import OnDemand
+from tests.build import Source, instance, inventory
+from tests.fleet.api import FakePrometheus
 from tests.integration.process import eventually
+from tests.web.pages import Pinger
 
 HOSTS = 60
 EVERYTHING = inventory(
@@ -115,11 +125,32 @@ def test_whoever_leaves_is_replaced_at_once(join: Join) -> None:
 def test_what_has_become_anothers_is_asked_by_both_for_a_while(join: Join) -> None:
     one = join(grace=60)
     one.sees(1)
+    assert one.ids() == ALL
     two = join()
     one.sees(2)
     two.sees(2)
     assert one.ids() == ALL
     assert set() < two.ids() < ALL
+
+
+def test_an_instance_that_moves_is_asked_until_the_other_member_has_listed_it(join: Join) -> None:
+    second = join()
+    second.sees(1)
+    first = join(grace=60)
+    for member in (first, second):
+        member.sees(2)
+    one, two = first.ids(), second.ids()
+    assert one.isdisjoint(two)
+    moving = min(one)
+    there = next(each.hypervisor for each in EVERYTHING.instances if each.id in two)
+    moved = inventory(
+        *(
+            msgspec.structs.replace(each, hypervisor=there) if each.id == moving else each
+            for each in EVERYTHING.instances
+        )
+    )
+    assert first.ids(moved) == one, "the second one's list may be older"
+    assert second.ids(moved) == two | {moving}
 
 
 def test_a_member_that_was_forgotten_joins_again(join: Join, settings: config.Share) -> None:
@@ -147,6 +178,19 @@ def test_without_a_coordinator_all_is_pinged(join: Join, tmp_path: Path) -> None
     assert (alone.seen.members, alone.seen.answered_at) == (1, -math.inf)
 
 
+def test_without_a_thread_all_is_pinged(
+    join: Join, settings: config.Share, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = threading.stack_size(1 << 46)  # larger than any: the system refuses it
+    try:
+        alone = join(settings)
+    finally:
+        threading.stack_size(before)
+    assert alone.ids() == ALL
+    [line] = [line for line in caplog.messages if "shared" in line]
+    assert line.startswith("nothing is shared, and all instances are pinged: no thread could be started")
+
+
 def test_where_hypervisors_are_hidden_projects_are_shared_out(join: Join) -> None:
     hidden = inventory(
         *(
@@ -163,7 +207,31 @@ def test_where_hypervisors_are_hidden_projects_are_shared_out(join: Join) -> Non
     assert {id_[:-2] for id_ in one.ids(hidden)}.isdisjoint(id_[:-2] for id_ in two.ids(hidden))
 
 
-@pytest.mark.parametrize("content", ["", "with space", "a@b", "a/b"])
+def test_where_the_fleet_is_read_a_member_knows_the_whole(join: Join) -> None:
+    guests = inventory(*(instance(f"{n}", f"10.0.0.{n}", hypervisor=f"kvm-{n}") for n in range(1, HOSTS + 1)))
+    first, second = join(), join()
+    first.sees(2)
+    second.sees(2)
+    own, others = first.ids(guests), second.ids(guests)
+    telemetry = Telemetry()
+    with FakePrometheus() as prometheus:
+        prometheus.scrape("second:10605", dict.fromkeys(others, True))
+        reader = FleetReader(config.Fleet(prometheus=prometheus.url), interval=3600, observer=telemetry)
+        setup = Setup(config.Config(), Source(lambda: guests), Pinger({}), fleet=reader, share=first.share)
+        monitor = Monitor(setup, telemetry=telemetry)
+        snapshot = FleetMonitor(monitor, reader).snapshot(timeout=10)
+    assert monitor.latest
+    assert {each.instance.id for each in monitor.latest.verdicts} == own
+    assert snapshot
+    assert {each.id for each in snapshot.inventory.instances} == own | others
+    assert {each.instance.id: each.alive for each in snapshot.verdicts} == dict.fromkeys(own | others, True)
+    alone = merge(monitor.latest, None, max_age=180)
+    assert {each.instance.id for each in alone.verdicts if each.alive is None} == others, "unknown, not dead"
+    asked = OnDemand(config.Config(), prober=Pinger({}), snapshot=lambda: alone).judge(guests.instances)
+    assert {id_: verdict.alive for id_, verdict in asked.items()} == dict.fromkeys(own | others, True)
+
+
+@pytest.mark.parametrize("content", ["", "with space", "a@b", "a/b", "a[b]c", "a\u2100b"])
 def test_a_password_that_tooz_could_not_take_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "password"
     path.write_text(content)
@@ -174,3 +242,10 @@ def test_a_password_that_tooz_could_not_take_is_refused(tmp_path: Path, content:
 def test_a_password_file_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"share\.password_file: .*/none: No such file"):
         Share(config.Share("redis://localhost", password_file=f"{tmp_path}/none"), observer=Seen())
+
+
+@pytest.mark.parametrize("lease", ["0", "-1", "1.5", "nan", "soon", "", "٣"])
+def test_a_lease_that_tooz_could_not_take_is_refused(tmp_path: Path, lease: str) -> None:
+    settings = config.Share(f"file://{tmp_path}?membership_timeout={lease}")
+    with pytest.raises(ConfigError, match=r"share\.url: membership_timeout: expected whole seconds above 0"):
+        Share(settings, observer=Seen())

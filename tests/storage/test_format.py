@@ -43,6 +43,7 @@ def test_what_is_written_is_read(state: State) -> None:
     assert again.history.begun_at == state.history.begun_at
     assert again.history.last_replies == state.history.last_replies
     assert again.history.missed == state.history.missed
+    assert again.history.launches == state.history.launches
 
 
 def test_more_than_a_slice_of_everything_is_read_in_its_order() -> None:

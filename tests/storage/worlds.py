@@ -103,7 +103,13 @@ states = st.builds(
     inventory=_inventories,
     list_began=st.floats(0, 60).map(lambda age: time.monotonic() - age),
     unconfirmed=st.frozensets(_ids, max_size=3),
-    history=st.builds(History, begun_at=_times, last_replies=_replies, missed=_replies),
+    history=st.builds(
+        History,
+        begun_at=_times,
+        last_replies=_replies,
+        missed=_replies,
+        launches=st.frozensets(_ids, max_size=3),
+    ),
 )
 
 

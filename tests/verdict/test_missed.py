@@ -156,6 +156,7 @@ def launched(at: float) -> Instance:
 def test_one_that_was_launched_and_does_not_boot_has_never_answered(exporter: Exporter) -> None:
     exporter.look()
     new = launched(60)
+    exporter.look(new, at=90)
     assert not exporter.look(new, at=60 + 900).never_answered
     found = exporter.look(new, at=60 + 901)
     assert found.never_answered == {"a"}
@@ -168,7 +169,24 @@ def test_one_that_was_launched_and_does_not_boot_has_never_answered(exporter: Ex
 
 def test_of_one_that_was_there_before_the_exporter_nobody_can_say_it(exporter: Exporter) -> None:
     exporter.look()
+    exporter.look(launched(-1), at=60)
     assert not exporter.look(launched(-1), at=2000).never_answered
+
+
+def test_one_that_comes_from_elsewhere_may_have_answered_there(exporter: Exporter) -> None:
+    """It was moved to this agent's host, or the exporter whose share it was is gone."""
+    exporter.look()
+    exporter.look(at=5000)
+    moved = launched(60)
+    assert not exporter.look(moved, at=5015).never_answered
+    assert not exporter.look(moved, at=9000).never_answered
+
+
+def test_that_a_launch_was_watched_outlives_a_restart(exporter: Exporter) -> None:
+    exporter.look()
+    exporter.look(launched(60), at=90)
+    exporter.history = exporter.history.stored.moved_back(0).resumed(stopped_at=NOW + 800, now=NOW + 1000)
+    assert exporter.look(launched(60), at=1010).never_answered == {"a"}
 
 
 MANY = tuple(
@@ -321,6 +339,7 @@ def test_what_layer_2_said_outlives_a_restart_and_a_list_that_lacks_it(exporter:
 def test_one_whose_kernel_answers_has_booted(exporter: Exporter) -> None:
     exporter.look(at=-60)
     launched = msgspec.structs.replace(ONE, launched_at=NOW)
+    exporter.look(launched, layer2=False, at=60)
     assert exporter.look(launched, layer2=False, at=1000).never_answered == {"a"}
     assert not exporter.look(launched, layer2=True, at=1060).never_answered
 
