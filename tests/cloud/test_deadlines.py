@@ -136,6 +136,9 @@ def test_a_wedged_call_that_is_optional_costs_its_part_and_those_after_it(
     assert after.topology == whole.topology, "what is known of Neutron stays in use"
 
 
+SOME = 20
+
+
 def test_a_hundred_wedged_listings_leave_no_thread_and_no_file_behind(standin: Wedged) -> None:
     cloud = Cloud(within(0.02), region=standin.region(ADMIN))
     with suppress(CloudError):
@@ -154,10 +157,10 @@ def test_a_hundred_wedged_listings_leave_no_thread_and_no_file_behind(standin: W
         standin.mend(path)
     standin.over.set()
     deadline = time.monotonic() + SOON
-    while (after := left()) > (before[0] + 2, before[1] + 4):
-        assert time.monotonic() < deadline, (before, after)
+    # Servers of other tests come and go; a listing that left something would be there a hundred times.
+    while max(now - then for now, then in zip(left(), before, strict=True)) > SOME:
+        assert time.monotonic() < deadline, (before, left())
         time.sleep(0.01)
-    assert after[1] <= before[1] + 4
 
 
 class Stuck:
