@@ -113,8 +113,8 @@ class FleetMonitor:
             most = max_age - min(_EARLY_SECONDS, max_age / 10)
             elapsed = now - reading.began if reading else 0.0
             whole = merge(snapshot, reading, max_age=most - elapsed)
-            ages = [each.age + elapsed for each in reading.exporters] if reading else []
-            oldest = max((age for age in ages if age < most), default=-math.inf)
+            ages = [*(each.age for each in reading.exporters), *reading.older] if reading else []
+            oldest = max((age + elapsed for age in ages if age + elapsed < most), default=-math.inf)
             self._merged = _Merged(snapshot, reading, whole, now + max_age - oldest)
             return whole
 

@@ -48,6 +48,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     exporters: tuple[FleetExporter, ...] = ()
     words: Mapping[str, tuple[Witness, ...]] = {}
     """By the id of the instance. Those of an exporter whose age is not known are not here."""
+    older: frozenset[float] = frozenset()
+    """Ages of the words that are older than their exporters, in seconds."""
     last_replies: Mapping[str, float] = {}
     """Unix time at which an instance last answered any of them, by its id."""
     partial: bool = False
@@ -89,6 +91,7 @@ def read_fleet(
     reasons = exporters.reasons(queries.each("instance_silent"))
     layer2 = exporters.values(queries.each("instance_layer2_alive"))
 
+    older: set[float] = set()
     words: dict[str, tuple[Witness, ...]] = {}
     for key, value in alive.items():
         id_, source = key
@@ -97,6 +100,7 @@ def read_fleet(
             exporter = msgspec.structs.replace(exporter, age=max(exporter.age, sampled.now - turns.old[key]))
             if exporter.age >= max_age:
                 continue
+            older.add(exporter.age)
         if value == 1:
             rtt = turns.rtts.get(key, math.nan)
             word = Witness(exporter, alive=True, rtt=rtt if math.isfinite(rtt) else None)
@@ -119,6 +123,7 @@ def read_fleet(
     return Reading(
         exporters=tuple(exporters.known.values()),
         words=words,
+        older=frozenset(older),
         last_replies=_last_replies(words, turns.replies, before, now=sampled.now),
         partial=queries.partial,
         began=began,

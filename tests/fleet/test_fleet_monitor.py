@@ -193,6 +193,23 @@ def test_what_is_merged_expires_with_the_words_in_it(scraped: FakePrometheus) ->
         time.sleep(0.02)
 
 
+def test_a_word_expires_that_is_older_than_its_exporter(scraped: FakePrometheus) -> None:
+    central = Central(scraped, max_age=10)
+    young = FleetExporter("e1", age=0, swept_at=time.time(), blind=False)
+    old = msgspec.structs.replace(young, age=8.8)
+    words = {"far": (Witness(old, alive=True),), "hushed": (Witness(young, alive=True),)}
+    central.reader.newest = Reading(
+        exporters=(young,), words=words, older=frozenset({8.8}), began=time.monotonic()
+    )
+    scraped.hold.clear()  # no other reading comes in between
+    deadline = time.monotonic() + SOON
+    while (snapshot := central.whole.snapshot(timeout=0)) is None or any(
+        old in [word.exporter for word in verdict.witnesses] for verdict in snapshot.verdicts
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_prometheus_is_away_from_the_start(scraped: FakePrometheus, caplog: pytest.LogCaptureFixture) -> None:
     scraped.faults = iter([Answer(503, b"")] * 10_000)
     central = Central(scraped, sweep=0.001)

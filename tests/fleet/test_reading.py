@@ -106,7 +106,9 @@ def test_a_word_that_lingers_has_its_own_age(server: FakePrometheus) -> None:
     server.series.clear()
     server.scrape("e1", {"a": True})
     server.series += old
-    [moved], [a] = (read(server).words[id_] for id_ in ("moved", "a"))
+    reading = read(server)
+    [moved], [a] = (reading.words[id_] for id_ in ("moved", "a"))
+    assert reading.older == {moved.exporter.age}
     assert moved.exporter.age == pytest.approx(MAX_AGE - 20, abs=2)
     assert a.exporter.age == pytest.approx(1, abs=2)
 
