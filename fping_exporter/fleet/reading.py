@@ -11,6 +11,7 @@ is alive is asked in each reading, and what changes less in turns (:class:`_Turn
 
 import math
 import time
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
@@ -28,6 +29,8 @@ _SWEPT = "fping_exporter_sweep_last_success_timestamp_seconds"
 _BLIND = "fping_exporter_blind"
 _STATES = f'__name__=~"{_SWEPT}|{_BLIND}"'
 _REASONS = {str(reason): reason for reason in Reason}
+_SAME_SWEEP_SECONDS = 5e-6
+"""How far apart two times of one sweep may be: VictoriaMetrics changes the last digits, by 2.4e-6 at most."""
 _NOT_ASKED = frozenset({Reason.NO_ADDRESS, Reason.NO_VANTAGE, Reason.AMBIGUOUS_ADDRESS})
 """Reasons with which an exporter has sent nothing to an instance."""
 _OF_INSTANCES = ("__name__", "project_id", "reason")
@@ -216,6 +219,7 @@ class _Exporters:
     def __init__(self, sampled: Answer, states: Iterable[Element], own_sweeps: Collection[float]) -> None:
         """`sampled` has the time of the newest sample of each, `states` when it swept and if it is blind."""
         self.now = sampled.now
+        own = sorted(own_sweeps)
         swept: dict[_Source, float] = {}
         blind: dict[_Source, bool] = {}
         for element in states:
@@ -231,7 +235,10 @@ class _Exporters:
         for element in sampled.elements:
             source = _source(element.metric)
             swept_at, sampled_at = swept.get(source, math.nan), _number(element)
-            if not math.isfinite(swept_at) or not math.isfinite(sampled_at) or swept_at in own_sweeps:
+            if not math.isfinite(swept_at) or not math.isfinite(sampled_at):
+                continue
+            place = bisect_left(own, swept_at - _SAME_SWEEP_SECONDS)
+            if place < len(own) and own[place] <= swept_at + _SAME_SWEEP_SECONDS:
                 continue
             self._same[source] = source
             self._sampled_at[source] = sampled_at
