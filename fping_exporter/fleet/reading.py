@@ -245,7 +245,7 @@ class _Exporters:
             self.known[source] = FleetExporter(
                 name=dict(source).get("instance", ""),
                 age=sampled.now - min(sampled_at, swept_at),
-                swept_at=swept_at,
+                swept_at=min(sampled_at, swept_at),
                 blind=blind.get(source, True),
             )
 
@@ -297,12 +297,13 @@ def _last_replies(
     """Return when each instance last answered.
 
     Who answers now did so in the sweep of its exporter. Prometheus is asked for the others only (`replies`),
-    and `before` has those of which nobody speaks now.
+    and `before` has those of which nobody speaks now. A reply of the future, by a clock that is wrong, counts
+    as one of this moment.
     """
     found = dict(before.last_replies) if before else {}
     for id_, at in replies.items():
-        if math.isfinite(at):
-            found[id_] = max(at, found.get(id_, at))
+        if math.isfinite(at) and at > 0:
+            found[id_] = max(min(at, now), found.get(id_, 0))
     for id_, witnesses in words.items():
         for witness in witnesses:
             if witness.alive:

@@ -66,6 +66,15 @@ def test_who_answers_did_so_in_the_sweep_of_its_exporter(server: FakePrometheus)
     assert again.last_replies == reading.last_replies
 
 
+@pytest.mark.parametrize("at", [1e18, -1e18, 0, 4e9])
+def test_no_time_is_out_of_bounds_whatever_an_exporter_says(server: FakePrometheus, at: float) -> None:
+    server.scrape("e1", {"b": False}, last_replies={"b": at})
+    server.scrape("e2", {"a": True}, sweep_age=-at)
+    reading = read(server)
+    assert all(0 < known <= server.now for known in reading.last_replies.values())
+    assert reading.exporters[1].swept_at <= server.now
+
+
 def test_a_last_reply_is_forgotten_after_a_day(server: FakePrometheus) -> None:
     before = Reading(last_replies={"a": time.time() - 86_300, "b": time.time() - 86_500}, began=0)
     assert set(read(server, before=before).last_replies) == {"a"}
