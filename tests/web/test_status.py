@@ -35,6 +35,10 @@ def cloud() -> Inventory:
     return msgspec.structs.replace(listed, listed_at=time.time())
 
 
+def unlisted() -> Inventory:
+    raise CloudError("Nova does not answer")
+
+
 def swept(pinger: Pinger | None = None, *, cache: config.Cache | None = None) -> Exporter:
     exporter = Exporter(
         cloud,
@@ -272,6 +276,15 @@ def test_the_rows_as_json_and_csv() -> None:
     assert 'href="/?q=web&amp;format=csv"' in html
 
 
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_no_file_has_results_that_are_too_old_for_the_metrics(form: str) -> None:
+    stale = config.Cache(inventory=Duration(1e-6), sweep=Duration(1e-6), max_stale=Duration(2e-6))
+    for exporter in (Exporter(unlisted, Pinger({})), swept(cache=stale)):
+        answer = exporter.client.get(f"/?format={form}")
+        assert (answer.status_code, answer.text) == (503, "no results are fresh enough\n")
+        assert answer.content_type == "text/plain; charset=utf-8"
+
+
 def test_a_path_that_leads_nowhere_has_a_page() -> None:
     exporter = Exporter(cloud, Pinger({}))
     html = page("/no%0Asuch", exporter, status=404)
@@ -384,15 +397,19 @@ def test_an_instance_that_is_not_there() -> None:
     assert "No such instance" in page("/instance/x", status=404)
 
 
-def test_old_results_are_called_so() -> None:
-    def away() -> Inventory:
-        raise CloudError("Nova does not answer")
+def test_no_instance_is_called_gone_before_any_is_listed() -> None:
+    exporter = Exporter(unlisted, Pinger({}))
+    text = words(page("/instance/a", exporter))
+    assert "Nothing to show yet" in text
+    assert "No such instance" not in text
 
+
+def test_old_results_are_called_so() -> None:
     young = Duration(0.001)
     cache = config.Cache(inventory=young, sweep=young, max_stale=Duration(0.4))
     exporter = swept(Pinger({}), cache=cache)
     assert "These results" not in words(page("/", exporter))
-    setup = Setup(exporter.monitor.settings, Source(away), exporter.pinger)
+    setup = Setup(exporter.monitor.settings, Source(unlisted), exporter.pinger)
     exporter.monitor = exporter.monitor.hand_over(setup, same_cloud=True)
     time.sleep(0.45)
     assert re.search(
