@@ -24,7 +24,7 @@ from fping_exporter.web.once import OncePer
 from fping_exporter.web.origin import Origin
 from fping_exporter.web.overview import Overview, count
 from fping_exporter.web.ping_state import answers_though_off, classify, ping_state
-from fping_exporter.web.reasons import REASONS
+from fping_exporter.web.reasons import REASONS, first_step
 from fping_exporter.web.table import (
     COLUMNS,
     PAGE_SIZE,
@@ -131,7 +131,12 @@ class _Pages:
             response.status_code = 404
             return response
         return self._render(
-            "instance.html", snapshot, verdict=verdict, addresses=_address_rows(verdict), reasons=REASONS
+            "instance.html",
+            snapshot,
+            verdict=verdict,
+            addresses=_address_rows(verdict),
+            reasons=REASONS,
+            first_step=first_step(verdict),
         )
 
     def hypervisors(self) -> Response:

@@ -313,8 +313,9 @@ def test_a_silent_instance_has_a_reason_and_a_first_step() -> None:
         "First step openstack console log show b --lines 50 Layer 2"
     ) in words(page("/instance/b"))
     assert "First step" not in words(page("/instance/a"))
-    twins = instance("a", "10.0.0.1"), instance("b", "10.0.0.1")
-    text = words(page("/instance/a", Exporter(lambda: inventory(*twins), Pinger({}))))
+    twins = instance("a", "2001:db8::1", "10.0.0.1"), instance("b", "10.0.0.1")
+    only4 = config.Config(probe=config.Probe(families=(4,)))
+    text = words(page("/instance/a", Exporter(lambda: inventory(*twins), Pinger({}), settings=only4)))
     assert "First step openstack port list --fixed-ip ip-address=10.0.0.1 " in text
 
 
