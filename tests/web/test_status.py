@@ -409,7 +409,7 @@ def test_old_results_are_called_so() -> None:
     young = Duration(0.001)
     cache = config.Cache(inventory=young, sweep=young, max_stale=Duration(0.4))
     exporter = swept(Pinger({}), cache=cache)
-    assert "These results" not in words(page("/", exporter))
+    assert "These results" not in words(page())
     setup = Setup(exporter.monitor.settings, Source(unlisted), exporter.pinger)
     exporter.monitor = exporter.monitor.hand_over(setup, same_cloud=True)
     time.sleep(0.45)
@@ -435,6 +435,19 @@ def test_an_exporter_that_sees_nothing_says_so() -> None:
     blind = swept(Pinger(dict.fromkeys(("10.0.0.1", "10.0.0.2"), UNREACHABLE)))
     assert "None of 2 ACTIVE instances answers. The exporter itself" in words(page("/", blind))
     assert "None of" not in words(page())
+
+
+def test_an_exporter_that_has_lost_its_way_to_most_says_so() -> None:
+    many = [
+        instance(f"{n}", f"10.0.0.{n}", project_id=f"p{n % 2}", hypervisor=f"h{n % 2}") for n in range(1, 9)
+    ]
+    pinger = Pinger({})
+    brief = config.Config(cache=config.Cache(sweep=Duration(0.001)))
+    exporter = Exporter(lambda: inventory(*many), pinger, settings=brief)
+    assert "This exporter is blind" not in words(page("/", exporter))
+    pinger.outcomes = {f"10.0.0.{n}": SILENT for n in range(1, 7)}
+    time.sleep(0.002)
+    assert "This exporter is blind: it has lost a vantage, or most of what" in words(page("/", exporter))
 
 
 def test_parts_that_could_not_be_listed() -> None:
