@@ -60,10 +60,13 @@ def as_json(rows: Iterable[Row]) -> bytes:
 
 
 def as_csv(rows: Iterable[Row]) -> str:
-    """Return a table (RFC 4180) with a heading; spaces separate addresses, and what is unknown is empty."""
+    """Return a table (RFC 4180) with a heading; spaces separate addresses, and what is unknown is empty.
+
+    All texts are quoted: LibreOffice begins a cell at each semicolon as well, unless that is in quotes.
+    """
     text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(Row.__struct_fields__)
+    csv.writer(text).writerow(Row.__struct_fields__)
+    writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC)
     for row in rows:
         writer.writerow([_cell(value) for value in msgspec.structs.astuple(row)])
     return text.getvalue()
