@@ -206,7 +206,7 @@ def _page_size() -> int:
 
 
 def _export(verdicts: list[Verdict], inventory: Inventory, form: str) -> Response:
-    rows = [Row.of(verdict, inventory) for verdict in verdicts]
+    rows = (Row.of(verdict, inventory) for verdict in verdicts)
     if form == "json":
         return Response(as_json(rows), content_type="application/json")
     response = Response(as_csv(rows), content_type="text/csv; charset=utf-8; header=present")
