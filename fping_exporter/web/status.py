@@ -127,7 +127,9 @@ class _Pages:
             return self._render("status.html", None)
         verdict = next((each for each in snapshot.verdicts if each.instance.id == instance_id), None)
         if verdict is None:
-            response = self._render("gone.html", snapshot, id=instance_id)
+            settings = self._monitor().settings
+            part = settings.share is not None and settings.fleet is None
+            response = self._render("gone.html", snapshot, id=instance_id, part=part)
             response.status_code = 404
             return response
         return self._render(

@@ -395,7 +395,11 @@ def test_one_instance_address_by_address() -> None:
 
 
 def test_an_instance_that_is_not_there() -> None:
-    assert "No such instance" in page("/instance/x", status=404)
+    text = words(page("/instance/x", status=404))
+    assert "No such instance x is not in the last listing. It was deleted, the configuration" in text
+    member = Exporter(cloud, Pinger({}), settings=config.Config(share=config.Share("redis://r")))
+    text = words(page("/instance/x", member, status=404))
+    assert "x is not of this exporter's part. Another exporter has it, or it was deleted, the" in text
 
 
 def test_no_instance_is_called_gone_before_any_is_listed() -> None:
