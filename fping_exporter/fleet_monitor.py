@@ -73,6 +73,8 @@ class FleetMonitor:
         """The newest complete snapshot, however old; the fleet is read, and waited for if no word is left."""
         reading = self._reader.newest
         read = self._reader.refresh()
+        if self._monitor.latest is None:
+            return None
         if reading is None or time.monotonic() - reading.began >= self._reader.settings.max_age:
             self._wait(read, None, lambda: False)
         snapshot = self._monitor.latest

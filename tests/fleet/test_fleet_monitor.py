@@ -238,8 +238,12 @@ def test_a_prometheus_that_hangs_delays_nobody_longer_than_they_wait(scraped: Fa
 
 
 def test_no_list_no_answer(scraped: FakePrometheus) -> None:
+    scraped.hold.clear()
     central = Central(scraped)
+    began = time.monotonic()
     assert central.whole.latest is None
+    assert time.monotonic() - began < SOON, "nothing is there that the fleet could speak of"
+    scraped.hold.set()
     source = Source(lambda: inventory(*GUESTS))
     stale = config.Cache(inventory=Duration(1e-6), sweep=Duration(1e-6), max_stale=Duration(2e-6))
     monitor = Monitor(Setup(config.Config(cache=stale), source, Pinger(OWN)), telemetry=Telemetry())
