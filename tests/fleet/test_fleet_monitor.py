@@ -210,6 +210,20 @@ def test_a_word_expires_that_is_older_than_its_exporter(scraped: FakePrometheus)
         time.sleep(0.02)
 
 
+def test_this_exporters_own_pings_expire_like_the_words_of_the_others(scraped: FakePrometheus) -> None:
+    central = Central(scraped, max_age=0.5)
+    assert central.whole.snapshot(timeout=SOON)
+    unknown = dict.fromkeys(ALONE, None)
+    deadline = time.monotonic() + SOON
+    while central.alive() != unknown:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    snapshot = central.whole.latest
+    assert snapshot
+    replied = {verdict.instance.id for verdict in snapshot.verdicts if verdict.last_reply_at}
+    assert {"near", "close"} <= replied, "it is still known when they last answered"
+
+
 def test_prometheus_is_away_from_the_start(scraped: FakePrometheus, caplog: pytest.LogCaptureFixture) -> None:
     scraped.faults = iter([Answer(503, b"")] * 10_000)
     central = Central(scraped, sweep=0.001)
