@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from fping_exporter import config
 from fping_exporter.fleet.merge import merge
 from fping_exporter.fleet.reader import FleetReader
 from fping_exporter.fleet.reading import Reading
-from fping_exporter.model import Snapshot
+from fping_exporter.model import Probed, Snapshot, Verdict
 from fping_exporter.monitor import Monitor
+from fping_exporter.verdict.judge import judge_instance
 
 __all__ = ["FleetMonitor", "Snapshots"]
 
@@ -73,6 +76,8 @@ class FleetMonitor:
         """The newest complete snapshot, however old; the fleet is read, and waited for if no word is left."""
         reading = self._reader.newest
         read = self._reader.refresh()
+        if self._monitor.latest is None:
+            return None
         if reading is None or time.monotonic() - reading.began >= self._reader.settings.max_age:
             self._wait(read, None, lambda: False)
         snapshot = self._monitor.latest
@@ -112,11 +117,25 @@ class FleetMonitor:
             max_age = self._reader.settings.max_age
             most = max_age - min(_EARLY_SECONDS, max_age / 10)
             elapsed = now - reading.began if reading else 0.0
-            whole = merge(snapshot, reading, max_age=most - elapsed)
-            ages = [each.age + elapsed for each in reading.exporters] if reading else []
+            own_age = self._monitor.sweep_age
+            own = snapshot if own_age < most else _without_pings(snapshot)
+            whole = merge(own, reading, max_age=most - elapsed)
+            words = [*(each.age for each in reading.exporters), *reading.older] if reading else []
+            ages = [own_age, *(age + elapsed for age in words)]
             oldest = max((age for age in ages if age < most), default=-math.inf)
             self._merged = _Merged(snapshot, reading, whole, now + max_age - oldest)
             return whole
+
+
+def _without_pings(snapshot: Snapshot) -> Snapshot:
+    """Return the snapshot as if its sweep had asked nobody: that is too long ago."""
+
+    def unasked(verdict: Verdict) -> Verdict:
+        planned = tuple([Probed(p.address, p.target, ambiguous=p.ambiguous) for p in verdict.probed])
+        asked_at, replied_at = snapshot.sweep.started_at, verdict.last_reply_at
+        return judge_instance(verdict.instance, planned, {}, asked_at=asked_at, replied_at=replied_at)
+
+    return msgspec.structs.replace(snapshot, verdicts=tuple(map(unasked, snapshot.verdicts)))
 
 
 class _Merged(NamedTuple):

@@ -437,7 +437,7 @@ class FleetExporter(msgspec.Struct, frozen=True, gc=False):
     age: float
     """Seconds from its newest sweep, or from the scrape of it if that was before, to the reading."""
     swept_at: float
-    """Unix time of that sweep, by its own clock."""
+    """Unix time of that sweep, by its own clock; of the scrape if that was before."""
     blind: bool
     """Whether its word that an instance is silent says nothing of the instance."""
 

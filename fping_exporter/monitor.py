@@ -180,6 +180,11 @@ class Monitor:
         """Seconds since the newest snapshot's sweep, or its list if that is older, was begun; else inf."""
         return self._sweep.stale if self._sweep else math.inf
 
+    @property
+    def sweep_age(self) -> float:
+        """Seconds since the newest snapshot's sweep was begun; else inf."""
+        return self._sweep.age if self._sweep else math.inf
+
     def snapshot(
         self, *, timeout: float | None, stop_waiting: Callable[[], bool] = lambda: False
     ) -> Snapshot | None:

@@ -46,7 +46,7 @@ class Answer(NamedTuple):
 
     elements: list[Element]
     now: float
-    """Unix time by the server's clock at which it answered."""
+    """Unix time by the server's clock at which it answered; by this machine's if the server does not say."""
     partial: bool
     """Whether the server warns that something may be missing."""
 
@@ -136,7 +136,7 @@ class Prometheus:
         return Answer(
             elements,
             # A server may evaluate at an earlier time than now, as VictoriaMetrics does by default.
-            now=max(evaluated, _parse_date(headers.get("Date", ""))),
+            now=max(evaluated, _parse_date(headers.get("Date", ""))) or time.time(),
             partial=bool(answer.warnings) or answer.is_partial,
         )
 

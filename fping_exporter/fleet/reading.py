@@ -11,6 +11,7 @@ is alive is asked in each reading, and what changes less in turns (:class:`_Turn
 
 import math
 import time
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
@@ -28,6 +29,8 @@ _SWEPT = "fping_exporter_sweep_last_success_timestamp_seconds"
 _BLIND = "fping_exporter_blind"
 _STATES = f'__name__=~"{_SWEPT}|{_BLIND}"'
 _REASONS = {str(reason): reason for reason in Reason}
+_SAME_SWEEP_SECONDS = 5e-6
+"""How far apart two times of one sweep may be: VictoriaMetrics changes the last digits, by 2.4e-6 at most."""
 _NOT_ASKED = frozenset({Reason.NO_ADDRESS, Reason.NO_VANTAGE, Reason.AMBIGUOUS_ADDRESS})
 """Reasons with which an exporter has sent nothing to an instance."""
 _OF_INSTANCES = ("__name__", "project_id", "reason")
@@ -48,6 +51,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     exporters: tuple[FleetExporter, ...] = ()
     words: Mapping[str, tuple[Witness, ...]] = {}
     """By the id of the instance. Those of an exporter whose age is not known are not here."""
+    older: frozenset[float] = frozenset()
+    """Ages of the words that are older than their exporters, in seconds."""
     last_replies: Mapping[str, float] = {}
     """Unix time at which an instance last answered any of them, by its id."""
     partial: bool = False
@@ -89,6 +94,7 @@ def read_fleet(
     reasons = exporters.reasons(queries.each("instance_silent"))
     layer2 = exporters.values(queries.each("instance_layer2_alive"))
 
+    older: set[float] = set()
     words: dict[str, tuple[Witness, ...]] = {}
     for key, value in alive.items():
         id_, source = key
@@ -97,6 +103,7 @@ def read_fleet(
             exporter = msgspec.structs.replace(exporter, age=max(exporter.age, sampled.now - turns.old[key]))
             if exporter.age >= max_age:
                 continue
+            older.add(exporter.age)
         if value == 1:
             rtt = turns.rtts.get(key, math.nan)
             word = Witness(exporter, alive=True, rtt=rtt if math.isfinite(rtt) else None)
@@ -119,6 +126,7 @@ def read_fleet(
     return Reading(
         exporters=tuple(exporters.known.values()),
         words=words,
+        older=frozenset(older),
         last_replies=_last_replies(words, turns.replies, before, now=sampled.now),
         partial=queries.partial,
         began=began,
@@ -211,6 +219,7 @@ class _Exporters:
     def __init__(self, sampled: Answer, states: Iterable[Element], own_sweeps: Collection[float]) -> None:
         """`sampled` has the time of the newest sample of each, `states` when it swept and if it is blind."""
         self.now = sampled.now
+        own = sorted(own_sweeps)
         swept: dict[_Source, float] = {}
         blind: dict[_Source, bool] = {}
         for element in states:
@@ -226,14 +235,17 @@ class _Exporters:
         for element in sampled.elements:
             source = _source(element.metric)
             swept_at, sampled_at = swept.get(source, math.nan), _number(element)
-            if not math.isfinite(swept_at) or not math.isfinite(sampled_at) or swept_at in own_sweeps:
+            if not math.isfinite(swept_at) or not math.isfinite(sampled_at):
+                continue
+            place = bisect_left(own, swept_at - _SAME_SWEEP_SECONDS)
+            if place < len(own) and own[place] <= swept_at + _SAME_SWEEP_SECONDS:
                 continue
             self._same[source] = source
             self._sampled_at[source] = sampled_at
             self.known[source] = FleetExporter(
                 name=dict(source).get("instance", ""),
                 age=sampled.now - min(sampled_at, swept_at),
-                swept_at=swept_at,
+                swept_at=min(sampled_at, swept_at),
                 blind=blind.get(source, True),
             )
 
@@ -285,12 +297,13 @@ def _last_replies(
     """Return when each instance last answered.
 
     Who answers now did so in the sweep of its exporter. Prometheus is asked for the others only (`replies`),
-    and `before` has those of which nobody speaks now.
+    and `before` has those of which nobody speaks now. A reply of the future, by a clock that is wrong, counts
+    as one of this moment.
     """
     found = dict(before.last_replies) if before else {}
     for id_, at in replies.items():
-        if math.isfinite(at):
-            found[id_] = max(at, found.get(id_, at))
+        if math.isfinite(at) and at > 0:
+            found[id_] = max(min(at, now), found.get(id_, 0))
     for id_, witnesses in words.items():
         for witness in witnesses:
             if witness.alive:

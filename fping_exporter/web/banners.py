@@ -43,6 +43,12 @@ def banners(
             f"These results are {format_age(age)} old. That is more than cache.max_stale "
             f"({cache.max_stale}), so they are no longer served as metrics.",
         )
+    if snapshot.blind:
+        yield Banner(
+            "bad",
+            "This exporter is blind: it has lost a vantage, or most of what answered lately at once. "
+            "That it hears nothing of an instance says nothing of that.",
+        )
     if overview and overview.active.silent and not overview.active.alive:
         yield Banner(
             "bad",

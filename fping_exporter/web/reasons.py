@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from fping_exporter.model import Reason
+from fping_exporter.model import Reason, Verdict
 
-__all__ = ["REASONS", "Explanation"]
+__all__ = ["REASONS", "Explanation", "first_step"]
 
 
 class Explanation(NamedTuple):
@@ -12,7 +12,16 @@ class Explanation(NamedTuple):
 
     meaning: str
     command: str
-    """Of python-openstackclient; ``{id}`` stands for the instance's id, ``{ip}`` for its first address."""
+    """Of python-openstackclient; ``{id}`` stands for the instance's id, ``{ip}`` for an address that is
+    ambiguous."""
+
+
+def first_step(verdict: Verdict) -> str:
+    """Return the command to begin with; empty if the instance is alive."""
+    if verdict.reason is None:
+        return ""
+    ip = next((each.address.ip for each in verdict.probed if each.ambiguous), "")
+    return REASONS[verdict.reason].command.format(id=verdict.instance.id, ip=ip)
 
 
 _CONSOLE = "openstack console log show {id} --lines 50"

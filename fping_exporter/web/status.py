@@ -24,7 +24,7 @@ from fping_exporter.web.once import OncePer
 from fping_exporter.web.origin import Origin
 from fping_exporter.web.overview import Overview, count
 from fping_exporter.web.ping_state import answers_though_off, classify, ping_state
-from fping_exporter.web.reasons import REASONS
+from fping_exporter.web.reasons import REASONS, first_step
 from fping_exporter.web.table import (
     COLUMNS,
     PAGE_SIZE,
@@ -96,12 +96,13 @@ class _Pages:
         self._static = _read_static_files()
 
     def index(self) -> Response:
-        snapshot, query = self._newest(), TableQuery.from_args(request.args)
+        query = TableQuery.from_args(request.args)
+        if query.format:
+            return self._file(query)
+        snapshot = self._newest()
         if snapshot is None:
             return self._render("status.html", None)
         ranked, inventory = self._digest(snapshot).ranked, snapshot.inventory
-        if query.format:
-            return _export(find_rows(ranked, query, inventory), inventory, query.format)
         return self._render(
             "status.html",
             snapshot,
@@ -111,16 +112,33 @@ class _Pages:
             page=find_page(ranked, query, inventory, size=_page_size()),
         )
 
+    def _file(self, query: TableQuery) -> Response:
+        """Return all rows; 503 where they are too old for the metrics, as a file has no banner to say so."""
+        snapshot = self._fresh()
+        if snapshot is None:
+            text = "no results are fresh enough\n"
+            return Response(text, status=503, content_type="text/plain; charset=utf-8")
+        inventory = snapshot.inventory
+        return _export(find_rows(self._digest(snapshot).ranked, query, inventory), inventory, query.format)
+
     def instance(self, instance_id: str) -> Response:
         snapshot = self._newest()
-        found = (v for v in snapshot.verdicts if v.instance.id == instance_id) if snapshot else iter(())
-        verdict = next(found, None)
+        if snapshot is None:
+            return self._render("status.html", None)
+        verdict = next((each for each in snapshot.verdicts if each.instance.id == instance_id), None)
         if verdict is None:
-            response = self._render("gone.html", snapshot, id=instance_id)
+            settings = self._monitor().settings
+            part = settings.share is not None and settings.fleet is None
+            response = self._render("gone.html", snapshot, id=instance_id, part=part)
             response.status_code = 404
             return response
         return self._render(
-            "instance.html", snapshot, verdict=verdict, addresses=_address_rows(verdict), reasons=REASONS
+            "instance.html",
+            snapshot,
+            verdict=verdict,
+            addresses=_address_rows(verdict),
+            reasons=REASONS,
+            first_step=first_step(verdict),
         )
 
     def hypervisors(self) -> Response:
@@ -142,9 +160,10 @@ class _Pages:
             error.response = Response(page, status=404, content_type="text/html; charset=utf-8")
 
     def _newest(self) -> Snapshot | None:
-        monitor = self._monitor()
-        fresh = monitor.snapshot(timeout=_MAX_WAIT, stop_waiting=stop_waiting(request.environ))
-        return fresh or monitor.latest
+        return self._fresh() or self._monitor().latest
+
+    def _fresh(self) -> Snapshot | None:
+        return self._monitor().snapshot(timeout=_MAX_WAIT, stop_waiting=stop_waiting(request.environ))
 
     def _frame(self, snapshot: Snapshot | None) -> dict[str, object]:
         """Return what the frame of every page shows."""
@@ -189,7 +208,7 @@ def _page_size() -> int:
 
 
 def _export(verdicts: list[Verdict], inventory: Inventory, form: str) -> Response:
-    rows = [Row.of(verdict, inventory) for verdict in verdicts]
+    rows = (Row.of(verdict, inventory) for verdict in verdicts)
     if form == "json":
         return Response(as_json(rows), content_type="application/json")
     response = Response(as_csv(rows), content_type="text/csv; charset=utf-8; header=present")

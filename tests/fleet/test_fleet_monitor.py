@@ -193,6 +193,37 @@ def test_what_is_merged_expires_with_the_words_in_it(scraped: FakePrometheus) ->
         time.sleep(0.02)
 
 
+def test_a_word_expires_that_is_older_than_its_exporter(scraped: FakePrometheus) -> None:
+    central = Central(scraped, max_age=10)
+    young = FleetExporter("e1", age=0, swept_at=time.time(), blind=False)
+    old = msgspec.structs.replace(young, age=8.8)
+    words = {"far": (Witness(old, alive=True),), "hushed": (Witness(young, alive=True),)}
+    central.reader.newest = Reading(
+        exporters=(young,), words=words, older=frozenset({8.8}), began=time.monotonic()
+    )
+    scraped.hold.clear()  # no other reading comes in between
+    deadline = time.monotonic() + SOON
+    while (snapshot := central.whole.snapshot(timeout=0)) is None or any(
+        old in [word.exporter for word in verdict.witnesses] for verdict in snapshot.verdicts
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_this_exporters_own_pings_expire_like_the_words_of_the_others(scraped: FakePrometheus) -> None:
+    central = Central(scraped, max_age=0.5)
+    assert central.whole.snapshot(timeout=SOON)
+    unknown = dict.fromkeys(ALONE, None)
+    deadline = time.monotonic() + SOON
+    while central.alive() != unknown:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    snapshot = central.whole.latest
+    assert snapshot
+    replied = {verdict.instance.id for verdict in snapshot.verdicts if verdict.last_reply_at}
+    assert {"near", "close"} <= replied, "it is still known when they last answered"
+
+
 def test_prometheus_is_away_from_the_start(scraped: FakePrometheus, caplog: pytest.LogCaptureFixture) -> None:
     scraped.faults = iter([Answer(503, b"")] * 10_000)
     central = Central(scraped, sweep=0.001)
@@ -221,8 +252,12 @@ def test_a_prometheus_that_hangs_delays_nobody_longer_than_they_wait(scraped: Fa
 
 
 def test_no_list_no_answer(scraped: FakePrometheus) -> None:
+    scraped.hold.clear()
     central = Central(scraped)
+    began = time.monotonic()
     assert central.whole.latest is None
+    assert time.monotonic() - began < SOON, "nothing is there that the fleet could speak of"
+    scraped.hold.set()
     source = Source(lambda: inventory(*GUESTS))
     stale = config.Cache(inventory=Duration(1e-6), sweep=Duration(1e-6), max_stale=Duration(2e-6))
     monitor = Monitor(Setup(config.Config(cache=stale), source, Pinger(OWN)), telemetry=Telemetry())

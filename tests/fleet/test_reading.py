@@ -66,6 +66,15 @@ def test_who_answers_did_so_in_the_sweep_of_its_exporter(server: FakePrometheus)
     assert again.last_replies == reading.last_replies
 
 
+@pytest.mark.parametrize("at", [1e18, -1e18, 0, 4e9])
+def test_no_time_is_out_of_bounds_whatever_an_exporter_says(server: FakePrometheus, at: float) -> None:
+    server.scrape("e1", {"b": False}, last_replies={"b": at})
+    server.scrape("e2", {"a": True}, sweep_age=-at)
+    reading = read(server)
+    assert all(0 < known <= server.now for known in reading.last_replies.values())
+    assert reading.exporters[1].swept_at <= server.now
+
+
 def test_a_last_reply_is_forgotten_after_a_day(server: FakePrometheus) -> None:
     before = Reading(last_replies={"a": time.time() - 86_300, "b": time.time() - 86_500}, began=0)
     assert set(read(server, before=before).last_replies) == {"a"}
@@ -106,7 +115,9 @@ def test_a_word_that_lingers_has_its_own_age(server: FakePrometheus) -> None:
     server.series.clear()
     server.scrape("e1", {"a": True})
     server.series += old
-    [moved], [a] = (read(server).words[id_] for id_ in ("moved", "a"))
+    reading = read(server)
+    [moved], [a] = (reading.words[id_] for id_ in ("moved", "a"))
+    assert reading.older == {moved.exporter.age}
     assert moved.exporter.age == pytest.approx(MAX_AGE - 20, abs=2)
     assert a.exporter.age == pytest.approx(1, abs=2)
 
@@ -186,11 +197,13 @@ def test_exporters_of_the_same_name_are_told_apart_by_their_other_labels(server:
     assert all('{cluster="' in each or ',cluster="' in each for each in server.expressions[-10:])
 
 
-def test_the_exporter_that_reads_is_no_witness_of_its_own(server: FakePrometheus) -> None:
+@pytest.mark.parametrize("lost", [0, 2.4e-6, -2.4e-6])
+def test_the_exporter_that_reads_is_no_witness_of_its_own(server: FakePrometheus, lost: float) -> None:
     server.scrape("central", {"a": True})
-    server.scrape("e1", {"a": False})
+    server.scrape("e1", {"a": False}, sweep_age=1.01)
     own = server.series[0].value
-    assert words(read(server, own_sweeps={own})) == {"a": [("e1", False)]}
+    # VictoriaMetrics keeps fifteen digits, and a time with microseconds has sixteen.
+    assert words(read(server, own_sweeps={own - 15, own + lost})) == {"a": [("e1", False)]}
 
 
 def test_words_of_nobody_known_do_not_count(server: FakePrometheus) -> None:

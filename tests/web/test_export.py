@@ -49,6 +49,11 @@ def test_no_name_is_a_formula(name: str) -> None:
     assert read(as_csv([row(name)]))[0]["name"] == f"'{name}"
 
 
+@pytest.mark.parametrize("name", ["a;=1+1", "a\t=1+1", "a b=1+1"])
+def test_no_separator_begins_a_cell_in_a_name(name: str) -> None:
+    assert f',"{name}",' in as_csv([row(name)])
+
+
 @given(st.lists(st.text(), max_size=4))
 def test_any_name_comes_out_as_it_went_in(names: list[str]) -> None:
     rows = [row(name) for name in names]

@@ -35,6 +35,10 @@ def cloud() -> Inventory:
     return msgspec.structs.replace(listed, listed_at=time.time())
 
 
+def unlisted() -> Inventory:
+    raise CloudError("Nova does not answer")
+
+
 def swept(pinger: Pinger | None = None, *, cache: config.Cache | None = None) -> Exporter:
     exporter = Exporter(
         cloud,
@@ -272,6 +276,15 @@ def test_the_rows_as_json_and_csv() -> None:
     assert 'href="/?q=web&amp;format=csv"' in html
 
 
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_no_file_has_results_that_are_too_old_for_the_metrics(form: str) -> None:
+    stale = config.Cache(inventory=Duration(1e-6), sweep=Duration(1e-6), max_stale=Duration(2e-6))
+    for exporter in (Exporter(unlisted, Pinger({})), swept(cache=stale)):
+        answer = exporter.client.get(f"/?format={form}")
+        assert (answer.status_code, answer.text) == (503, "no results are fresh enough\n")
+        assert answer.content_type == "text/plain; charset=utf-8"
+
+
 def test_a_path_that_leads_nowhere_has_a_page() -> None:
     exporter = Exporter(cloud, Pinger({}))
     html = page("/no%0Asuch", exporter, status=404)
@@ -300,8 +313,9 @@ def test_a_silent_instance_has_a_reason_and_a_first_step() -> None:
         "First step openstack console log show b --lines 50 Layer 2"
     ) in words(page("/instance/b"))
     assert "First step" not in words(page("/instance/a"))
-    twins = instance("a", "10.0.0.1"), instance("b", "10.0.0.1")
-    text = words(page("/instance/a", Exporter(lambda: inventory(*twins), Pinger({}))))
+    twins = instance("a", "2001:db8::1", "10.0.0.1"), instance("b", "10.0.0.1")
+    only4 = config.Config(probe=config.Probe(families=(4,)))
+    text = words(page("/instance/a", Exporter(lambda: inventory(*twins), Pinger({}), settings=only4)))
     assert "First step openstack port list --fixed-ip ip-address=10.0.0.1 " in text
 
 
@@ -381,18 +395,26 @@ def test_one_instance_address_by_address() -> None:
 
 
 def test_an_instance_that_is_not_there() -> None:
-    assert "No such instance" in page("/instance/x", status=404)
+    text = words(page("/instance/x", status=404))
+    assert "No such instance x is not in the last listing. It was deleted, the configuration" in text
+    member = Exporter(cloud, Pinger({}), settings=config.Config(share=config.Share("redis://r")))
+    text = words(page("/instance/x", member, status=404))
+    assert "x is not of this exporter's part. Another exporter has it, or it was deleted, the" in text
+
+
+def test_no_instance_is_called_gone_before_any_is_listed() -> None:
+    exporter = Exporter(unlisted, Pinger({}))
+    text = words(page("/instance/a", exporter))
+    assert "Nothing to show yet" in text
+    assert "No such instance" not in text
 
 
 def test_old_results_are_called_so() -> None:
-    def away() -> Inventory:
-        raise CloudError("Nova does not answer")
-
     young = Duration(0.001)
     cache = config.Cache(inventory=young, sweep=young, max_stale=Duration(0.4))
     exporter = swept(Pinger({}), cache=cache)
-    assert "These results" not in words(page("/", exporter))
-    setup = Setup(exporter.monitor.settings, Source(away), exporter.pinger)
+    assert "These results" not in words(page())
+    setup = Setup(exporter.monitor.settings, Source(unlisted), exporter.pinger)
     exporter.monitor = exporter.monitor.hand_over(setup, same_cloud=True)
     time.sleep(0.45)
     assert re.search(
@@ -417,6 +439,19 @@ def test_an_exporter_that_sees_nothing_says_so() -> None:
     blind = swept(Pinger(dict.fromkeys(("10.0.0.1", "10.0.0.2"), UNREACHABLE)))
     assert "None of 2 ACTIVE instances answers. The exporter itself" in words(page("/", blind))
     assert "None of" not in words(page())
+
+
+def test_an_exporter_that_has_lost_its_way_to_most_says_so() -> None:
+    many = [
+        instance(f"{n}", f"10.0.0.{n}", project_id=f"p{n % 2}", hypervisor=f"h{n % 2}") for n in range(1, 9)
+    ]
+    pinger = Pinger({})
+    brief = config.Config(cache=config.Cache(sweep=Duration(0.001)))
+    exporter = Exporter(lambda: inventory(*many), pinger, settings=brief)
+    assert "This exporter is blind" not in words(page("/", exporter))
+    pinger.outcomes = {f"10.0.0.{n}": SILENT for n in range(1, 7)}
+    time.sleep(0.002)
+    assert "This exporter is blind: it has lost a vantage, or most of what" in words(page("/", exporter))
 
 
 def test_parts_that_could_not_be_listed() -> None:
