@@ -176,8 +176,9 @@ class CloudListing:
     def _take_addresses_from_neutron(self, *, full: bool) -> None:
         """Give the instances of which Neutron says something new the addresses of their ports.
 
-        In a full list, Nova's addresses count. What moved just before is compared once more at the next
-        list: Nova's cache may have lacked it.
+        In a full list, Nova's addresses count, where it tells any: of what is in a cell that is down, or
+        cannot be read, it does not. What moved just before is compared once more at the next list: Nova's
+        cache may have lacked it.
         """
         memory = self._memory
         floating = memory.floating_ips.value
@@ -189,11 +190,14 @@ class CloudListing:
         before, memory.port_addresses = memory.port_addresses, now
         moved = now.changed_since(before) if before else frozenset()
         memory.moved = moved if full else memory.moved | moved
-        if full or not memory.moved:
+        todo = memory.moved & memory.instances.keys()
+        if full:
+            todo = frozenset(id_ for id_ in todo if memory.instances[id_].in_down_cell)
+        if not todo:
             return
         instances = dict(memory.instances)
         names = NetworkNames(memory.instances.values(), now.ports, memory.ports.value.topology.networks)
-        for id_ in memory.moved & instances.keys():
+        for id_ in todo:
             instances[id_] = now.apply(instances[id_], network_name=names)
         memory.instances = instances
 

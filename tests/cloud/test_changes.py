@@ -434,6 +434,20 @@ def test_an_address_that_is_mapped_during_a_full_list_is_there_after_the_next(
     assert [each.ip for each in by_id(cloud.inventory())["alpha-0000"].addresses] == ["10.0.0.9"]
 
 
+def test_an_address_that_moves_while_its_cell_is_down_is_taken_from_neutron(running: "RandomCloud") -> None:
+    """Nova tells none; its lists are full meanwhile."""
+    running.begin_anew()
+    running.do("hypervisor", 0, "kvm-2.example")
+    cloud = connect(running).cloud
+    cloud.inventory()
+    running.cell_down = True
+    for place, ip in enumerate(("127.2.0.1", "127.2.0.2")):
+        running.do("address", 0, ip)
+        listed = cloud.inventory()
+        (address,) = by_id(listed)["alpha-0000"].addresses
+        assert (address.ip, listed.full) == (ip, place > 0)
+
+
 @pytest.mark.parametrize("path", [PORTS, FLOATING])
 def test_addresses_stay_if_neutron_is_away(standin: ChangingCloud, path: str) -> None:
     cloud = connect(standin).cloud
@@ -519,8 +533,8 @@ class RandomCloud(ChangingCloud):
             for each in self.network["ports"]:
                 if each["device_id"] == there.id:
                     each["fixed_ips"] = [{"ip_address": value, "subnet_id": "sub4"}]
-        elif there and kind != "create":
-            setattr(there, kind, value)
+        elif there and kind != "create" and not (kind == "hypervisor" and self.cell_down):
+            setattr(there, kind, value)  # nothing moves into a cell that is down, or out of it
         self.update_times.look(self.servers, now=self.clock())
 
 
