@@ -6,6 +6,7 @@ until somebody else is seen to have their address, until they are looked up, or 
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import chain
 from sys import intern
 from typing import NamedTuple
 
@@ -141,12 +142,17 @@ def know_ports(
         value = each.value
         if is_of_instance(value) and value.device not in unknown:
             ports[value.device] = (*ports.get(value.device, ()), value)
-    owners: dict[str, tuple[Port, ...]] = {}
-    for each in everywhere.values():
-        if each.owner != _FLOATING_IP:
-            _add_owner(owners, each.value.subnets, each.value)
-    for fragments in unreadable:
-        _add_owner(owners, fragments.ips, fragments.value())
+    owners = _owners(
+        chain(
+            (
+                (ip, each.value)
+                for each in everywhere.values()
+                if each.owner != _FLOATING_IP
+                for ip in each.value.subnets
+            ),
+            ((ip, fragments.value()) for fragments in unreadable for ip in fragments.ips),
+        )
+    )
     infrastructure = {id_: port for id_, port in everywhere.items() if port.owner in _INFRASTRUCTURE}
     return KnownPorts(
         topology=_with_infrastructure(
@@ -196,7 +202,8 @@ def merge_ports(
     """
     merge = _Merge(known)
     ports = {port.value.id: port for port in listed}
-    fragments = [each for each in unreadable if each not in known.unreadable]
+    met = frozenset(known.unreadable)
+    fragments = [each for each in unreadable if each not in met]
     merge.lost -= looked_up
     for device in looked_up:
         for port in merge.ports.get(device, ()):
@@ -216,6 +223,50 @@ def merge_ports(
     return MergedPorts(merge.result(date), changed, fragments)
 
 
+class _Owners:
+    """Who has which address, while that changes.
+
+    Thousands of tenants may use the same private address, each in a network of its own. So the ports of an
+    address are kept by network as soon as it is touched, and no step looks at all of them.
+    """
+
+    def __init__(self, known: Mapping[str, tuple[Port, ...]]) -> None:
+        """Begin with what is `known`, which is not altered."""
+        self._known = known
+        self._touched: dict[str, dict[str, list[Port]]] = {}
+        """By address and network."""
+
+    def in_network(self, ip: str, network_id: str) -> tuple[Port, ...]:
+        """Return the ports that have an address in a network."""
+        return tuple(self._of(ip).get(network_id, ()))
+
+    def add(self, port: Port, ips: Iterable[str]) -> None:
+        """Add a port to the owners of `ips`."""
+        for ip in ips:
+            self._of(ip).setdefault(port.network_id, []).append(port)
+
+    def remove(self, port: Port) -> None:
+        """Forget a port that was added with all of its addresses."""
+        for ip in port.subnets:
+            of_network = self._of(ip).get(port.network_id, [])
+            of_network[:] = [each for each in of_network if each.id != port.id]
+
+    def result(self) -> dict[str, tuple[Port, ...]]:
+        """Return the owners of each address that has any."""
+        owners = dict(self._known)
+        for ip, by_network in self._touched.items():
+            _put(owners, ip, [port for ports in by_network.values() for port in ports])
+        return owners
+
+    def _of(self, ip: str) -> dict[str, list[Port]]:
+        by_network = self._touched.get(ip)
+        if by_network is None:
+            by_network = self._touched[ip] = {}
+            for port in self._known.get(ip, ()):
+                by_network.setdefault(port.network_id, []).append(port)
+        return by_network
+
+
 class _Merge:
     """Copies of what is known of ports, while they are changed.
 
@@ -226,7 +277,7 @@ class _Merge:
         topology = known.topology
         self._known = known
         self.ports = dict(topology.ports)
-        self._owners = dict(topology.owners)
+        self._owners = _Owners(topology.owners)
         self._by_id = dict(known.by_id)
         self._pairs = dict(known.pairs)
         self._infrastructure = dict(known.infrastructure)
@@ -251,8 +302,7 @@ class _Merge:
         self._infrastructure.pop(id_, None)
         if port is None:
             return
-        for ip in port.subnets:
-            _put(self._owners, ip, [each for each in self._owners.get(ip, ()) if each.id != id_])
+        self._owners.remove(port)
         _put(self.ports, port.device, [each for each in self.ports.get(port.device, ()) if each.id != id_])
 
     def add(self, port: ListedPort) -> None:
@@ -264,7 +314,7 @@ class _Merge:
         if port.owner in _INFRASTRUCTURE:
             self._infrastructure[value.id] = port
         if port.owner != _FLOATING_IP:
-            _add_owner(self._owners, value.subnets, value)
+            self._owners.add(value, value.subnets)
         if is_of_instance(value) and value.device not in self._unknown:
             self.ports[value.device] = (*self.ports.get(value.device, ()), value)
         self._groups_known &= port.groups_known
@@ -274,13 +324,13 @@ class _Merge:
         self._unreadable.append(port)
         self._unknown.add(port.device)
         self.ports.pop(port.device, None)
-        _add_owner(self._owners, port.ips, port.value())
+        self._owners.add(port.value(), port.ips)
 
     def take_addresses(self, port: Port, *, listed: Collection[str]) -> None:
         """Take the addresses of a port from those ports in its network that were not `listed` with it."""
         for ip in port.subnets:
-            for other in self._owners.get(ip, ()):
-                if other.network_id == port.network_id and other.id and other.id not in listed:
+            for other in self._owners.in_network(ip, port.network_id):
+                if other.id and other.id not in listed:
                     self._take(ip, other)
 
     def _take(self, ip: str, port: Port) -> None:
@@ -288,9 +338,8 @@ class _Merge:
             port, subnets={each: subnet for each, subnet in port.subnets.items() if each != ip}
         )
         self._by_id[port.id] = rest
-        _put(self._owners, ip, [each for each in self._owners[ip] if each.id != port.id])
-        for each in rest.subnets:
-            self._owners[each] = _replaced(self._owners[each], rest)
+        self._owners.remove(port)
+        self._owners.add(rest, rest.subnets)
         if port.device in self.ports:
             self.ports[port.device] = _replaced(self.ports[port.device], rest)
             self.lost.add(port.device)
@@ -303,7 +352,7 @@ class _Merge:
         topology = msgspec.structs.replace(
             known.topology,
             ports=self.ports,
-            owners=self._owners,
+            owners=self._owners.result(),
             incomplete=known.topology.incomplete | _incomplete(self._unreadable),
         )
         if self._infrastructure != known.infrastructure:
@@ -321,9 +370,19 @@ class _Merge:
         )
 
 
-def _add_owner(owners: dict[str, tuple[Port, ...]], ips: Iterable[str], port: Port) -> None:
-    for ip in ips:
-        owners[ip] = (*owners.get(ip, ()), port)
+def _owners(ports: Iterable[tuple[str, Port]]) -> dict[str, tuple[Port, ...]]:
+    """Return the ports of each address. Most have one; of those with thousands, none is copied for each."""
+    owners: dict[str, tuple[Port, ...]] = {}
+    several: dict[str, list[Port]] = {}
+    for ip, port in ports:
+        if ip not in owners:
+            owners[ip] = (port,)
+        elif ip in several:
+            several[ip].append(port)
+        else:
+            several[ip] = [*owners[ip], port]
+    owners.update((ip, tuple(having)) for ip, having in several.items())
+    return owners
 
 
 def _put(ports: dict[str, tuple[Port, ...]], key: str, values: Sequence[Port]) -> None:
