@@ -240,7 +240,7 @@ class Neutron:
             )
         self._merged = merged
         return self._with_new_networks(
-            msgspec.structs.replace(merged.known, confirmed=(known.confirmed & silent) | self._looked_up),
+            msgspec.structs.replace(merged.known, confirmed=(known.confirmed | self._looked_up) & silent),
             merged.changed,
         )
 

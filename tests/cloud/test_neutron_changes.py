@@ -207,6 +207,18 @@ def test_who_lost_the_address_to_another_port_is_looked_up(standin: ChangingNeut
     assert cloud.memory.ports.value.unknown == set()
 
 
+def test_who_falls_silent_after_it_was_looked_up_for_another_reason_is_looked_up(
+    standin: ChangingNeutron,
+) -> None:
+    standin.network["ports"].append(port("7", "10.0.0.7", "10.0.0.70", device="alpha-0000"))
+    cloud = listed(standin)
+    standin.change("ports", port("8", "10.0.0.7", device="heir"))
+    standin.network["ports"].append(port("7", "10.0.0.70", device="alpha-0000"))
+    cloud.inventory()
+    standin.delete("ports", "7")
+    assert "alpha-0000" not in cloud.inventory(silent=["alpha-0000"]).topology.ports
+
+
 def test_a_rule_that_is_gone(standin: ChangingNeutron) -> None:
     """Neutron counts it as a change of its group (``revises_on_change`` in its model of rules)."""
     cloud = listed(standin)
