@@ -189,6 +189,8 @@ class CloudListing:
         )
         before, memory.port_addresses = memory.port_addresses, now
         moved = now.changed_since(before) if before else frozenset()
+        if before and now.floating is None:  # the next list is compared with what was last known
+            memory.port_addresses = now._replace(floating=before.floating)
         memory.moved = moved if full else memory.moved | moved
         todo = memory.moved & memory.instances.keys()
         if full:

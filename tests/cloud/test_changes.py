@@ -19,7 +19,7 @@ from fping_exporter.demo.standin import NovaServer, Standin
 from fping_exporter.errors import CloudError
 from fping_exporter.model import Address, AddressKind, Instance, Inventory
 from tests.cloud.faulty import ADMIN, ALPHA, BETA, MEMBER, SERVERS, TOKENS, connect, make_servers
-from tests.cloud.neutron import FLOATING, PORTS, NeutronCloud, port
+from tests.cloud.neutron import FLOATING, PORTS, NeutronCloud, floating_ip, port
 
 HYPERVISORS = "/compute/v2.1/os-hypervisors/detail"
 SERVICES = "/compute/v2.1/os-services"
@@ -446,6 +446,23 @@ def test_an_address_that_moves_while_its_cell_is_down_is_taken_from_neutron(runn
         listed = cloud.inventory()
         (address,) = by_id(listed)["alpha-0000"].addresses
         assert (address.ip, listed.full) == (ip, place > 0)
+
+
+def test_a_floating_address_that_is_unmapped_while_its_list_fails(standin: ChangingCloud) -> None:
+    server = standin.server("alpha-0000")
+    server.addresses += (Address("192.0.2.9", 4, AddressKind.FLOATING, "net"),)
+    mapped = floating_ip("f", "192.0.2.9", "port-alpha-0000", fixed_ip_address="127.1.0.0")
+    standin.network["floatingips"] = [mapped]
+    cloud = connect(standin).cloud
+    cloud.inventory()
+    standin.network["floatingips"] = []
+    standin.fail(FLOATING, Answer(403))
+    got = []
+    for _ in range(2):
+        listed = cloud.inventory()
+        assert not listed.full
+        got.append([each.ip for each in by_id(listed)["alpha-0000"].addresses])
+    assert got == [["127.1.0.0", "192.0.2.9"], ["127.1.0.0"]]
 
 
 @pytest.mark.parametrize("path", [PORTS, FLOATING])
