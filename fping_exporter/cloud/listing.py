@@ -163,11 +163,16 @@ class CloudListing:
         )
 
     def _count_corrections(self, before: Mapping[str, Instance], *, told: Collection[str]) -> int:
-        """Return how many instances a full list shows otherwise than the changes `before` it told."""
+        """Return how many instances a full list shows otherwise than the changes `before` it told.
+
+        If any, the next list is full too: a cell that was away for a moment may have cost its instances.
+        """
         corrected = find_corrections(before, self._memory.instances, told=told)
         if corrected:
+            self._memory.full_list_at = None
             logger.info(
-                "the full list shows %d instances otherwise than the changes before it told, %s for one",
+                "the full list shows %d instances otherwise than the changes before it told, %s for one: "
+                "the next list is full too",
                 len(corrected),
                 min(corrected),
             )

@@ -380,6 +380,18 @@ def test_what_a_full_list_shows_otherwise_is_counted(
     assert "1 instances otherwise" in caplog.text
 
 
+def test_a_full_list_that_lacks_what_was_not_deleted_is_followed_by_another(standin: ChangingCloud) -> None:
+    """A cell that was away for a moment: its services answered again when they were asked."""
+    cloud = connect(standin).cloud
+    cloud.inventory()
+    before = by_id(cloud.inventory())
+    standin.fail(SERVERS, lambda request: Standin.answer(standin, request)._replace(body={"servers": []}))
+    assert cloud.inventory(full=True).corrections == len(before)
+    listed = cloud.inventory()
+    assert (by_id(listed), listed.full) == (before, True)
+    assert not cloud.inventory().full
+
+
 def test_what_changed_since_the_last_list_is_no_correction(standin: ChangingCloud) -> None:
     cloud = connect(standin).cloud
     cloud.inventory()
