@@ -245,12 +245,18 @@ class Neutron:
         )
 
     def _with_new_networks(self, known: KnownPorts, changed: Iterable[ListedPort]) -> KnownPorts:
-        """Return the ports with the networks of those that `changed`, as far as networks are needed."""
+        """Return the ports with the networks of those that `changed`, as far as networks are needed.
+
+        All are listed if none is known: the configuration before needed none.
+        """
         if not self._wanted.networks:
             return known
         topology = known.topology
-        new = sorted({port.value.network_id for port in changed} - topology.networks.keys())
-        found = NETWORKS.read_by(self._network, "id", new)
+        if topology.networks:
+            new = sorted({port.value.network_id for port in changed} - topology.networks.keys())
+            found = NETWORKS.read_by(self._network, "id", new)
+        else:
+            found = NETWORKS.read(self._network)
         self._skip("ports")(found.unreadable)
         return msgspec.structs.replace(
             known,

@@ -263,6 +263,18 @@ def test_networks_of_new_ports_are_looked_up(standin: ChangingNeutron) -> None:
     assert len(standin.asked(NETWORKS)) == 1
 
 
+def test_networks_are_listed_at_once_when_a_reload_needs_them(standin: ChangingNeutron) -> None:
+    standin.network["networks"] = [{"id": "net", "name": "n", "router:external": True, "shared": True}]
+    before = listed(standin, probe=Probe(vantages=("qdhcp",)))
+    assert not before.inventory().topology.networks
+    after = connect(standin, probe=Probe(vantages=("local", "qdhcp"))).cloud
+    after.take_over(before)
+    for _ in range(2):
+        got = after.inventory()
+        assert (set(got.topology.networks), got.full) == ({"net"}, False)
+    assert len(standin.asked(NETWORKS)) == 1
+
+
 def test_ports_that_cannot_be_read_any_more(standin: ChangingNeutron) -> None:
     cloud = listed(standin)
     broken = port("1", "10.0.0.5", "10.0.0.50", device="vm") | {"mac_address": 7}
