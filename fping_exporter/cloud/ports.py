@@ -218,7 +218,7 @@ def merge_ports(
         merge.add_unreadable(fragment)
     for each in changed:
         merge.add(each)
-    for each in changed:
+    for each in ports.values():
         merge.take_addresses(each.value, listed=ports)
     return MergedPorts(merge.result(date), changed, fragments)
 

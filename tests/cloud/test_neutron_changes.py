@@ -146,6 +146,15 @@ def test_two_ports_of_one_answer_that_have_an_address_both_have_it(standin: Chan
     assert devices(cloud.inventory().topology, "10.0.0.9") == ["two"]
 
 
+def test_of_two_that_were_listed_with_an_address_one_may_be_deleted(standin: ChangingNeutron) -> None:
+    """The next answer tells, in which the other one is as it was."""
+    cloud = listed(standin)
+    standin.change("ports", port("4", "10.0.0.9", device="one"), port("5", "10.0.0.9", device="two"))
+    cloud.inventory()
+    standin.delete("ports", "4")
+    assert devices(cloud.inventory().topology, "10.0.0.9") == ["two"]
+
+
 def test_a_floating_address_that_another_floating_ip_has_by_now(standin: ChangingNeutron) -> None:
     cloud = listed(standin)
     standin.delete("floatingips", "f1")
