@@ -38,6 +38,10 @@ class ChangingCloud(NeutronCloud):
     def begin(self, servers: Iterable[NovaServer]) -> None:
         """Have these servers, each with its port."""
         self.servers[:] = servers
+        for server in self.servers:
+            server.addresses = tuple(
+                msgspec.structs.replace(each, mac=f"mac-port-{server.id}") for each in server.addresses
+            )
         self.update_times = UpdateTimes(self.servers)
         self.network["ports"] = [
             port(f"port-{server.id}", *(each.ip for each in server.addresses), device=server.id)
@@ -413,6 +417,21 @@ def test_a_moved_address_is_taken_from_neutron(standin: ChangingCloud) -> None:
         "net",
         "mac-port-alpha-0000",
     )
+
+
+def test_an_address_that_a_new_port_of_the_same_instance_has(standin: ChangingCloud) -> None:
+    """By its MAC address its port is found, and so where it can be asked."""
+    server = standin.server("alpha-0000")
+    server.addresses += (Address("192.0.2.9", 4, AddressKind.FLOATING, "net", server.addresses[0].mac),)
+    standin.network["floatingips"] = [
+        floating_ip("f", "192.0.2.9", "port-alpha-0000", fixed_ip_address="127.1.0.0")
+    ]
+    cloud = connect(standin).cloud
+    before = by_id(cloud.inventory())["alpha-0000"]
+    standin.network["ports"][0] = port("new", "127.1.0.0", device="alpha-0000")
+    standin.network["floatingips"][0]["port_id"] = "new"
+    after = by_id(cloud.inventory())["alpha-0000"]
+    assert after.addresses == tuple(msgspec.structs.replace(each, mac="mac-new") for each in before.addresses)
 
 
 def test_a_floating_address_is_taken_from_neutron(standin: ChangingCloud) -> None:
