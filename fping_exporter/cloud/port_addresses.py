@@ -30,8 +30,8 @@ class PortAddresses(NamedTuple):
     """Instances of which a port cannot be read."""
 
     def changed_since(self, before: "PortAddresses") -> frozenset[str]:
-        """Return the ids of the instances of which it says otherwise than `before`."""
-        changed = _changed_keys(before.ports, self.ports)
+        """Return the ids of the instances of which it says otherwise than `before`, or something again."""
+        changed = _changed_keys(before.ports, self.ports).union(before.unknown)
         if before.floating is not None and self.floating is not None:
             changed |= _changed_keys(before.floating, self.floating)
         return frozenset(changed.difference(self.unknown))
