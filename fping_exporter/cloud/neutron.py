@@ -7,7 +7,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from fping_exporter.cloud.changes import OVERLAP_SECONDS
-from fping_exporter.cloud.floating_ips import FloatingAddresses, know_floating_ips, merge_floating_ips
+from fping_exporter.cloud.floating_ips import (
+    FloatingAddresses,
+    find_addresses,
+    know_floating_ips,
+    merge_floating_ips,
+)
 from fping_exporter.cloud.last_known import LastKnown
 from fping_exporter.cloud.neutron_lists import (
     ADDRESS_GROUPS,
@@ -277,7 +282,7 @@ class Neutron:
         changed = FLOATING_IPS.read(self._network, changed_since=_since(known.date))
         if not _continues(changed, known.date):
             return self._list_floating_ips()
-        doubtful = {ip for device in self._looked_up for ip in known.public.get(device, {}).values()}
+        doubtful = find_addresses(known, self._parts.ports.value, self._looked_up)
         looked_up = FLOATING_IPS.read_by(self._network, "floating_ip_address", sorted(doubtful))
         both = joined([changed, looked_up])
         self._skip("floating_ips")(both.unreadable)

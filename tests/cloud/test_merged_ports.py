@@ -7,7 +7,12 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fping_exporter.cloud.floating_ips import FloatingAddresses, know_floating_ips, merge_floating_ips
+from fping_exporter.cloud.floating_ips import (
+    FloatingAddresses,
+    find_addresses,
+    know_floating_ips,
+    merge_floating_ips,
+)
 from fping_exporter.cloud.neutron_lists import FloatingIpEntry, GroupEntry, PortEntry
 from fping_exporter.cloud.ports import PORTS, KnownPorts, ListedPort, know_ports, merge_ports
 from fping_exporter.cloud.security_groups import (
@@ -175,7 +180,7 @@ def refresh(known: Known, truth: Truth, looked_up: Collection[str]) -> Known:
         found = [each for each in truth.ports.values() if each["device_id"] in looked_up]
         after = merge_ports(merged.known, read_ports(found), looked_up=frozenset(looked_up))
         merged = after._replace(changed=[*merged.changed, *after.changed])
-    addresses = {ip for id_ in looked_up for ip in known.floating.public.get(id_, {}).values()}
+    addresses = find_addresses(known.floating, merged.known, frozenset(looked_up))
     floating = merge_floating_ips(
         known.floating,
         merged.known,

@@ -183,6 +183,14 @@ def test_what_a_silent_instance_has_is_looked_up(standin: ChangingNeutron) -> No
     assert asked[-1]["floating_ip_address"] == ["192.0.2.1"]
 
 
+def test_a_floating_ip_of_a_port_that_is_a_silent_instances_by_now(standin: ChangingNeutron) -> None:
+    """It was deleted, too."""
+    cloud = listed(standin)
+    standin.delete("floatingips", "f1")
+    standin.change("ports", port("1", "10.0.0.5", device="heir"))
+    assert set(cloud.inventory(silent=["heir"]).topology.floating) == {"192.0.2.2"}
+
+
 def test_each_silence_is_looked_up_once(standin: ChangingNeutron) -> None:
     """What a full list told after the silence began needs no look."""
     cloud = connect(standin).cloud
