@@ -32,6 +32,7 @@ from fping_exporter.cloud.ports import (
     KnownPorts,
     ListedPort,
     MergedPorts,
+    disown_foreign,
     know_ports,
     merge_ports,
 )
@@ -184,8 +185,8 @@ class Neutron:
         for each in (listed, others, listed_networks):
             self._skip("ports")(each.unreadable)
         return know_ports(
-            listed.entries,
-            others=others.entries,
+            disown_foreign(listed.entries, instances),
+            others=disown_foreign(others.entries, instances),
             unreadable=[read_fragments(each.entry) for each in (*listed.unreadable, *others.unreadable)],
             networks=_networks(listed_networks.entries),
             incomplete=["networks"] if listed_networks.unreadable else [],
@@ -224,7 +225,7 @@ class Neutron:
         self._skip("ports")(changed.unreadable)
         merged = merge_ports(
             known,
-            changed.entries,
+            disown_foreign(changed.entries, instances),
             unreadable=[read_fragments(each.entry) for each in changed.unreadable],
             date=changed.date,
         )
@@ -235,7 +236,7 @@ class Neutron:
             self._skip("ports")(found.unreadable)
             after = merge_ports(
                 merged.known,
-                found.entries,
+                disown_foreign(found.entries, instances),
                 unreadable=[read_fragments(each.entry) for each in found.unreadable],
                 looked_up=self._looked_up,
                 date=changed.date,

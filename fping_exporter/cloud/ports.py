@@ -4,7 +4,7 @@ What changed shows ports that are new or other than before; it does not show whi
 until somebody else is seen to have their address, until they are looked up, or until the next full list.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import chain
 from sys import intern
@@ -14,7 +14,7 @@ import msgspec
 
 from fping_exporter.cloud.neutron_lists import NeutronList, PortEntry, is_network
 from fping_exporter.cloud.unreadable_ports import UnreadablePort
-from fping_exporter.model import Network, Port, Topology
+from fping_exporter.model import Instance, Network, Port, Topology
 
 __all__ = [
     "METADATA_PORTS",
@@ -23,6 +23,7 @@ __all__ = [
     "KnownPorts",
     "ListedPort",
     "MergedPorts",
+    "disown_foreign",
     "is_of_instance",
     "know_ports",
     "merge_ports",
@@ -49,6 +50,8 @@ class ListedPort(msgspec.Struct, frozen=True, gc=False):
     value: Port
     owner: str
     """Neutron's ``device_owner``."""
+    project: str = ""
+    """The id of its project."""
     router: str = ""
     """The id of the router that has it as an interface."""
     pairs: tuple[str, ...] = ()
@@ -77,7 +80,7 @@ def _read(entry: PortEntry) -> ListedPort:
     pairs = tuple(pair.ip_address for pair in entry.allowed_address_pairs if is_network(pair.ip_address))
     router = entry.device_id if owner in ROUTER_INTERFACES else ""
     groups_known = groups is not None and not (groups and not entry.port_security_enabled)
-    return ListedPort(value, owner, router, pairs, groups_known)
+    return ListedPort(value, owner, intern(entry.project_id), router, pairs, groups_known)
 
 
 PORTS = NeutronList("ports", PortEntry, convert=_read)
@@ -86,6 +89,21 @@ PORTS = NeutronList("ports", PortEntry, convert=_read)
 def is_of_instance(port: Port) -> bool:
     """Whether an instance has the port."""
     return not port.device.startswith(_NO_INSTANCE)
+
+
+def disown_foreign(ports: Iterable[ListedPort], instances: Mapping[str, Instance]) -> Iterator[ListedPort]:
+    """Yield the ports; one that is in another project than the instance that it names is no instance's.
+
+    Any tenant may write the id of any instance into the ``device_id`` of its own port. Nova attaches no port
+    of another project (``PortNotUsable`` in nova/network/neutron.py).
+    """
+    for each in ports:
+        instance = instances.get(each.value.device)
+        if instance and each.project and each.project != instance.project_id:
+            value = msgspec.structs.replace(each.value, device=_NO_INSTANCE + each.value.id)
+            yield msgspec.structs.replace(each, value=value)
+        else:
+            yield each
 
 
 class KnownPorts(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,8 +10,8 @@ import pytest
 from fping_exporter.cloud import Cloud
 from fping_exporter.config import Probe
 from fping_exporter.demo.http import Answer, Request
-from fping_exporter.model import Network, SecurityRule, Topology
-from tests.cloud.faulty import connect, make_servers
+from fping_exporter.model import Address, AddressKind, Network, SecurityRule, Topology
+from tests.cloud.faulty import ALPHA, BETA, connect, make_servers
 from tests.cloud.neutron import (
     EXTENSIONS,
     FLOATING,
@@ -234,6 +234,25 @@ def test_who_falls_silent_after_it_was_looked_up_for_another_reason_is_looked_up
     cloud.inventory()
     standin.delete("ports", "7")
     assert "alpha-0000" not in cloud.inventory(silent=["alpha-0000"]).topology.ports
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_port_of_another_project_is_not_the_instances_whatever_it_says(
+    standin: ChangingNeutron, *, full: bool
+) -> None:
+    """Any tenant may write any id into the device of its own port; Nova attaches no such port."""
+    standin.servers[0].addresses = (Address("10.0.0.7", 4, AddressKind.FIXED, "net"),)
+    own = port("7", "10.0.0.7", device="alpha-0000", tenant_id=ALPHA.id)
+    standin.network["ports"].append(own)
+    cloud = listed(standin)
+    standin.change("ports", port("8", "10.0.0.8", device="alpha-0000", tenant_id=BETA.id))
+    got = cloud.inventory(full=full)
+    (instance,) = (each for each in got.instances if each.id == "alpha-0000")
+    assert [each.ip for each in instance.addresses] == ["10.0.0.7"]
+    assert [each.id for each in got.topology.ports["alpha-0000"]] == ["7"]
+    assert devices(got.topology, "10.0.0.8") == ["port 8"]
+    looked_up = cloud.inventory(silent=["alpha-0000"]).topology
+    assert looked_up.ports["alpha-0000"] == got.topology.ports["alpha-0000"]
 
 
 def test_a_rule_that_is_gone(standin: ChangingNeutron) -> None:
