@@ -10,7 +10,7 @@ from fping_exporter.cloud.ports import KnownPorts, is_of_instance
 from fping_exporter.cloud.unreadable import Unreadable
 from fping_exporter.cloud.unreadable_ports import read_floating_address
 
-__all__ = ["FloatingAddresses", "know_floating_ips", "merge_floating_ips"]
+__all__ = ["FloatingAddresses", "find_addresses", "know_floating_ips", "merge_floating_ips"]
 
 
 class FloatingAddresses(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +42,16 @@ def know_floating_ips(
         unreadable=frozenset(filter(None, addresses)), complete=all(addresses), date=date
     )
     return _mapped(empty, ports, {each.id: each for each in listed})
+
+
+def find_addresses(known: FloatingAddresses, ports: KnownPorts, instances: AbstractSet[str]) -> set[str]:
+    """Return the floating addresses that some instances had, or have as the owners of their ports now."""
+    had = {ip for id_ in instances for ip in known.public.get(id_, {}).values()}
+    return had.union(
+        each.floating_ip_address
+        for each in (known.by_id.values() if instances else ())
+        if each.port_id and (port := ports.by_id.get(each.port_id)) and port.device in instances
+    )
 
 
 def merge_floating_ips(

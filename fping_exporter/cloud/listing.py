@@ -163,11 +163,16 @@ class CloudListing:
         )
 
     def _count_corrections(self, before: Mapping[str, Instance], *, told: Collection[str]) -> int:
-        """Return how many instances a full list shows otherwise than the changes `before` it told."""
+        """Return how many instances a full list shows otherwise than the changes `before` it told.
+
+        If any, the next list is full too: a cell that was away for a moment may have cost its instances.
+        """
         corrected = find_corrections(before, self._memory.instances, told=told)
         if corrected:
+            self._memory.full_list_at = None
             logger.info(
-                "the full list shows %d instances otherwise than the changes before it told, %s for one",
+                "the full list shows %d instances otherwise than the changes before it told, %s for one: "
+                "the next list is full too",
                 len(corrected),
                 min(corrected),
             )
@@ -176,8 +181,9 @@ class CloudListing:
     def _take_addresses_from_neutron(self, *, full: bool) -> None:
         """Give the instances of which Neutron says something new the addresses of their ports.
 
-        In a full list, Nova's addresses count. What moved just before is compared once more at the next
-        list: Nova's cache may have lacked it.
+        In a full list, Nova's addresses count, where it tells any: of what is in a cell that is down, or
+        cannot be read, it does not. What moved just before is compared once more at the next list: Nova's
+        cache may have lacked it.
         """
         memory = self._memory
         floating = memory.floating_ips.value
@@ -188,12 +194,17 @@ class CloudListing:
         )
         before, memory.port_addresses = memory.port_addresses, now
         moved = now.changed_since(before) if before else frozenset()
+        if before and now.floating is None:  # the next list is compared with what was last known
+            memory.port_addresses = now._replace(floating=before.floating)
         memory.moved = moved if full else memory.moved | moved
-        if full or not memory.moved:
+        todo = memory.moved & memory.instances.keys()
+        if full:
+            todo = frozenset(id_ for id_ in todo if memory.instances[id_].in_down_cell)
+        if not todo:
             return
         instances = dict(memory.instances)
         names = NetworkNames(memory.instances.values(), now.ports, memory.ports.value.topology.networks)
-        for id_ in memory.moved & instances.keys():
+        for id_ in todo:
             instances[id_] = now.apply(instances[id_], network_name=names)
         memory.instances = instances
 

@@ -7,7 +7,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from fping_exporter.cloud.changes import OVERLAP_SECONDS
-from fping_exporter.cloud.floating_ips import FloatingAddresses, know_floating_ips, merge_floating_ips
+from fping_exporter.cloud.floating_ips import (
+    FloatingAddresses,
+    find_addresses,
+    know_floating_ips,
+    merge_floating_ips,
+)
 from fping_exporter.cloud.last_known import LastKnown
 from fping_exporter.cloud.neutron_lists import (
     ADDRESS_GROUPS,
@@ -27,6 +32,7 @@ from fping_exporter.cloud.ports import (
     KnownPorts,
     ListedPort,
     MergedPorts,
+    disown_foreign,
     know_ports,
     merge_ports,
 )
@@ -140,12 +146,7 @@ class Neutron:
             extensions = frozenset()
         elif full or extensions is None:
             extensions = self._list_extensions()
-        elif (
-            ports.succeeded
-            and known.date is not None
-            and _TIMESTAMPS in extensions
-            and known.networks_listed >= self._wanted.networks  # a reload may want them for the first time
-        ):
+        elif ports.succeeded and known.date is not None and _TIMESTAMPS in extensions:
             try:
                 if merged := self._merge_ports(known, instances, silent):
                     return merged
@@ -157,12 +158,7 @@ class Neutron:
                         "it refuses changed_since, as its filter_validation does by default (%s)",
                         error,
                     )
-        return msgspec.structs.replace(
-            self._list_ports(instances),
-            extensions=extensions,
-            confirmed=silent,
-            networks_listed=self._wanted.networks,
-        )
+        return msgspec.structs.replace(self._list_ports(instances), extensions=extensions, confirmed=silent)
 
     def _list_extensions(self) -> frozenset[str] | None:
         """Return the aliases of Neutron's extensions; None if it does not answer."""
@@ -189,8 +185,8 @@ class Neutron:
         for each in (listed, others, listed_networks):
             self._skip("ports")(each.unreadable)
         return know_ports(
-            listed.entries,
-            others=others.entries,
+            disown_foreign(listed.entries, instances),
+            others=disown_foreign(others.entries, instances),
             unreadable=[read_fragments(each.entry) for each in (*listed.unreadable, *others.unreadable)],
             networks=_networks(listed_networks.entries),
             incomplete=["networks"] if listed_networks.unreadable else [],
@@ -229,7 +225,7 @@ class Neutron:
         self._skip("ports")(changed.unreadable)
         merged = merge_ports(
             known,
-            changed.entries,
+            disown_foreign(changed.entries, instances),
             unreadable=[read_fragments(each.entry) for each in changed.unreadable],
             date=changed.date,
         )
@@ -240,7 +236,7 @@ class Neutron:
             self._skip("ports")(found.unreadable)
             after = merge_ports(
                 merged.known,
-                found.entries,
+                disown_foreign(found.entries, instances),
                 unreadable=[read_fragments(each.entry) for each in found.unreadable],
                 looked_up=self._looked_up,
                 date=changed.date,
@@ -250,17 +246,23 @@ class Neutron:
             )
         self._merged = merged
         return self._with_new_networks(
-            msgspec.structs.replace(merged.known, confirmed=(known.confirmed & silent) | self._looked_up),
+            msgspec.structs.replace(merged.known, confirmed=(known.confirmed | self._looked_up) & silent),
             merged.changed,
         )
 
     def _with_new_networks(self, known: KnownPorts, changed: Iterable[ListedPort]) -> KnownPorts:
-        """Return the ports with the networks of those that `changed`, as far as networks are needed."""
+        """Return the ports with the networks of those that `changed`, as far as networks are needed.
+
+        All are listed if none is known: the configuration before needed none.
+        """
         if not self._wanted.networks:
             return known
         topology = known.topology
-        new = sorted({port.value.network_id for port in changed} - topology.networks.keys())
-        found = NETWORKS.read_by(self._network, "id", new)
+        if topology.networks:
+            new = sorted({port.value.network_id for port in changed} - topology.networks.keys())
+            found = NETWORKS.read_by(self._network, "id", new)
+        else:
+            found = NETWORKS.read(self._network)
         self._skip("ports")(found.unreadable)
         return msgspec.structs.replace(
             known,
@@ -281,7 +283,7 @@ class Neutron:
         changed = FLOATING_IPS.read(self._network, changed_since=_since(known.date))
         if not _continues(changed, known.date):
             return self._list_floating_ips()
-        doubtful = {ip for device in self._looked_up for ip in known.public.get(device, {}).values()}
+        doubtful = find_addresses(known, self._parts.ports.value, self._looked_up)
         looked_up = FLOATING_IPS.read_by(self._network, "floating_ip_address", sorted(doubtful))
         both = joined([changed, looked_up])
         self._skip("floating_ips")(both.unreadable)

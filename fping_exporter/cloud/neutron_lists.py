@@ -61,6 +61,8 @@ class PortEntry(msgspec.Struct):
     id: str
     network_id: str
     fixed_ips: list[_FixedIp]
+    project_id: str = msgspec.field(default="", name="tenant_id")
+    """By the older of Neutron's two names for it, which all versions know as a field to ask for."""
     device_id: str = ""
     device_owner: str = ""
     mac_address: str = ""

@@ -30,8 +30,8 @@ class PortAddresses(NamedTuple):
     """Instances of which a port cannot be read."""
 
     def changed_since(self, before: "PortAddresses") -> frozenset[str]:
-        """Return the ids of the instances of which it says otherwise than `before`."""
-        changed = _changed_keys(before.ports, self.ports)
+        """Return the ids of the instances of which it says otherwise than `before`, or something again."""
+        changed = _changed_keys(before.ports, self.ports).union(before.unknown)
         if before.floating is not None and self.floating is not None:
             changed |= _changed_keys(before.floating, self.floating)
         return frozenset(changed.difference(self.unknown))
@@ -43,35 +43,30 @@ class PortAddresses(NamedTuple):
         """
         if instance.id in self.unknown:
             return instance
-        ports = self.ports.get(instance.id, ())
-        kept = {(each.ip, each.kind): each for each in instance.addresses}
-        fixed = {ip for port in ports for ip in port.subnets}
-        floating = (
-            {ip for ip, kind in kept if kind is AddressKind.FLOATING}
-            if self.floating is None
-            else {*self.floating.get(instance.id, {}).values()}
-        )
-        wanted = {(ip, AddressKind.FIXED) for ip in fixed} | {(ip, AddressKind.FLOATING) for ip in floating}
-        if kept.keys() == wanted:
-            return instance
+        kept = {(each.ip, each.kind, each.mac): each for each in instance.addresses}
         addresses: list[Address] = []
-        for port in ports:
-            for ip, kind in self._of_port(instance.id, port):
-                address = kept.get((ip, kind)) or parse_address(
-                    ip, kind=kind, network=network_name(port.network_id), mac=port.mac
-                )
-                if address:
-                    addresses.append(address)
+        for port, ip, kind in self._of(instance.id):
+            address = (
+                kept.get((ip, kind, port.mac))
+                or kept.get((ip, kind, ""))
+                or parse_address(ip, kind=kind, network=network_name(port.network_id), mac=port.mac)
+            )
+            if address:
+                addresses.append(address)
         if self.floating is None:
             addresses += [each for each in instance.addresses if each.kind is AddressKind.FLOATING]
+        if set(addresses) == set(instance.addresses):
+            return instance
         return msgspec.structs.replace(instance, addresses=tuple(addresses))
 
-    def _of_port(self, instance_id: str, port: Port) -> Iterable[tuple[str, AddressKind]]:
+    def _of(self, instance_id: str) -> Iterable[tuple[Port, str, AddressKind]]:
+        """Yield the addresses of an instance, each with the port that it belongs or is mapped to."""
         floating = (self.floating or {}).get(instance_id, {})
-        for ip in port.subnets:
-            yield ip, AddressKind.FIXED
-            if mapped := floating.get(ip):
-                yield mapped, AddressKind.FLOATING
+        for port in self.ports.get(instance_id, ()):
+            for ip in port.subnets:
+                yield port, ip, AddressKind.FIXED
+                if mapped := floating.get(ip):
+                    yield port, mapped, AddressKind.FLOATING
 
 
 class NetworkNames:

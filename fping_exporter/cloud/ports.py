@@ -4,8 +4,9 @@ What changed shows ports that are new or other than before; it does not show whi
 until somebody else is seen to have their address, until they are looked up, or until the next full list.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import chain
 from sys import intern
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import msgspec
 
 from fping_exporter.cloud.neutron_lists import NeutronList, PortEntry, is_network
 from fping_exporter.cloud.unreadable_ports import UnreadablePort
-from fping_exporter.model import Network, Port, Topology
+from fping_exporter.model import Instance, Network, Port, Topology
 
 __all__ = [
     "METADATA_PORTS",
@@ -22,6 +23,7 @@ __all__ = [
     "KnownPorts",
     "ListedPort",
     "MergedPorts",
+    "disown_foreign",
     "is_of_instance",
     "know_ports",
     "merge_ports",
@@ -48,6 +50,8 @@ class ListedPort(msgspec.Struct, frozen=True, gc=False):
     value: Port
     owner: str
     """Neutron's ``device_owner``."""
+    project: str = ""
+    """The id of its project."""
     router: str = ""
     """The id of the router that has it as an interface."""
     pairs: tuple[str, ...] = ()
@@ -76,7 +80,7 @@ def _read(entry: PortEntry) -> ListedPort:
     pairs = tuple(pair.ip_address for pair in entry.allowed_address_pairs if is_network(pair.ip_address))
     router = entry.device_id if owner in ROUTER_INTERFACES else ""
     groups_known = groups is not None and not (groups and not entry.port_security_enabled)
-    return ListedPort(value, owner, router, pairs, groups_known)
+    return ListedPort(value, owner, intern(entry.project_id), router, pairs, groups_known)
 
 
 PORTS = NeutronList("ports", PortEntry, convert=_read)
@@ -85,6 +89,21 @@ PORTS = NeutronList("ports", PortEntry, convert=_read)
 def is_of_instance(port: Port) -> bool:
     """Whether an instance has the port."""
     return not port.device.startswith(_NO_INSTANCE)
+
+
+def disown_foreign(ports: Iterable[ListedPort], instances: Mapping[str, Instance]) -> Iterator[ListedPort]:
+    """Yield the ports; one that is in another project than the instance that it names is no instance's.
+
+    Any tenant may write the id of any instance into the ``device_id`` of its own port. Nova attaches no port
+    of another project (``PortNotUsable`` in nova/network/neutron.py).
+    """
+    for each in ports:
+        instance = instances.get(each.value.device)
+        if instance and each.project and each.project != instance.project_id:
+            value = msgspec.structs.replace(each.value, device=_NO_INSTANCE + each.value.id)
+            yield msgspec.structs.replace(each, value=value)
+        else:
+            yield each
 
 
 class KnownPorts(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,8 +122,6 @@ class KnownPorts(msgspec.Struct, frozen=True, kw_only=True):
     """Instances whose address another port has by now. Which they have instead, nobody knows."""
     complete: bool = False
     """Whether the ports of all hosts were listed."""
-    networks_listed: bool = False
-    """Whether all networks were listed with them."""
     groups_known: bool = True
     """Whether Neutron says of every port in which security groups it is."""
     date: float | None = None
@@ -143,12 +160,17 @@ def know_ports(
         value = each.value
         if is_of_instance(value) and value.device not in unknown:
             ports[value.device] = (*ports.get(value.device, ()), value)
-    owners: dict[str, tuple[Port, ...]] = {}
-    for each in everywhere.values():
-        if each.owner != _FLOATING_IP:
-            _add_owner(owners, each.value.subnets, each.value)
-    for fragments in unreadable:
-        _add_owner(owners, fragments.ips, fragments.value())
+    owners = _owners(
+        chain(
+            (
+                (ip, each.value)
+                for each in everywhere.values()
+                if each.owner != _FLOATING_IP
+                for ip in each.value.subnets
+            ),
+            ((ip, fragments.value()) for fragments in unreadable for ip in fragments.ips),
+        )
+    )
     infrastructure = {id_: port for id_, port in everywhere.items() if port.owner in _INFRASTRUCTURE}
     return KnownPorts(
         topology=_with_infrastructure(
@@ -198,7 +220,8 @@ def merge_ports(
     """
     merge = _Merge(known)
     ports = {port.value.id: port for port in listed}
-    fragments = [each for each in unreadable if each not in known.unreadable]
+    met = frozenset(known.unreadable)
+    fragments = [each for each in unreadable if each not in met]
     merge.lost -= looked_up
     for device in looked_up:
         for port in merge.ports.get(device, ()):
@@ -213,9 +236,53 @@ def merge_ports(
         merge.add_unreadable(fragment)
     for each in changed:
         merge.add(each)
-    for each in changed:
+    for each in ports.values():
         merge.take_addresses(each.value, listed=ports)
     return MergedPorts(merge.result(date), changed, fragments)
+
+
+class _Owners:
+    """Who has which address, while that changes.
+
+    Thousands of tenants may use the same private address, each in a network of its own. So the ports of an
+    address are kept by network as soon as it is touched, and no step looks at all of them.
+    """
+
+    def __init__(self, known: Mapping[str, tuple[Port, ...]]) -> None:
+        """Begin with what is `known`, which is not altered."""
+        self._known = known
+        self._touched: dict[str, dict[str, list[Port]]] = {}
+        """By address and network."""
+
+    def in_network(self, ip: str, network_id: str) -> tuple[Port, ...]:
+        """Return the ports that have an address in a network."""
+        return tuple(self._of(ip).get(network_id, ()))
+
+    def add(self, port: Port, ips: Iterable[str]) -> None:
+        """Add a port to the owners of `ips`."""
+        for ip in ips:
+            self._of(ip).setdefault(port.network_id, []).append(port)
+
+    def remove(self, port: Port) -> None:
+        """Forget a port that was added with all of its addresses."""
+        for ip in port.subnets:
+            of_network = self._of(ip).get(port.network_id, [])
+            of_network[:] = [each for each in of_network if each.id != port.id]
+
+    def result(self) -> dict[str, tuple[Port, ...]]:
+        """Return the owners of each address that has any."""
+        owners = dict(self._known)
+        for ip, by_network in self._touched.items():
+            _put(owners, ip, [port for ports in by_network.values() for port in ports])
+        return owners
+
+    def _of(self, ip: str) -> dict[str, list[Port]]:
+        by_network = self._touched.get(ip)
+        if by_network is None:
+            by_network = self._touched[ip] = {}
+            for port in self._known.get(ip, ()):
+                by_network.setdefault(port.network_id, []).append(port)
+        return by_network
 
 
 class _Merge:
@@ -228,7 +295,7 @@ class _Merge:
         topology = known.topology
         self._known = known
         self.ports = dict(topology.ports)
-        self._owners = dict(topology.owners)
+        self._owners = _Owners(topology.owners)
         self._by_id = dict(known.by_id)
         self._pairs = dict(known.pairs)
         self._infrastructure = dict(known.infrastructure)
@@ -253,8 +320,7 @@ class _Merge:
         self._infrastructure.pop(id_, None)
         if port is None:
             return
-        for ip in port.subnets:
-            _put(self._owners, ip, [each for each in self._owners.get(ip, ()) if each.id != id_])
+        self._owners.remove(port)
         _put(self.ports, port.device, [each for each in self.ports.get(port.device, ()) if each.id != id_])
 
     def add(self, port: ListedPort) -> None:
@@ -266,7 +332,7 @@ class _Merge:
         if port.owner in _INFRASTRUCTURE:
             self._infrastructure[value.id] = port
         if port.owner != _FLOATING_IP:
-            _add_owner(self._owners, value.subnets, value)
+            self._owners.add(value, value.subnets)
         if is_of_instance(value) and value.device not in self._unknown:
             self.ports[value.device] = (*self.ports.get(value.device, ()), value)
         self._groups_known &= port.groups_known
@@ -276,13 +342,13 @@ class _Merge:
         self._unreadable.append(port)
         self._unknown.add(port.device)
         self.ports.pop(port.device, None)
-        _add_owner(self._owners, port.ips, port.value())
+        self._owners.add(port.value(), port.ips)
 
     def take_addresses(self, port: Port, *, listed: Collection[str]) -> None:
         """Take the addresses of a port from those ports in its network that were not `listed` with it."""
         for ip in port.subnets:
-            for other in self._owners.get(ip, ()):
-                if other.network_id == port.network_id and other.id and other.id not in listed:
+            for other in self._owners.in_network(ip, port.network_id):
+                if other.id and other.id not in listed:
                     self._take(ip, other)
 
     def _take(self, ip: str, port: Port) -> None:
@@ -290,9 +356,8 @@ class _Merge:
             port, subnets={each: subnet for each, subnet in port.subnets.items() if each != ip}
         )
         self._by_id[port.id] = rest
-        _put(self._owners, ip, [each for each in self._owners[ip] if each.id != port.id])
-        for each in rest.subnets:
-            self._owners[each] = _replaced(self._owners[each], rest)
+        self._owners.remove(port)
+        self._owners.add(rest, rest.subnets)
         if port.device in self.ports:
             self.ports[port.device] = _replaced(self.ports[port.device], rest)
             self.lost.add(port.device)
@@ -305,7 +370,7 @@ class _Merge:
         topology = msgspec.structs.replace(
             known.topology,
             ports=self.ports,
-            owners=self._owners,
+            owners=self._owners.result(),
             incomplete=known.topology.incomplete | _incomplete(self._unreadable),
         )
         if self._infrastructure != known.infrastructure:
@@ -323,9 +388,19 @@ class _Merge:
         )
 
 
-def _add_owner(owners: dict[str, tuple[Port, ...]], ips: Iterable[str], port: Port) -> None:
-    for ip in ips:
-        owners[ip] = (*owners.get(ip, ()), port)
+def _owners(ports: Iterable[tuple[str, Port]]) -> dict[str, tuple[Port, ...]]:
+    """Return the ports of each address. Most have one; of those with thousands, none is copied for each."""
+    owners: dict[str, tuple[Port, ...]] = {}
+    several: dict[str, list[Port]] = {}
+    for ip, port in ports:
+        if ip not in owners:
+            owners[ip] = (port,)
+        elif ip in several:
+            several[ip].append(port)
+        else:
+            several[ip] = [*owners[ip], port]
+    owners.update((ip, tuple(having)) for ip, having in several.items())
+    return owners
 
 
 def _put(ports: dict[str, tuple[Port, ...]], key: str, values: Sequence[Port]) -> None:

@@ -20,18 +20,38 @@ class Claims:
     def __init__(self) -> None:
         """Begin without instances."""
         self._of_one: dict[str, str] = {}
-        """The id of the instance that has an address; where there are several, any of them."""
-        self.of_several: dict[str, frozenset[str]] = {}
+        """The id of the instance that has an address, where there is one only."""
+        self._of_several: dict[str, set[str]] = {}
+        """The ids of the instances, for addresses of more than one: there may be thousands."""
+        self._frozen: dict[str, frozenset[str]] = {}
+        self._changed: set[str] = set()
+        """The addresses of which `_frozen` is out of date."""
+
+    @property
+    def of_several(self) -> Mapping[str, frozenset[str]]:
         """The ids of the instances, for addresses of more than one."""
+        for ip in self._changed:
+            if ip in self._of_several:
+                self._frozen[ip] = frozenset(self._of_several[ip])
+            else:
+                self._frozen.pop(ip, None)
+        self._changed.clear()
+        return self._frozen
 
     def add(self, instances: Iterable[Instance]) -> None:
         """Take these instances into account."""
-        of_one, of_several = self._of_one, self.of_several
         for instance in instances:
             for address in instance.addresses:
-                other = of_one.setdefault(address.ip, instance.id)
-                if other != instance.id:
-                    of_several[address.ip] = of_several.get(address.ip, frozenset([other])) | {instance.id}
+                self._add(address.ip, instance.id)
+
+    def _add(self, ip: str, id_: str) -> None:
+        if ip in self._of_several:
+            self._of_several[ip].add(id_)
+            self._changed.add(ip)
+        elif (other := self._of_one.setdefault(ip, id_)) != id_:
+            del self._of_one[ip]
+            self._of_several[ip] = {other, id_}
+            self._changed.add(ip)
 
     def remove(self, instances: Iterable[Instance]) -> None:
         """Forget these instances, which are as they were added."""
@@ -40,11 +60,13 @@ class Claims:
                 self._remove(address.ip, instance.id)
 
     def _remove(self, ip: str, id_: str) -> None:
-        others = self.of_several.pop(ip, frozenset()) - {id_}
-        if len(others) > 1:
-            self.of_several[ip] = others
-        if others:
-            self._of_one[ip] = min(others)
+        if ip in self._of_several:
+            several = self._of_several[ip]
+            several.discard(id_)
+            if len(several) == 1:
+                self._of_one[ip] = several.pop()
+                del self._of_several[ip]
+            self._changed.add(ip)
         elif self._of_one.get(ip) == id_:
             del self._of_one[ip]
 
@@ -70,6 +92,8 @@ class AddressOwners:
         self._claims = dict(find_claims(instances))
         for ip, ids in topology.claims.items():
             self._claims[ip] = self._claims.get(ip, _NOBODY) | ids
+        self._known: dict[str, frozenset[str]] = {}
+        """What `_known_owners` returned so far: the owners of an address are the same for each of them."""
 
     def is_only_owner(self, instance_id: str, address: Address) -> bool:
         """Whether nobody but this instance, which Nova lists with the address, can answer for it."""
@@ -79,14 +103,17 @@ class AddressOwners:
             return claims <= {instance_id} and not self._may_have_moved(instance_id, address)
         return owners == {instance_id} and all(id_ == instance_id or id_ in self._ports for id_ in claims)
 
-    def _known_owners(self, ip: str) -> set[str]:
+    def _known_owners(self, ip: str) -> frozenset[str]:
         """Return who has the address by Neutron: ids of instances, and texts that are no instance's.
 
         A network that cannot be read may be reached from here.
         """
-        owners = {port.device for port in self._owners.get(ip, ()) if self._may_be_reached(port.network_id)}
-        owners.update(self._floating.get(ip, ()))
-        return owners
+        known = self._known.get(ip)
+        if known is None:
+            ports = self._owners.get(ip, ())
+            devices = {port.device for port in ports if self._may_be_reached(port.network_id)}
+            known = self._known[ip] = frozenset(devices.union(self._floating.get(ip, ())))
+        return known
 
     def _may_be_reached(self, network: str) -> bool:
         if self._networks is None or network in self._networks or not network:

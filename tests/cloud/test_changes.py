@@ -19,7 +19,7 @@ from fping_exporter.demo.standin import NovaServer, Standin
 from fping_exporter.errors import CloudError
 from fping_exporter.model import Address, AddressKind, Instance, Inventory
 from tests.cloud.faulty import ADMIN, ALPHA, BETA, MEMBER, SERVERS, TOKENS, connect, make_servers
-from tests.cloud.neutron import FLOATING, PORTS, NeutronCloud, port
+from tests.cloud.neutron import FLOATING, PORTS, NeutronCloud, floating_ip, port
 
 HYPERVISORS = "/compute/v2.1/os-hypervisors/detail"
 SERVICES = "/compute/v2.1/os-services"
@@ -38,6 +38,10 @@ class ChangingCloud(NeutronCloud):
     def begin(self, servers: Iterable[NovaServer]) -> None:
         """Have these servers, each with its port."""
         self.servers[:] = servers
+        for server in self.servers:
+            server.addresses = tuple(
+                msgspec.structs.replace(each, mac=f"mac-port-{server.id}") for each in server.addresses
+            )
         self.update_times = UpdateTimes(self.servers)
         self.network["ports"] = [
             port(f"port-{server.id}", *(each.ip for each in server.addresses), device=server.id)
@@ -380,6 +384,18 @@ def test_what_a_full_list_shows_otherwise_is_counted(
     assert "1 instances otherwise" in caplog.text
 
 
+def test_a_full_list_that_lacks_what_was_not_deleted_is_followed_by_another(standin: ChangingCloud) -> None:
+    """A cell that was away for a moment: its services answered again when they were asked."""
+    cloud = connect(standin).cloud
+    cloud.inventory()
+    before = by_id(cloud.inventory())
+    standin.fail(SERVERS, lambda request: Standin.answer(standin, request)._replace(body={"servers": []}))
+    assert cloud.inventory(full=True).corrections == len(before)
+    listed = cloud.inventory()
+    assert (by_id(listed), listed.full) == (before, True)
+    assert not cloud.inventory().full
+
+
 def test_what_changed_since_the_last_list_is_no_correction(standin: ChangingCloud) -> None:
     cloud = connect(standin).cloud
     cloud.inventory()
@@ -401,6 +417,21 @@ def test_a_moved_address_is_taken_from_neutron(standin: ChangingCloud) -> None:
         "net",
         "mac-port-alpha-0000",
     )
+
+
+def test_an_address_that_a_new_port_of_the_same_instance_has(standin: ChangingCloud) -> None:
+    """By its MAC address its port is found, and so where it can be asked."""
+    server = standin.server("alpha-0000")
+    server.addresses += (Address("192.0.2.9", 4, AddressKind.FLOATING, "net", server.addresses[0].mac),)
+    standin.network["floatingips"] = [
+        floating_ip("f", "192.0.2.9", "port-alpha-0000", fixed_ip_address="127.1.0.0")
+    ]
+    cloud = connect(standin).cloud
+    before = by_id(cloud.inventory())["alpha-0000"]
+    standin.network["ports"][0] = port("new", "127.1.0.0", device="alpha-0000")
+    standin.network["floatingips"][0]["port_id"] = "new"
+    after = by_id(cloud.inventory())["alpha-0000"]
+    assert after.addresses == tuple(msgspec.structs.replace(each, mac="mac-new") for each in before.addresses)
 
 
 def test_a_floating_address_is_taken_from_neutron(standin: ChangingCloud) -> None:
@@ -432,6 +463,37 @@ def test_an_address_that_is_mapped_during_a_full_list_is_there_after_the_next(
     standin.network["ports"][0]["fixed_ips"] = [{"ip_address": "10.0.0.9", "subnet_id": "sub4"}]
     assert [each.ip for each in by_id(cloud.inventory(full=True))["alpha-0000"].addresses] == ["127.1.0.0"]
     assert [each.ip for each in by_id(cloud.inventory())["alpha-0000"].addresses] == ["10.0.0.9"]
+
+
+def test_an_address_that_moves_while_its_cell_is_down_is_taken_from_neutron(running: "RandomCloud") -> None:
+    """Nova tells none; its lists are full meanwhile."""
+    running.begin_anew()
+    running.do("hypervisor", 0, "kvm-2.example")
+    cloud = connect(running).cloud
+    cloud.inventory()
+    running.cell_down = True
+    for place, ip in enumerate(("127.2.0.1", "127.2.0.2")):
+        running.do("address", 0, ip)
+        listed = cloud.inventory()
+        (address,) = by_id(listed)["alpha-0000"].addresses
+        assert (address.ip, listed.full) == (ip, place > 0)
+
+
+def test_a_floating_address_that_is_unmapped_while_its_list_fails(standin: ChangingCloud) -> None:
+    server = standin.server("alpha-0000")
+    server.addresses += (Address("192.0.2.9", 4, AddressKind.FLOATING, "net"),)
+    mapped = floating_ip("f", "192.0.2.9", "port-alpha-0000", fixed_ip_address="127.1.0.0")
+    standin.network["floatingips"] = [mapped]
+    cloud = connect(standin).cloud
+    cloud.inventory()
+    standin.network["floatingips"] = []
+    standin.fail(FLOATING, Answer(403))
+    got = []
+    for _ in range(2):
+        listed = cloud.inventory()
+        assert not listed.full
+        got.append([each.ip for each in by_id(listed)["alpha-0000"].addresses])
+    assert got == [["127.1.0.0", "192.0.2.9"], ["127.1.0.0"]]
 
 
 @pytest.mark.parametrize("path", [PORTS, FLOATING])
@@ -519,8 +581,8 @@ class RandomCloud(ChangingCloud):
             for each in self.network["ports"]:
                 if each["device_id"] == there.id:
                     each["fixed_ips"] = [{"ip_address": value, "subnet_id": "sub4"}]
-        elif there and kind != "create":
-            setattr(there, kind, value)
+        elif there and kind != "create" and not (kind == "hypervisor" and self.cell_down):
+            setattr(there, kind, value)  # nothing moves into a cell that is down, or out of it
         self.update_times.look(self.servers, now=self.clock())
 
 

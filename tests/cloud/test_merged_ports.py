@@ -7,7 +7,12 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fping_exporter.cloud.floating_ips import FloatingAddresses, know_floating_ips, merge_floating_ips
+from fping_exporter.cloud.floating_ips import (
+    FloatingAddresses,
+    find_addresses,
+    know_floating_ips,
+    merge_floating_ips,
+)
 from fping_exporter.cloud.neutron_lists import FloatingIpEntry, GroupEntry, PortEntry
 from fping_exporter.cloud.ports import PORTS, KnownPorts, ListedPort, know_ports, merge_ports
 from fping_exporter.cloud.security_groups import (
@@ -175,7 +180,7 @@ def refresh(known: Known, truth: Truth, looked_up: Collection[str]) -> Known:
         found = [each for each in truth.ports.values() if each["device_id"] in looked_up]
         after = merge_ports(merged.known, read_ports(found), looked_up=frozenset(looked_up))
         merged = after._replace(changed=[*merged.changed, *after.changed])
-    addresses = {ip for id_ in looked_up for ip in known.floating.public.get(id_, {}).values()}
+    addresses = find_addresses(known.floating, merged.known, frozenset(looked_up))
     floating = merge_floating_ips(
         known.floating,
         merged.known,
@@ -305,3 +310,40 @@ def by_id(ports: Any) -> Iterable[tuple[str, list[str]]]:
 
 def by_device(topology: Topology) -> dict[str, list[str]]:
     return {ip: sorted(each.id for each in ports) for ip, ports in topology.owners.items()}
+
+
+class CountedText(str):
+    """A text that counts how often it is compared."""
+
+    __slots__ = ()
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        CountedText.compared += 1
+        return str.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        CountedText.compared += 1
+        return str.__ne__(self, other)
+
+    __hash__ = str.__hash__
+
+
+def test_a_private_address_of_many_tenants_costs_no_look_at_all_of_them_for_each() -> None:
+    """Each has it in a network of its own, and all their ports are replaced at once."""
+    many = 200
+
+    def ports_of_tenants(generation: str) -> list[ListedPort]:
+        listed = read_ports(port("", IPS[0], network_id=f"net-{number}") for number in range(many))
+        return [
+            msgspec.structs.replace(
+                each, value=msgspec.structs.replace(each.value, id=CountedText(f"{generation}-{number}"))
+            )
+            for number, each in enumerate(listed)
+        ]
+
+    known = know_ports(ports_of_tenants("old"), complete=True)
+    CountedText.compared = 0
+    merged = merge_ports(known, ports_of_tenants("new"))
+    assert {each.id for each in merged.known.topology.owners[IPS[0]]} == {f"new-{n}" for n in range(many)}
+    assert CountedText.compared < 10 * many

@@ -10,8 +10,8 @@ import pytest
 from fping_exporter.cloud import Cloud
 from fping_exporter.config import Probe
 from fping_exporter.demo.http import Answer, Request
-from fping_exporter.model import Network, SecurityRule, Topology
-from tests.cloud.faulty import connect, make_servers
+from fping_exporter.model import Address, AddressKind, Network, SecurityRule, Topology
+from tests.cloud.faulty import ALPHA, BETA, connect, make_servers
 from tests.cloud.neutron import (
     EXTENSIONS,
     FLOATING,
@@ -146,6 +146,15 @@ def test_two_ports_of_one_answer_that_have_an_address_both_have_it(standin: Chan
     assert devices(cloud.inventory().topology, "10.0.0.9") == ["two"]
 
 
+def test_of_two_that_were_listed_with_an_address_one_may_be_deleted(standin: ChangingNeutron) -> None:
+    """The next answer tells, in which the other one is as it was."""
+    cloud = listed(standin)
+    standin.change("ports", port("4", "10.0.0.9", device="one"), port("5", "10.0.0.9", device="two"))
+    cloud.inventory()
+    standin.delete("ports", "4")
+    assert devices(cloud.inventory().topology, "10.0.0.9") == ["two"]
+
+
 def test_a_floating_address_that_another_floating_ip_has_by_now(standin: ChangingNeutron) -> None:
     cloud = listed(standin)
     standin.delete("floatingips", "f1")
@@ -172,6 +181,14 @@ def test_what_a_silent_instance_has_is_looked_up(standin: ChangingNeutron) -> No
     asked = [parse_qs(request.query_string) for request in standin.asked(PORTS) + standin.asked(FLOATING)]
     assert [each.get("device_id") for each in asked] == [None, ["other", "unheard of", "vm"], None, None]
     assert asked[-1]["floating_ip_address"] == ["192.0.2.1"]
+
+
+def test_a_floating_ip_of_a_port_that_is_a_silent_instances_by_now(standin: ChangingNeutron) -> None:
+    """It was deleted, too."""
+    cloud = listed(standin)
+    standin.delete("floatingips", "f1")
+    standin.change("ports", port("1", "10.0.0.5", device="heir"))
+    assert set(cloud.inventory(silent=["heir"]).topology.floating) == {"192.0.2.2"}
 
 
 def test_each_silence_is_looked_up_once(standin: ChangingNeutron) -> None:
@@ -205,6 +222,37 @@ def test_who_lost_the_address_to_another_port_is_looked_up(standin: ChangingNeut
     assert devices(got, "10.0.0.7") == ["heir"]
     assert devices(got, "10.0.0.70") == []
     assert cloud.memory.ports.value.unknown == set()
+
+
+def test_who_falls_silent_after_it_was_looked_up_for_another_reason_is_looked_up(
+    standin: ChangingNeutron,
+) -> None:
+    standin.network["ports"].append(port("7", "10.0.0.7", "10.0.0.70", device="alpha-0000"))
+    cloud = listed(standin)
+    standin.change("ports", port("8", "10.0.0.7", device="heir"))
+    standin.network["ports"].append(port("7", "10.0.0.70", device="alpha-0000"))
+    cloud.inventory()
+    standin.delete("ports", "7")
+    assert "alpha-0000" not in cloud.inventory(silent=["alpha-0000"]).topology.ports
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_port_of_another_project_is_not_the_instances_whatever_it_says(
+    standin: ChangingNeutron, *, full: bool
+) -> None:
+    """Any tenant may write any id into the device of its own port; Nova attaches no such port."""
+    standin.servers[0].addresses = (Address("10.0.0.7", 4, AddressKind.FIXED, "net"),)
+    own = port("7", "10.0.0.7", device="alpha-0000", tenant_id=ALPHA.id)
+    standin.network["ports"].append(own)
+    cloud = listed(standin)
+    standin.change("ports", port("8", "10.0.0.8", device="alpha-0000", tenant_id=BETA.id))
+    got = cloud.inventory(full=full)
+    (instance,) = (each for each in got.instances if each.id == "alpha-0000")
+    assert [each.ip for each in instance.addresses] == ["10.0.0.7"]
+    assert [each.id for each in got.topology.ports["alpha-0000"]] == ["7"]
+    assert devices(got.topology, "10.0.0.8") == ["port 8"]
+    looked_up = cloud.inventory(silent=["alpha-0000"]).topology
+    assert looked_up.ports["alpha-0000"] == got.topology.ports["alpha-0000"]
 
 
 def test_a_rule_that_is_gone(standin: ChangingNeutron) -> None:
@@ -251,17 +299,20 @@ def test_networks_of_new_ports_are_looked_up(standin: ChangingNeutron) -> None:
     assert len(standin.asked(NETWORKS)) == 1
 
 
-def test_networks_that_are_wanted_since_a_reload_are_all_listed(standin: ChangingNeutron) -> None:
-    """As when an exporter becomes a central: its agents ask for networks by their names."""
+@pytest.mark.parametrize("wish", [{"agents": True}, {"probe": Probe(vantages=("local", "qdhcp"))}])
+def test_networks_are_listed_at_once_when_a_reload_needs_them(
+    standin: ChangingNeutron, wish: dict[str, Any]
+) -> None:
+    """As when an exporter becomes a central, whose agents ask for networks by their names."""
     standin.network["networks"] = [{"id": "net", "name": "n", "router:external": True, "shared": True}]
-    before = listed(standin)
-    assert before.inventory().topology.networks == {}
-    after = connect(standin, agents=True).cloud
+    before = listed(standin, probe=Probe(vantages=("qdhcp",)))
+    assert not before.inventory().topology.networks
+    after = connect(standin, **{"probe": Probe(vantages=("qdhcp",)), **wish}).cloud
     after.take_over(before)
-    standin.requests.clear()
     for _ in range(2):
-        assert set(after.inventory().topology.networks) == {"net"}
-    assert ["changed_since" in request.query for request in standin.asked(PORTS)] == [False, True]
+        got = after.inventory()
+        assert (set(got.topology.networks), got.full) == ({"net"}, False)
+    assert len(standin.asked(NETWORKS)) == 1
 
 
 def test_ports_that_cannot_be_read_any_more(standin: ChangingNeutron) -> None:

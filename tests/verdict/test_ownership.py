@@ -1,6 +1,6 @@
 """Nobody is alive by somebody else's answer."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pytest
 from hypothesis import given
@@ -121,6 +121,27 @@ def test_an_address_that_neutron_gives_to_somebody_else(owner: str) -> None:
 def test_instances_that_the_configuration_leaves_out_count_as_well() -> None:
     claims = find_claims([instance("a", IP), instance("left out", IP)])
     assert verdicts(instance("a", IP), topology=Topology(claims=claims))["a"].alive is None
+
+
+class CountedOwners(tuple[Port, ...]):
+    """Owners of an address that count how often all of them are looked at."""
+
+    __slots__ = ()
+    looked_at = 0
+
+    def __iter__(self) -> Iterator[Port]:
+        CountedOwners.looked_at += 1
+        return super().__iter__()
+
+
+def test_the_owners_of_an_address_are_looked_at_once_for_all_instances_that_have_it() -> None:
+    """Thousands of tenants may use one private address."""
+    instances = [instance(f"i{number}", IP) for number in range(9)]
+    owners = CountedOwners(port(each.id, IP, network=each.id) for each in instances)
+    CountedOwners.looked_at = 0
+    planned = plan(instances, Topology(owners={IP: owners}), config.Probe())
+    assert all(probed.ambiguous for (probed,) in planned.values())
+    assert CountedOwners.looked_at == 1
 
 
 @pytest.mark.parametrize(
