@@ -198,12 +198,11 @@ class Service:
         before, self._share = self._share, share
         if share is before:
             return
+        if before:
+            before.leave()  # first, or the other members would see one more that pings nothing
+            self._telemetry.forget_share()
         if share:
             share.start()
-        if before:
-            before.leave()
-        if share is None:
-            self._telemetry.forget_share()
 
     def _make_runtime(self, monitor: Monitor, setup: Setup, cloud: Upstream) -> Runtime:
         settings = setup.settings
