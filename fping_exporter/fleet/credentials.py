@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from fping_exporter.config import CentralInventory
 from fping_exporter.errors import ConfigError
+from fping_exporter.fleet.tls import make_context
 
 __all__ = ["Credentials", "read_credentials"]
 
@@ -24,28 +25,8 @@ def read_credentials(settings: CentralInventory) -> Credentials:
 
     Raises ConfigError if one cannot be read or used.
     """
-    return Credentials(_make_context(settings), _make_headers(settings))
-
-
-def _make_context(settings: CentralInventory) -> ssl.SSLContext:
-    for name in ("ca_file", "cert_file", "key_file"):
-        if path := getattr(settings, name):
-            _read(name, path)  # OpenSSL does not say which file it is
-    try:
-        context = ssl.create_default_context(cafile=settings.ca_file)
-    except (ssl.SSLError, OSError):
-        raise ConfigError(f"inventory.ca_file: {settings.ca_file}: no certificate in PEM") from None
-    if settings.cert_file and settings.key_file:
-        try:
-            # Without a password argument OpenSSL would ask for one on the terminal.
-            context.load_cert_chain(settings.cert_file, settings.key_file, password="")
-        except (ssl.SSLError, OSError) as error:
-            reason = (getattr(error, "reason", None) or "not in PEM").replace("_", " ").lower()
-            raise ConfigError(
-                f"inventory: {settings.cert_file} and {settings.key_file} cannot be used as certificate "
-                f"and key: {reason}"
-            ) from None
-    return context
+    context = make_context(settings, section="inventory", read=_read)
+    return Credentials(context, _make_headers(settings))
 
 
 def _make_headers(settings: CentralInventory) -> dict[str, str]:

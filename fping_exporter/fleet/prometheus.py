@@ -15,6 +15,7 @@ import msgspec
 
 from fping_exporter import config
 from fping_exporter.errors import ConfigError, FleetError
+from fping_exporter.fleet.tls import make_context
 from fping_exporter.http_deadline import TooLateError, pools
 from fping_exporter.text import printable
 
@@ -63,7 +64,9 @@ class Prometheus:
         import urllib3  # noqa: PLC0415, of an agent it would take some MiB, and it reads no Prometheus
 
         self._pool = urllib3.PoolManager(
-            ssl_context=_ssl_context(settings) if self._url.startswith("https:") else None,
+            ssl_context=make_context(settings, section="fleet", read=_read_file)
+            if self._url.startswith("https:")
+            else None,
             retries=False,
         )
         self._pool.pool_classes_by_scheme = pools(lambda: self._deadline - time.monotonic())
@@ -184,27 +187,6 @@ def _parse_date(text: str) -> float:
         return email.utils.parsedate_to_datetime(text).timestamp()
     except (ValueError, OverflowError):
         return 0.0
-
-
-def _ssl_context(settings: config.Fleet) -> ssl.SSLContext:
-    for name in ("ca_file", "cert_file", "key_file"):
-        if path := getattr(settings, name):
-            _read_file(name, path)  # OpenSSL does not say which file it is
-    try:
-        context = ssl.create_default_context(cafile=settings.ca_file)
-    except (ssl.SSLError, OSError):
-        raise ConfigError(f"fleet.ca_file: {settings.ca_file}: no certificate in PEM") from None
-    if settings.cert_file and settings.key_file:
-        try:
-            # Without a password OpenSSL would ask for one on the terminal.
-            context.load_cert_chain(settings.cert_file, settings.key_file, password="")
-        except (ssl.SSLError, OSError) as error:
-            reason = (getattr(error, "reason", None) or "not in PEM").replace("_", " ").lower()
-            raise ConfigError(
-                f"fleet: {settings.cert_file} and {settings.key_file} cannot be used as certificate and key: "
-                f"{reason}"
-            ) from None
-    return context
 
 
 def _read_secret(name: str, path: str) -> str:

@@ -1,0 +1,54 @@
+"""TLS of requests to other servers than OpenStack's: whom they trust, and the certificate that they show."""
+
+import ssl
+from collections.abc import Callable
+from typing import Protocol
+
+from fping_exporter.errors import ConfigError
+
+__all__ = ["Files", "make_context"]
+
+
+class Files(Protocol):
+    """The paths of PEM files, as a section of the configuration has them."""
+
+    @property
+    def ca_file(self) -> str | None:
+        """The certificates that are trusted; None: those of the system."""
+        ...
+
+    @property
+    def cert_file(self) -> str | None:
+        """The certificate to show; None: none is shown."""
+        ...
+
+    @property
+    def key_file(self) -> str | None:
+        """Its key."""
+        ...
+
+
+def make_context(files: Files, *, section: str, read: Callable[[str, str], bytes]) -> ssl.SSLContext:
+    """Return a context that uses `files`, which errors call keys of `section`.
+
+    `read` is called with the key and the path of each file, and raises ConfigError for one that cannot be
+    read. Raises ConfigError as well for one that cannot be used.
+    """
+    for name in ("ca_file", "cert_file", "key_file"):
+        if path := getattr(files, name):
+            read(name, path)  # OpenSSL does not say which file it is
+    try:
+        context = ssl.create_default_context(cafile=files.ca_file)
+    except (ssl.SSLError, OSError):
+        raise ConfigError(f"{section}.ca_file: {files.ca_file}: no certificate in PEM") from None
+    if files.cert_file and files.key_file:
+        try:
+            # Without a password argument OpenSSL would ask for one on the terminal.
+            context.load_cert_chain(files.cert_file, files.key_file, password="")
+        except (ssl.SSLError, OSError) as error:
+            reason = (getattr(error, "reason", None) or "not in PEM").replace("_", " ").lower()
+            raise ConfigError(
+                f"{section}: {files.cert_file} and {files.key_file} cannot be used as certificate and key: "
+                f"{reason}"
+            ) from None
+    return context
