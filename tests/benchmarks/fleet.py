@@ -5,12 +5,10 @@ merges them with its own snapshot, in which it could ask none. The CPU that Prom
 meanwhile is measured apart, and is not counted.
 """
 
-import http.server
 import os
 import random
 import sys
 import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -36,6 +34,7 @@ from fping_exporter.model import (
     Verdict,
 )
 from tests.benchmarks.exporter import verdict
+from tests.benchmarks.serving import serving
 from tests.integration.process import Process, eventually, free_port
 
 EXPORTERS, INSTANCES_EACH = 1000, 100
@@ -73,32 +72,6 @@ def exposition(exporter: int) -> str:
         else:
             lines.append(f"instance_rtt_seconds{{{labels}}} {0.0002 + number * 1e-6}")
     return "\n".join([*lines, ""])
-
-
-@contextmanager
-def serving() -> Iterator[int]:
-    """Serve all exporters, the path of each of which is its number; yield the port."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = exposition(int(urlsplit(self.path).path[1:])).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @contextmanager
@@ -163,7 +136,7 @@ def main() -> int:
     spent: list[dict[str, float]] = []
     with (
         tempfile.TemporaryDirectory() as directory,
-        serving() as target,
+        serving(lambda path: exposition(int(urlsplit(path).path[1:])).encode()) as target,
         scraping(Path(directory), target) as (url, server_cpu),
     ):
         api = Prometheus(config.Fleet(prometheus=url))

@@ -5,16 +5,13 @@ of scrapes is in its memory, and then evaluates the shipped rules a few times. T
 scrapes more often than once a minute, and the ranges of the rules are as much shorter.
 """
 
-import http.server
 import re
 import signal
 import sys
 import tempfile
-import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -41,6 +38,7 @@ from fping_exporter.verdict.judge import judge
 from fping_exporter.verdict.missed import find_missed
 from fping_exporter.verdict.plan import plan
 from tests.benchmarks.exporter import verdict
+from tests.benchmarks.serving import serving
 from tests.integration.process import Process, eventually, free_port
 
 RULES = Path(__file__).parents[2] / "deploy" / "prometheus" / "fping-exporter.rules.yml"
@@ -121,31 +119,6 @@ def exposition(shown: Snapshot) -> bytes:
     return b"".join([*render(shown).plain(), own])
 
 
-@contextmanager
-def serving(body: bytes) -> Iterator[int]:
-    """Serve it to every request on a port of loopback; yield the port."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 def quicken(rules: str, factor: float) -> str:
     """Divide every range of the rules by `factor`; numbers of seconds in an expression stay."""
     milliseconds = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -206,7 +179,8 @@ def measure(count: int) -> tuple[list[float], float, float]:
     interval = max(1, count // 25_000)
     filling = SCRAPES * interval + 10
     shown = snapshot(count, now=time.time())
-    with tempfile.TemporaryDirectory() as folder, serving(exposition(shown)) as port:
+    body = exposition(shown)
+    with tempfile.TemporaryDirectory() as folder, serving(lambda _path: body) as port:
         settings, rules = Path(folder, "prometheus.yml"), Path(folder, "rules.yml")
         slack = 15 * (EVALUATIONS + 2)
         rules.write_text(
