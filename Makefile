@@ -6,8 +6,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SLOW := netns or lab or e2e or browser or fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-netns test-e2e test-fuzz test-lab coverage newcomer lab-up lab-down bench soak pictures apt check \
-	format dist lock
+.PHONY: help demo test test-netns test-e2e test-fuzz test-lab coverage coverage-test coverage-netns coverage-report \
+	newcomer lab-up lab-down bench soak pictures apt check format dist lock
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,15 +30,25 @@ test-fuzz: $(VENV)/.dev ## Run the fuzz tests: ten thousand random requests
 test-lab: $(VENV)/.dev ## Run the tests against a real OpenStack on loopback (root, Debian 12; make apt first)
 	tests/lab/ci.sh
 
-coverage: $(VENV)/.dev ## Measure branch coverage over make test and make test-netns (root; make apt first)
-	rm -rf $(COVERAGE) && install -d -m 1777 $(COVERAGE)
-	$(BIN)/coverage run -m pytest -q -n auto -m 'not ($(SLOW))'
-	$(BIN)/coverage run -m pytest -q -m 'netns and not lab'
-	$(BIN)/coverage combine -q
-	$(BIN)/coverage report
+coverage: ## Measure branch coverage over make test and make test-netns (root; make apt first)
+	@$(MAKE) --no-print-directory coverage-test
+	@$(MAKE) --no-print-directory coverage-netns
+	@$(MAKE) --no-print-directory coverage-report
+
 # Anybody may write there: some tests start the exporter as another user.
 COVERAGE := $(CURDIR)/.coverage
-coverage: export COVERAGE_FILE := $(COVERAGE)/data
+coverage-test coverage-netns coverage-report: export COVERAGE_FILE := $(COVERAGE)/data
+
+coverage-test: $(VENV)/.dev
+	rm -rf $(COVERAGE) && install -d -m 1777 $(COVERAGE)
+	$(BIN)/coverage run -m pytest -q -n auto -m 'not ($(SLOW))'
+
+coverage-netns: $(VENV)/.dev
+	$(BIN)/coverage run -m pytest -q -m 'netns and not lab'
+
+coverage-report: $(VENV)/.dev
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
 
 newcomer: ## Run the README's steps on a bare Debian, and build the container (root; see the scripts)
 	tests/newcomer/bare.sh
