@@ -17,6 +17,9 @@
     ├── ResourceError          this machine refused a thread
     ├── StorageError           what is to outlive a restart cannot be stored or read
     │   └── StorageInUseError  another process stores its state in the directory
+    ├── InstanceLookupError    no single instance is meant by an id, a name or an address; exit code 2
+    │   ├── UnknownInstanceError    none is
+    │   └── AmbiguousInstanceError  several are
     ├── NoResultsError         no snapshot is young enough to be served
     └── RateLimitError         a client sends more requests than it may
 
@@ -28,6 +31,7 @@ one line that an operator can act on, without secrets.
 from typing import ClassVar
 
 __all__ = [
+    "AmbiguousInstanceError",
     "AuthError",
     "BadRequestError",
     "CentralError",
@@ -36,6 +40,7 @@ __all__ = [
     "FleetError",
     "ForbiddenError",
     "FpingExporterError",
+    "InstanceLookupError",
     "ListingError",
     "NoResultsError",
     "NotFoundError",
@@ -46,6 +51,7 @@ __all__ = [
     "SocketPermissionError",
     "StorageError",
     "StorageInUseError",
+    "UnknownInstanceError",
     "VantageError",
 ]
 
@@ -139,6 +145,23 @@ class StorageError(FpingExporterError):
 
 class StorageInUseError(StorageError):
     """Another process stores its state in the directory."""
+
+
+class InstanceLookupError(FpingExporterError):
+    """An id, a name or an address does not mean exactly one instance."""
+
+
+class UnknownInstanceError(InstanceLookupError):
+    """No instance has the id, the name or the address."""
+
+
+class AmbiguousInstanceError(InstanceLookupError):
+    """Several instances have the name or the address."""
+
+    def __init__(self, message: str, *, ids: tuple[str, ...]) -> None:
+        """`ids` are those of the instances that the message names, in its order."""
+        super().__init__(message)
+        self.ids = ids
 
 
 class NoResultsError(FpingExporterError):

@@ -19,7 +19,7 @@ LAYERS = (
     {"verdict", "cloud", "fleet", "metrics", "storage"},
     {"probe"},
     {"config"},
-    {"history", "single_flight"},
+    {"history", "instance_lookup", "single_flight"},
     {"model"},
     {"errors", "hosts", "http_deadline", "log", "log_limit", "nova_status", "open_files", "systemd", "text"},
 )
