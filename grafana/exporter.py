@@ -186,6 +186,46 @@ def build() -> Dashboard:
                 span=6,
             )
         )
+        .with_row(Row("Fleet"))
+        .with_panel(
+            parts.tabular(
+                "Readings of the fleet",
+                "Only of exporters with `fleet` in their configuration: whether the last reading of what the "
+                "other exporters say was completed, the age and duration of the newest complete one, and the "
+                "instances in it. Partial: Prometheus warned that it may lack something.",
+                keys=["instance"],
+                columns=[
+                    Column("ok", f"max by (instance) (fping_exporter_fleet_success{{{IT}}})", mappings=YES),
+                    Column(
+                        "age",
+                        "time() - max by (instance)"
+                        f" (fping_exporter_fleet_last_success_timestamp_seconds{{{IT}}})",
+                        unit="s",
+                        steps=[(None, "green"), (120, "orange"), (180, "red")],
+                    ),
+                    Column(
+                        "duration",
+                        f"max by (instance) (fping_exporter_fleet_duration_seconds{{{IT}}})",
+                        unit="s",
+                    ),
+                    Column("instances", f"max by (instance) (fping_exporter_fleet_instances{{{IT}}})"),
+                    Column(
+                        "partial",
+                        f"max by (instance) (fping_exporter_fleet_partial{{{IT}}})",
+                        mappings=parts.values({"0": ("no", "green"), "1": ("yes", "orange")}),
+                    ),
+                ],
+                height=8,
+            )
+        )
+        .with_panel(
+            parts.series(
+                "Exporters in the reading",
+                "How many other exporters it knows of. heard: their word counts; blind: only replies to them "
+                "count; stale: nothing they say counts, as it is too old.",
+                {"{{instance}} {{state}}": f"fping_exporter_fleet_exporters{{{IT}}}"},
+            )
+        )
         .with_row(Row("OpenStack"))
         .with_panel(
             parts.series(

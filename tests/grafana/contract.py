@@ -50,7 +50,9 @@ def labels() -> dict[str, set[str]]:
 
 
 def _stored() -> Telemetry:
-    """Return the telemetry of an exporter whose state outlives a restart."""
+    """Return the telemetry of an exporter whose state outlives a restart, and which reads a fleet."""
     telemetry = Telemetry()
     telemetry.observe_state(success=True)
+    telemetry.expect_fleet(read=True)
+    telemetry.observe_fleet(started_at=0, duration=0, instances=0, exporters={"heard": 1}, partial=False)
     return telemetry

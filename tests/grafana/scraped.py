@@ -9,7 +9,7 @@ from tests.grafana.promql import concrete, metrics
 from tests.grafana.test_dashboards import TEXTS, queries, rules
 from tests.integration.process import eventually
 
-__all__ = ["OCCASIONAL", "PANELS", "RECORDS", "missing_metrics", "scraping", "shows"]
+__all__ = ["FLEET", "OCCASIONAL", "PANELS", "RECORDS", "missing_metrics", "scraping", "shows"]
 
 PANELS = sorted({expr for name in TEXTS for expr in queries(name)})
 RECORDS = {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
@@ -22,6 +22,8 @@ OCCASIONAL = {
     "instance_never_answered",
 }
 """There only when something is wrong."""
+FLEET = {name for expr in EXPRESSIONS for name in metrics(expr) if name.startswith("fping_exporter_fleet_")}
+"""Metrics of an exporter that reads what others say."""
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import pytest
 
 from tests.deploy.stack import query
 from tests.grafana.promql import metrics
-from tests.grafana.scraped import OCCASIONAL, PANELS, RECORDS, missing_metrics, scraping, shows
+from tests.grafana.scraped import FLEET, OCCASIONAL, PANELS, RECORDS, missing_metrics, scraping, shows
 from tests.integration.process import Process, free_port
 
 pytestmark = pytest.mark.e2e
@@ -15,6 +15,7 @@ pytestmark = pytest.mark.e2e
 NOT_IN_THE_DEMO = {
     "alertmanager_notifications_failed_total",
     "fping_exporter_state_success",
+    *FLEET,
     "fping_exporter_layer2_trusted",
     "instance_layer2_alive",
     "project_contact_info",

@@ -6,7 +6,7 @@ import pytest
 
 from tests.deploy.stack import query
 from tests.grafana.promql import metrics
-from tests.grafana.scraped import OCCASIONAL, PANELS, RECORDS, missing_metrics, scraping, shows
+from tests.grafana.scraped import FLEET, OCCASIONAL, PANELS, RECORDS, missing_metrics, scraping, shows
 from tests.integration.exporter import Exporter, write_config
 from tests.integration.lab import Lab
 
@@ -18,6 +18,7 @@ NOT_IN_THE_LAB = {
     "alertmanager_notifications_failed_total": "no Alertmanager is scraped",
     "instance_layer2_alive": "guests on links of this host have not the MACs of their ports",
     "fping_exporter_state_success": "the exporter has no directory for its state",
+    **dict.fromkeys(FLEET, "the exporter reads no fleet: test_fleet.py has one"),
 }
 """Metrics without a sample there, and why."""
 
