@@ -80,8 +80,8 @@ apt: ## Install what the slower tests need from Debian (root)
 	@printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d
 	@DEBIAN_FRONTEND=noninteractive apt-get install -q=2 --no-install-recommends $(PACKAGES) >/dev/null; \
 		status=$$?; rm -f /usr/sbin/policy-rc.d; exit $$status
-PACKAGES := $(if $(shell command -v kubectl),,kubernetes-client) chromium chromium-driver debootstrap etcd-server fping iproute2 nftables nginx-light prometheus prometheus-alertmanager \
-	podman python3-venv redis-server runc systemd victoria-metrics
+PACKAGES := $(if $(shell command -v kubectl),,kubernetes-client) chromium chromium-driver debootstrap etcd-server fping iproute2 mandoc nftables nginx-light prometheus prometheus-alertmanager \
+	podman python3-venv redis-server runc systemd tcsh victoria-metrics zsh
 
 check: $(VENV)/.dev ## Lint, check the types and the formatting
 	$(BIN)/ruff check

@@ -14,7 +14,16 @@ from pathlib import Path
 from fping_exporter import config, log
 from fping_exporter.errors import ConfigError
 
-__all__ = ["demo", "list_instances", "print_config", "print_dashboards", "print_rules", "serve"]
+__all__ = [
+    "demo",
+    "list_instances",
+    "print_completion",
+    "print_config",
+    "print_dashboards",
+    "print_man",
+    "print_rules",
+    "serve",
+]
 
 
 def serve(args: argparse.Namespace) -> int:
@@ -81,6 +90,22 @@ def print_dashboards(args: argparse.Namespace) -> int:
     directory: Path = args.directory
     for path in shipped.write_dashboards(directory):
         print(path)
+    return 0
+
+
+def print_man(_args: argparse.Namespace) -> int:
+    """Print the man page."""
+    from fping_exporter.cli import man
+
+    print(man.man_page(), end="")
+    return 0
+
+
+def print_completion(args: argparse.Namespace) -> int:
+    """Print the completions for a shell."""
+    from fping_exporter.cli import completion
+
+    print(completion.completion(args.shell))
     return 0
 
 

@@ -1,6 +1,10 @@
-"""The flags of the commands, in argparse: ``serve`` (the default), ``list``, ``demo`` and ``print``."""
+"""The commands and their flags, in argparse.
+
+``--help``, the man page and the completions of shells are made of what stands here.
+"""
 
 import argparse
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import unquote
@@ -10,11 +14,13 @@ from fping_exporter.cli import commands
 from fping_exporter.httpd.prefix import parse_external_url, parse_prefix
 from fping_exporter.os_fping.paths import FIRST_SEGMENTS as OS_FPING_SEGMENTS
 
-__all__ = ["COMMANDS", "parse_arguments"]
+__all__ = ["build_parser", "parse_arguments"]
 
-COMMANDS = ("serve", "list", "demo", "print")
 RESERVED = frozenset({"-", "config", "hypervisors", "instance", "sd", "static", "v1"}) | OS_FPING_SEGMENTS
 """First segments of paths that other pages use, so that the metrics cannot be there."""
+_SHELLS = ("bash", "tcsh", "zsh")
+_COLUMN = 32  # at which the text of a flag or command begins in --help
+_WIDTH = 100
 _MIN_INSTANCES = 4  # the demo's case
 _MAX_INSTANCES = 100_000
 
@@ -25,39 +31,56 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     `run` of the result is a function that takes the result and returns the exit code. Raises SystemExit
     after --help and --version, and with code 2 on a mistake.
     """
+    if not arguments or arguments[0].startswith("-"):
+        arguments = ["serve", *arguments]
+    return build_parser().parse_args(arguments)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of the whole command line.
+
+    It has the flags of ``serve`` itself as well, where the man page and the completions show them, since
+    ``serve`` may be left out. `parse_arguments` puts it in, so that none of them is parsed there.
+    """
     parser = argparse.ArgumentParser(
         prog="fping-exporter",
-        usage=f"fping-exporter [{'|'.join(COMMANDS)}] [flags]",
+        description=_SERVE,
+        formatter_class=_HelpFormatter,
         allow_abbrev=False,
         add_help=False,
     )
+    _add_serve_flags(parser)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_serve(subparsers)
+    serve = _add_serve(subparsers)
     _add_list(subparsers)
     _add_demo(subparsers)
     _add_print(subparsers)
-    if not arguments or arguments[0].startswith("-"):
-        arguments = ["serve", *arguments]
-    return parser.parse_args(arguments)
+    parser.usage = f"fping-exporter [{'|'.join(subparsers.choices)}] [flags]"
+    serve.epilog = _listing("commands (fping-exporter COMMAND --help has more)", subparsers)
+    return parser
 
 
 _Subparsers = argparse._SubParsersAction  # noqa: SLF001, argparse has no public name for it
 
+_SERVE = """\
+Ping the instances of an OpenStack cloud when Prometheus scrapes, and export the
+result beside Nova's status."""
 
-def _add_serve(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
+
+def _add_serve(subparsers: "_Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentParser:
     parser = _add_command(
         subparsers,
         "serve",
+        summary="the default when no command is given",
         usage="fping-exporter [serve] [flags]",
-        description="Ping the instances of an OpenStack cloud when Prometheus scrapes, and export the\n"
-        "result beside Nova's status.",
-        epilog="commands:\n"
-        "  serve                         the default when no command is given\n"
-        "  list                          ping once, print a table or JSON (fping-exporter list --help)\n"
-        "  demo                          a first look, without a cloud (fping-exporter demo --help)\n"
-        "  print                         print the sample configuration, alert rules or dashboards\n"
-        "                                (fping-exporter print --help)",
+        description=_SERVE,
     )
+    _add_serve_flags(parser)
+    parser.set_defaults(run=commands.serve)
+    return parser
+
+
+def _add_serve_flags(parser: argparse.ArgumentParser) -> None:
     flags = _add_flags(parser)
     _add_config_file(flags)
     flags.add_argument(
@@ -76,13 +99,13 @@ def _add_serve(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
     )
     _add_web_flags(flags, listen=":10605")
     _add_log_flags(flags)
-    parser.set_defaults(run=commands.serve)
 
 
 def _add_list(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
     parser = _add_command(
         subparsers,
         "list",
+        summary="ping once, print a table or JSON",
         usage="fping-exporter list [flags]",
         description="Ping the instances once and print the result.\n\n"
         "Exit code: 0 all ACTIVE instances answer, 1 some are silent, 2 usage, configuration or the\n"
@@ -105,6 +128,7 @@ def _add_demo(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
     parser = _add_command(
         subparsers,
         "demo",
+        summary="a first look, without a cloud",
         usage="fping-exporter demo [flags]",
         description="Serve a small embedded cloud on loopback, and the exporter for it.\n"
         "No packet leaves the machine.",
@@ -126,65 +150,111 @@ def _add_print(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
     parser = _add_command(
         subparsers,
         "print",
-        usage="fping-exporter print config|rules|dashboards [flags]",
+        summary="print the sample configuration, alert rules, dashboards, man page or completions",
         description="Print a file that belongs to this version of the exporter.",
-        epilog="what to print:\n"
-        "  config                        the sample configuration: all keys, defaults and comments\n"
-        "  rules                         the alert rules for Prometheus\n"
-        "  dashboards DIRECTORY          the Grafana dashboards, which are written to files there",
     )
     _add_flags(parser)
-    subparsers = parser.add_subparsers(
-        required=True, metavar="config|rules|dashboards", help=argparse.SUPPRESS
-    )
+    files = parser.add_subparsers(required=True)
     config_parser = _add_command(
-        subparsers,
+        files,
         "config",
+        summary="the sample configuration: all keys, defaults and comments",
         usage="fping-exporter print config",
         description="Print the sample configuration: all keys with their defaults and comments.",
     )
     _add_flags(config_parser)
     config_parser.set_defaults(run=commands.print_config)
     rules_parser = _add_command(
-        subparsers,
+        files,
         "rules",
+        summary="the alert rules for Prometheus",
         usage="fping-exporter print rules",
         description="Print the alert rules, a rule file for Prometheus.",
     )
     _add_flags(rules_parser)
     rules_parser.set_defaults(run=commands.print_rules)
     dashboards_parser = _add_command(
-        subparsers,
+        files,
         "dashboards",
+        summary="the Grafana dashboards, which are written to files in a DIRECTORY",
         usage="fping-exporter print dashboards DIRECTORY",
         description="Write the Grafana dashboards into DIRECTORY, a JSON file each, over older ones,\n"
         "and print the paths of the files.",
     )
     _add_flags(dashboards_parser)
-    dashboards_parser.add_argument("directory", type=Path, metavar="DIRECTORY", help=argparse.SUPPRESS)
+    dashboards_parser.add_argument(
+        "directory", type=Path, metavar="DIRECTORY", help="Directory for the dashboards."
+    )
     dashboards_parser.set_defaults(run=commands.print_dashboards)
+    man_parser = _add_command(
+        files,
+        "man",
+        summary="the man page",
+        usage="fping-exporter print man",
+        description="Print the man page. To read it: fping-exporter print man | man -l -",
+    )
+    _add_flags(man_parser)
+    man_parser.set_defaults(run=commands.print_man)
+    completion_parser = _add_command(
+        files,
+        "completion",
+        summary=f"the completions for a shell: {', '.join(_SHELLS)}",
+        usage=f"fping-exporter print completion {'|'.join(_SHELLS)}",
+        description="Print a script that completes commands, flags and paths in a shell. It belongs into\n"
+        "/usr/share/bash-completion/completions/fping-exporter (bash),\n"
+        "/usr/local/share/zsh/site-functions/_fping-exporter (zsh) or ~/.tcshrc (tcsh).",
+    )
+    _add_flags(completion_parser)
+    completion_parser.add_argument("shell", choices=_SHELLS, help="Shell that completes.")
+    completion_parser.set_defaults(run=commands.print_completion)
+    files.metavar = "|".join(files.choices)
+    parser.usage = f"fping-exporter print {files.metavar} [flags]"
+    parser.epilog = _listing("what to print", files)
 
 
 def _add_command(
     subparsers: "_Subparsers[argparse.ArgumentParser]",
     name: str,
     *,
-    usage: str,
+    summary: str,
+    usage: str | None = None,
     description: str,
-    epilog: str | None = None,
 ) -> argparse.ArgumentParser:
+    """Add a command; `summary` is its line in the --help of its parent."""
     return subparsers.add_parser(
         name,
         prog="fping-exporter",
         usage=usage,
+        help=summary,
         description=description,
-        epilog=epilog,
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
-            prog, max_help_position=32, width=100
-        ),
+        formatter_class=_HelpFormatter,
         allow_abbrev=False,
         add_help=False,
     )
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Leaves out the commands, which `_listing` shows in the columns of the flags."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=_COLUMN, width=_WIDTH)
+
+    def add_argument(self, action: argparse.Action) -> None:
+        if not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            super().add_argument(action)
+
+
+def _listing(title: str, subparsers: "_Subparsers[argparse.ArgumentParser]") -> str:
+    """Return the list of the commands, with their summaries, for the --help of the parser above them."""
+    lines = [f"{title}:"]
+    for command in subparsers._get_subactions():  # noqa: SLF001, from which argparse makes its own list
+        lines += textwrap.wrap(
+            f"{command.dest:{_COLUMN - 4}}  {command.help}",
+            _WIDTH - 2,
+            initial_indent="  ",
+            subsequent_indent=" " * _COLUMN,
+        )
+    return "\n".join(lines)
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
