@@ -11,7 +11,7 @@ import msgspec
 from fping_exporter.config import Scope
 from fping_exporter.errors import FpingExporterError
 from fping_exporter.metrics.telemetry import Telemetry
-from fping_exporter.model import Inventory
+from fping_exporter.model import Instance, Inventory
 from fping_exporter.single_flight import SingleFlight
 from fping_exporter.storage import State
 
@@ -68,6 +68,13 @@ class Upstream(InventorySource, Protocol):
 
     def recall(self, inventory: Inventory, *, listed_at: float) -> None:
         """Begin with the list that an earlier process made `listed_at`, by the monotonic clock."""
+        ...
+
+    def look_up(self, id_: str) -> Instance | None:
+        """Return what Nova says of one instance now; None if nobody can ask it from here.
+
+        Raises NotFoundError if it does not exist any more, and CloudError.
+        """
         ...
 
 

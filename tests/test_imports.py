@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "fping_exporter"
 LAYERS = (
     {"__main__"},
     {"cli"},
-    {"service", "demo"},
+    {"service", "demo", "wait"},
     {"web", "os_fping", "httpd"},
     {"fleet_monitor"},
     {"monitor"},

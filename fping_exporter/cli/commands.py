@@ -23,6 +23,7 @@ __all__ = [
     "print_man",
     "print_rules",
     "serve",
+    "wait",
 ]
 
 
@@ -55,6 +56,17 @@ def list_instances(args: argparse.Namespace) -> int:
 
     _set_up_log(args)
     return command.list_instances(settings, as_json=args.json, only_silent=args.silent)
+
+
+def wait(args: argparse.Namespace) -> int:
+    """Ping some instances until each answers, or is down."""
+    _end_on_hangup()
+    settings = config.load(config.find(args.config_file))
+    _prepare_environment()
+    from fping_exporter.cli import wait as command
+
+    _set_up_log(args)
+    return command.wait(settings, args.instances, timeout=args.timeout, down=args.down, json_lines=args.json)
 
 
 def demo(args: argparse.Namespace) -> int:

@@ -8,12 +8,10 @@ from tqdm import tqdm
 
 from fping_exporter import open_files
 from fping_exporter.cli import report
+from fping_exporter.cli.fleet_words import read_fleet
 from fping_exporter.cli.upstream import connect_upstream
-from fping_exporter.config import Config, Fleet
-from fping_exporter.errors import FpingExporterError
+from fping_exporter.config import Config
 from fping_exporter.fleet.merge import merge
-from fping_exporter.fleet.reader import read_once
-from fping_exporter.fleet.reading import Reading
 from fping_exporter.model import Verdict
 from fping_exporter.probe import check_permission, make_layer2_prober, make_prober
 from fping_exporter.snapshot import take_snapshot
@@ -47,7 +45,7 @@ def list_instances(settings: Config, *, as_json: bool, only_silent: bool) -> int
             host=settings.host,
         )
     if settings.fleet:
-        snapshot = merge(snapshot, _read_fleet(settings.fleet), max_age=settings.fleet.max_age)
+        snapshot = merge(snapshot, read_fleet(settings.fleet), max_age=settings.fleet.max_age)
     silent = [verdict for verdict in snapshot.verdicts if verdict.silent]
     unasked = [verdict for verdict in snapshot.verdicts if verdict.unasked]
     shown = snapshot.verdicts
@@ -59,15 +57,6 @@ def list_instances(settings: Config, *, as_json: bool, only_silent: bool) -> int
     if silent:
         return EXIT_SILENT
     return EXIT_UNASKED if unasked else 0
-
-
-def _read_fleet(settings: Fleet) -> Reading | None:
-    """Return what the other exporters say; if nobody tells, say so: they count for nothing then."""
-    try:
-        return read_once(settings)
-    except FpingExporterError as error:
-        print(f"fping-exporter: what the other exporters say could not be read: {error}", file=sys.stderr)
-        return None
 
 
 def _count_unasked(verdicts: tuple[Verdict, ...], unasked: list[Verdict]) -> str:

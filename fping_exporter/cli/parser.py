@@ -7,14 +7,18 @@ import argparse
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote
 
 from fping_exporter import __version__, config, log
 from fping_exporter.cli import commands
+from fping_exporter.config.duration import Duration
 from fping_exporter.httpd.prefix import parse_external_url, parse_prefix
 from fping_exporter.os_fping.paths import FIRST_SEGMENTS as OS_FPING_SEGMENTS
 
 __all__ = ["build_parser", "parse_arguments"]
+
+_T = TypeVar("_T")
 
 RESERVED = frozenset({"-", "config", "hypervisors", "instance", "sd", "static", "v1"}) | OS_FPING_SEGMENTS
 """First segments of paths that other pages use, so that the metrics cannot be there."""
@@ -53,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = _add_serve(subparsers)
     _add_list(subparsers)
+    _add_wait(subparsers)
     _add_demo(subparsers)
     _add_print(subparsers)
     parser.usage = f"fping-exporter [{'|'.join(subparsers.choices)}] [flags]"
@@ -122,6 +127,43 @@ def _add_list(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
     )
     _add_log_flags(flags)
     parser.set_defaults(run=commands.list_instances)
+
+
+def _add_wait(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
+    parser = _add_command(
+        subparsers,
+        "wait",
+        summary="ping some instances until all answer",
+        usage="fping-exporter wait ID|NAME|ADDRESS... [flags]",
+        description="Ping some instances until each has answered, and print a line for each as it does.\n"
+        "Others are not pinged.\n\n"
+        "Exit code: 0 all have answered (with --down: all are down), 1 the time is up, and some have\n"
+        "not, or were deleted, 2 usage, configuration, the permission to ping, or a name that no\n"
+        "instance has, or several have, 3 the cloud could not be listed.",
+    )
+    parser.add_argument(
+        "instances", nargs="+", metavar="INSTANCE", help="Id, name or address of an instance."
+    )
+    flags = _add_flags(parser)
+    _add_config_file(flags)
+    flags.add_argument(
+        "--timeout",
+        type=_checked(Duration.parse),
+        default=Duration(300),
+        metavar="DURATION",
+        help="How long to wait, such as 90s or 1h30m. A sweep that has begun is finished. [5m]",
+    )
+    flags.add_argument(
+        "--down",
+        action="store_true",
+        help="Wait until each is down: it was asked and is silent, and nothing else explains that. One "
+        "that could not be asked is not down.",
+    )
+    flags.add_argument(
+        "--json", action="store_true", help="Print a JSON object on each line instead of a text."
+    )
+    _add_log_flags(flags)
+    parser.set_defaults(run=commands.wait)
 
 
 def _add_demo(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
@@ -345,10 +387,10 @@ def _add_log_flags(flags: argparse._ArgumentGroup) -> None:
     )
 
 
-def _checked(parse: Callable[[str], str]) -> Callable[[str], str]:
+def _checked(parse: Callable[[str], _T]) -> Callable[[str], _T]:
     """Return a function as `parse` whose ValueError argparse shows as it is."""
 
-    def checked(text: str) -> str:
+    def checked(text: str) -> _T:
         try:
             return parse(text)
         except ValueError as error:

@@ -2,18 +2,24 @@
 
 import time
 from collections.abc import Callable, Collection
+from urllib.parse import quote
 
 from openstack.config.cloud_region import CloudRegion
 
 from fping_exporter.cloud.listing import CloudListing
 from fping_exporter.cloud.memory import Memory
+from fping_exporter.cloud.servers import MICROVERSIONS, read_server
 from fping_exporter.cloud.session import Observe, connect
+from fping_exporter.cloud.time_limit import time_limit
 from fping_exporter.cloud.worker import GivenUpError, Worker
 from fping_exporter.config import Config, Scope
 from fping_exporter.hosts import own_host
-from fping_exporter.model import Inventory
+from fping_exporter.model import Instance, Inventory
 
 __all__ = ["Cloud"]
+
+_LOOKUP_SECONDS = 10.0
+"""How long Nova may take for a single server."""
 
 
 class Cloud:
@@ -101,3 +107,13 @@ class Cloud:
             raise
         self.memory = memory
         return inventory
+
+    def look_up(self, id_: str) -> Instance:
+        """Return what Nova says of one server now, whose id a list had; no listing notices.
+
+        Raises NotFoundError if there is none any more, and CloudError.
+        """
+        with time_limit(_LOOKUP_SECONDS):
+            compute = self.session.client("compute")
+            microversion = compute.microversion(MICROVERSIONS)
+            return read_server(compute.get(f"/servers/{quote(id_, safe='')}", microversion=microversion))

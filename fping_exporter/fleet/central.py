@@ -114,6 +114,9 @@ class Centrals:
     def recall(self, inventory: Inventory, *, listed_at: float) -> None:
         """Do nothing: a list of an earlier process is asked for anew, and whole."""
 
+    def look_up(self, id_: str) -> None:
+        """Return None: an agent has no credentials to ask Nova with."""
+
     def next_poll(self) -> float:
         """Return the seconds until the next list should be asked for, with some jitter.
 

@@ -119,7 +119,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["", "serve", "list", "demo", "print", "print config", "print rules", "print dashboards"],
+    ["", "serve", "list", "wait", "demo", "print", "print config", "print rules", "print dashboards"],
 )
 def test_help_fits_a_terminal(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert fail(*command.split(), "--help") == 0
@@ -134,6 +134,8 @@ def test_help_fits_a_terminal(command: str, capsys: pytest.CaptureFixture[str]) 
         (["lst"], "invalid choice: 'lst' (choose from "),
         (["--conf", "x"], "unrecognized arguments: --conf x"),
         (["--log.level", "debug", "list"], "unrecognized arguments: list"),
+        (["wait"], "arguments are required: INSTANCE"),
+        (["wait", "web", "--timeout", "5"], "expected a duration above zero such as 500ms, 15s or 1m30s"),
         (["print"], "arguments are required: config|rules|dashboards"),
         (["print", "dashboards"], "arguments are required: DIRECTORY"),
         (["print", "dashboards", "none"], "none/fping-cloud.json: cannot be written: No such file"),
@@ -283,6 +285,68 @@ def test_list_without_the_cloud(cloud: dict[str, str], tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "no connection" in done.stderr
     assert cloud["OS_PASSWORD"] not in done.stderr
+
+
+QUICK = "probe: {timeout: 100ms, retries: 0}"
+
+
+def test_wait_until_all_answer(cloud: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "fping-exporter.yml").write_text(QUICK)
+    done = run("wait", "selenium-1", "127.10.0.1", cwd=tmp_path, env=cloud)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(
+        r"[0-9a-f-]{36}  selenium-1  answers after \d+\.\d s \(\d+\.\d{3} ms\)\n", done.stdout
+    )
+
+
+def test_wait_in_vain(cloud: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "fping-exporter.yml").write_text(QUICK)
+    arguments = ("selenium-0", "selenium-1", "text-1", "--timeout", "100ms", "--log.level", "error")
+    done = run("wait", *arguments, cwd=tmp_path, env=cloud)
+    assert done.returncode == 1
+    assert done.stderr == "fping-exporter: 2 of 3 did not answer within 100ms\n"
+    said = {line.split("  ")[1]: line.split("  ")[2] for line in done.stdout.splitlines()}
+    assert said.pop("selenium-1").startswith("answers after")
+    assert said == {
+        "selenium-0": "does not answer: no_reply, ACTIVE",
+        "text-1": "does not answer: not_active, SHUTOFF",
+    }
+
+
+def test_wait_until_down(cloud: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "fping-exporter.yml").write_text(QUICK)
+    done = run("wait", "--down", "--json", "--timeout=9s", "text-1", "text-0", cwd=tmp_path, env=cloud)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = {row["name"]: row for row in map(json.loads, done.stdout.splitlines())}
+    assert {name: (row["result"], row["reason"], row["alive"]) for name, row in found.items()} == {
+        "text-0": ("down", "no_reply", False),
+        "text-1": ("down", "not_active", False),
+    }
+
+
+def test_wait_for_nobody(cloud: dict[str, str], tmp_path: Path) -> None:
+    done = run("wait", "selenium-1", "selenium-2", cwd=tmp_path, env=cloud)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "fping-exporter: no instance has the id, the name or the address 'selenium-2'\n"
+
+
+def test_wait_until_ctrl_c(cloud: dict[str, str], tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "fping_exporter", "wait", "selenium-0", "selenium-1", "--json"],
+        cwd=tmp_path,
+        env=os.environ | cloud,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout
+            assert json.loads(process.stdout.readline())["name"] == "selenium-1"  # it comes at once
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=SECONDS) == ("", "")
+            assert process.returncode == 128 + signal.SIGINT
+        finally:
+            process.kill()
 
 
 def test_serve_until_sigterm(cloud: dict[str, str], tmp_path: Path) -> None:

@@ -1,0 +1,165 @@
+"""What the cloud says of a few instances, kept up to date at little cost."""
+
+import glob
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+from fping_exporter.config import Config, Instances, Rule
+from fping_exporter.errors import FpingExporterError, NotFoundError
+from fping_exporter.instance_lookup import find_instances
+from fping_exporter.lister import Upstream
+from fping_exporter.log_limit import LogLimit
+from fping_exporter.model import Instance, Inventory
+from fping_exporter.single_flight import start_daemon_thread
+from fping_exporter.verdict.selection import select
+
+__all__ = ["WatchedInstances"]
+
+logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+_RELIST_SECONDS = 5.0
+"""Between two lists of the cloud at least, however much changes."""
+_LOOKUPS = 20
+"""Servers that Nova is asked for one by one in a row, at most."""
+
+
+class _Told(NamedTuple):
+    """What Nova says of an instance, as far as a ping depends on it."""
+
+    status: str
+    host: str
+    addresses: frozenset[str]
+
+    @classmethod
+    def of(cls, instance: Instance) -> "_Told":
+        return cls(instance.status, instance.host, frozenset(each.ip for each in instance.addresses))
+
+
+class WatchedInstances:
+    """A few instances of one cloud.
+
+    The cloud is listed as a whole at the beginning, since only so it is known whose an address is; and again,
+    by what changed, when that list is older than `cache.inventory`. In between, Nova is asked for single
+    servers. If it says something new of one, such as its first address, the cloud is listed at once.
+    """
+
+    def __init__(
+        self, settings: Config, upstream: Upstream, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Prepare to ask `upstream`; nothing is sent yet. `clock` is in seconds and never goes back."""
+        self._cache = settings.cache
+        self._upstream = upstream
+        self._clock = clock
+        self._told: dict[str, _Told] = {}
+        """What Nova last said of each."""
+        self._asked_at: dict[str, float] = {}
+        """When Nova was last asked for a single server."""
+        self._listed_at = clock()
+        self._tried_at = -math.inf
+        self._outdated = False
+        self._log_limit = LogLimit(60)
+        self.inventory: Inventory
+        """What was last listed, of these instances; of others that may have their addresses, in `claims`."""
+        self.deleted: frozenset[str] = frozenset()
+        """Ids of those that the list lacks and Nova does not find."""
+
+    def begin(self, texts: Sequence[str], *, seconds: float) -> list[Instance]:
+        """List the cloud within so many seconds; return the instances that `texts` mean.
+
+        Raises InstanceLookupError, what a list raises, and TimeoutError.
+        """
+        began = self._clock()
+        listed = _call(self._upstream.inventory, seconds=seconds)
+        found = find_instances(texts, listed)
+        self._told = {each.id: _Told.of(each) for each in found}
+        self._take(listed, began)
+        return found
+
+    def refresh(self, doubtful: Iterable[str], *, seconds: float) -> None:
+        """Bring the list up to date, within so many seconds.
+
+        `doubtful` are the ids of those of which Nova may have something new to say. What fails is tried again
+        at the next call. Raises the error of a list if none is younger than `cache.max_stale`.
+        """
+        end = self._clock() + seconds
+        is_old = self._clock() - self._listed_at >= self._cache.inventory
+        if not is_old and not self._outdated:
+            self._look_up(doubtful, end)
+        if (is_old or self._outdated) and self._clock() - self._tried_at >= _RELIST_SECONDS:
+            self._relist(end)
+
+    def _relist(self, end: float) -> None:
+        began = self._tried_at = self._clock()
+        try:
+            listed = _call(self._upstream.inventory, seconds=end - began)
+        except TimeoutError:
+            return
+        except FpingExporterError as error:
+            if began - self._listed_at >= self._cache.max_stale:
+                raise
+            self._warn("listing the instances failed", error)
+            return
+        self._take(listed, began)
+
+    def _take(self, listed: Inventory, listed_at: float) -> None:
+        """Keep what `listed` says of the watched instances; it was begun at `listed_at`."""
+        ids = tuple(map(glob.escape, self._told))
+        self.inventory = select(listed, Instances(include=(Rule(id=ids),)))
+        self._listed_at, self._outdated = listed_at, False
+        there = {each.id for each in self.inventory.instances}
+        self.deleted = frozenset(id_ for id_ in self._told if id_ not in there and self._is_gone(id_))
+
+    def _is_gone(self, id_: str) -> bool:
+        """Whether Nova says that there is no such server: a list that lacks one may be cut."""
+        try:
+            self._upstream.look_up(id_)
+        except NotFoundError:
+            return True
+        except FpingExporterError as error:
+            self._warn("asking Nova for a server failed", error)
+        return False
+
+    def _look_up(self, doubtful: Iterable[str], end: float) -> None:
+        """Ask Nova for those that were not asked for the longest time."""
+        for id_ in sorted(doubtful, key=lambda id_: self._asked_at.get(id_, 0.0))[:_LOOKUPS]:
+            self._asked_at[id_] = self._clock()
+            try:
+                found = _call(partial(self._upstream.look_up, id_), seconds=end - self._clock())
+            except NotFoundError:
+                self._outdated = True
+            except TimeoutError:
+                return
+            except FpingExporterError as error:
+                self._warn("asking Nova for a server failed", error)
+                return
+            else:
+                if found and (told := _Told.of(found)) != self._told[id_]:
+                    self._told[id_], self._outdated = told, True
+
+    def _warn(self, what: str, error: FpingExporterError) -> None:
+        if self._log_limit.allows(what):
+            logger.warning("%s: %s", what, error)
+
+
+def _call(work: Callable[[], _T], *, seconds: float) -> _T:
+    """Return what `work` returns within so many seconds, or raise what it raises; TimeoutError after that.
+
+    Its thread is then left behind, and does not keep the process from ending.
+    """
+    result: Future[_T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:  # noqa: BLE001, it is raised where the result is awaited
+            result.set_exception(error)
+
+    start_daemon_thread(run, name="wait")
+    return result.result(timeout=max(seconds, 0))
