@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from typing import TypedDict
 
 import msgspec
 
 from fping_exporter.model import Instance, Reason, Snapshot, Verdict
 from fping_exporter.nova_status import is_off
+from fping_exporter.timeline import LENGTH, PingResult, Stepper, Timeline, moved_back, shared
 
 __all__ = ["RETENTION", "History", "Vantage"]
 
@@ -21,6 +23,9 @@ FIRST_BOOT = 900.0
 
 _UNWATCHED = 900.0
 """Seconds for which the process may be away: an instance launched meanwhile hardly answers and dies."""
+
+DEFAULT_PAUSE = 600.0
+"""Seconds for which a result is believed by default, as ``cache.max_stale`` has it."""
 
 _VANTAGE_RETENTION = 3600.0
 """Seconds for which a kind of vantage that is gone is taken to come back."""
@@ -64,9 +69,16 @@ class History(msgspec.Struct, frozen=True):
     there."""
     vantages: Mapping[str, Vantage] = {}
     """By kind (``local``, ``qdhcp``, ...)."""
+    sweeps: tuple[float, ...] = ()
+    """Unix times of the last results in each timeline, the oldest first, 64 at most."""
+    timelines: Mapping[str, Timeline] = {}
+    """What the last sweeps found out about each instance, by its id."""
 
-    def after(self, snapshot: Snapshot) -> "History":
-        """Return the history that a snapshot leads to, without what is older than :data:`RETENTION`."""
+    def after(self, snapshot: Snapshot, *, max_pause: float = DEFAULT_PAUSE) -> "History":
+        """Return the history that a snapshot leads to, without what is older than :data:`RETENTION`.
+
+        If the sweep before began more than `max_pause` seconds earlier, nobody knows what was in between.
+        """
         now = snapshot.sweep.started_at
         listed = {verdict.instance.id for verdict in snapshot.verdicts}
         unlisted_since = {
@@ -94,7 +106,38 @@ class History(msgspec.Struct, frozen=True):
             ),
             vantages={kind: vantage for kind, vantage in self.vantages.items() if vantage.lost_since(now)}
             | _sending(snapshot),
+            **self._timelines_after(snapshot, unlisted_since, max_pause=max_pause),
         )
+
+    def _timelines_after(
+        self, snapshot: Snapshot, unlisted: Iterable[str], *, max_pause: float
+    ) -> "_Timelines":
+        now = snapshot.sweep.started_at
+        sweeps, before = self.sweeps, self.timelines
+        if sweeps and now < sweeps[-1]:  # the clock was set back while the process ran
+            sweeps = tuple([at - (sweeps[-1] - now) for at in sweeps])
+            before = moved_back(before, self.sweeps[-1] - now)
+        pause: tuple[PingResult, ...] = ()
+        if sweeps and now - sweeps[-1] > max_pause:
+            pause = (PingResult.UNKNOWN,)
+            sweeps = (*sweeps, sweeps[-1] + max_pause)
+        answered = Stepper((*pause, PingResult.ANSWERED), at=now)
+        unknown = Stepper((*pause, PingResult.UNKNOWN), at=now)
+        silent = unknown if snapshot.blind else Stepper((*pause, PingResult.SILENT), at=now)
+        after = {
+            (id_ := v.instance.id): (
+                answered if v.alive else silent if v.alive is False and v.probed else unknown
+            )[before.get(id_)]
+            for v in snapshot.verdicts
+        }
+        for id_ in unlisted:
+            if id_ in before:
+                after[id_] = unknown[before[id_]]
+        return {"sweeps": (*sweeps, now)[-LENGTH:], "timelines": after}
+
+    def told(self, snapshot: Snapshot) -> Snapshot:
+        """Return the snapshot that led to this history, with the timelines of its instances."""
+        return msgspec.structs.replace(snapshot, timelines=self.timelines, sweeps=self.sweeps)
 
     def resumed(self, *, stopped_at: float, now: float) -> "History":
         """Return the history for a process that begins at `now`, of one that ended at `stopped_at`.
@@ -114,6 +157,8 @@ class History(msgspec.Struct, frozen=True):
             unlisted_since=unlisted_since,
             missed={id_: at for id_, at in self.missed.items() if id_ in unlisted_since},
             launches=self.launches,
+            sweeps=self.sweeps if self.timelines else (),
+            timelines=shared({id_: each for id_, each in self.timelines.items() if id_ in unlisted_since}),
         )
 
     def moved_back(self, seconds: float) -> "History":
@@ -125,6 +170,8 @@ class History(msgspec.Struct, frozen=True):
             unlisted_since={id_: at - seconds for id_, at in self.unlisted_since.items()},
             missed={id_: at - seconds for id_, at in self.missed.items()},
             launches=self.launches,
+            sweeps=tuple([at - seconds for at in self.sweeps]),
+            timelines=moved_back(self.timelines, seconds),
         )
 
     def calls_active(self, verdict: Verdict) -> bool:
@@ -167,7 +214,14 @@ class History(msgspec.Struct, frozen=True):
     @property
     def _remembered(self) -> AbstractSet[str]:
         """Ids of those of which anything is known that a list may lack for a while."""
-        return self.last_replies.keys() | self.layer2_replies.keys() | self.missed.keys()
+        return {*self.timelines, *self.last_replies, *self.layer2_replies, *self.missed}
+
+
+class _Timelines(TypedDict):
+    """Fields of a history."""
+
+    sweeps: tuple[float, ...]
+    timelines: Mapping[str, Timeline]
 
 
 def _only(times: Mapping[str, float], ids: Collection[str]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from fping_exporter.nova_status import contradicts
+from fping_exporter.timeline import Since, Timeline
 
 __all__ = [
     "LOCAL",
@@ -517,6 +518,19 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     """Whether the outcome of each address is wanted as a metric."""
     others: tuple[Instance, ...] = ()
     """Those that other members of a share ask, and the inventory lacks; none unless the fleet is read."""
+    timelines: Mapping[str, Timeline] = {}
+    """What the last sweeps of this exporter found out about each instance, this one included, by its id."""
+    sweeps: tuple[float, ...] = ()
+    """Unix times of the last results in each timeline, the oldest first."""
+
+    def since(self, verdict: Verdict) -> Since | None:
+        """Return since when an instance has been answering, or silent; None where nobody knows."""
+        timeline = self.timelines.get(verdict.instance.id)
+        if timeline is None or verdict.alive is None or verdict.alive is not timeline.alive:
+            return None
+        if not verdict.asked:  # one without an address is not alive, and was not asked
+            return None
+        return Since(timeline.since, timeline.at_least)
 
     @property
     def unexplained(self) -> frozenset[str]:

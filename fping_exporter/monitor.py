@@ -241,6 +241,8 @@ class Monitor:
                 self._history,
             )
             snapshot = msgspec.structs.replace(snapshot, others=self._setup.others(listing.selected, part))
+            history = self._history.after(snapshot, max_pause=cache.max_stale)
+            snapshot = history.told(snapshot)
             exposition = render(
                 snapshot,
                 before=self._sweep.exposition if self._sweep else EMPTY,
@@ -254,7 +256,7 @@ class Monitor:
             self._fail("a bug, see the log")
             logger.exception("sweep failed, which is a bug")
         else:
-            self._history = self._history.after(snapshot)
+            self._history = history
             self._lister.silent = snapshot.unexplained
             self._publish(_Swept(snapshot, exposition, began=began, list_began=listing.began))
 

@@ -21,6 +21,7 @@ LAYERS = (
     {"config"},
     {"history", "instance_lookup", "single_flight"},
     {"model"},
+    {"timeline"},
     {"errors", "hosts", "http_deadline", "log", "log_limit", "nova_status", "open_files", "systemd", "text"},
 )
 """From the top down: a module may import what is below it, and its own wing."""

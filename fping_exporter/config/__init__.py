@@ -180,6 +180,7 @@ Metric = Literal[
     "instance_rtt_seconds",
     "instance_packet_loss_ratio",
     "instance_last_reply_timestamp_seconds",
+    "instance_silent_since_timestamp_seconds",
     "instance_launched_timestamp_seconds",
     "instance_address_alive",
     "instance_info",

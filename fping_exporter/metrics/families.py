@@ -10,6 +10,7 @@ For one silent instance that Nova calls ACTIVE:
     instance_missed{id="6ce1",project_id="5fa0"} 1.0
     instance_packet_loss_ratio{id="6ce1",project_id="5fa0"} 1.0
     instance_last_reply_timestamp_seconds{id="6ce1",project_id="5fa0"} 1.7954112e+09
+    instance_silent_since_timestamp_seconds{id="6ce1",project_id="5fa0"} 1.7954115e+09
     instance_launched_timestamp_seconds{id="6ce1",project_id="5fa0"} 1.7953e+09
     instance_address_alive{address="192.0.2.7",id="6ce1",...} 0.0
     instance_info{addresses="192.0.2.7",availability_zone="nova",...} 1.0
@@ -174,6 +175,14 @@ def _reasons(group: Group) -> list[Reason | None]:
     if group.snapshot.alone:
         return [verdict.reason for verdict in group.verdicts]
     return [None if verdict.alive is None else verdict.reason for verdict in group.verdicts]
+
+
+def _silent_since(group: Group) -> list[float | None]:
+    since = group.snapshot.since
+    return [
+        found.at if verdict.alive is False and (found := since(verdict)) else None
+        for verdict in group.verdicts
+    ]
 
 
 def _is_in(name: str) -> Callable[[Group], list[int | None]]:
@@ -354,6 +363,14 @@ INSTANCE_FAMILIES: tuple[InstanceFamily[Any], ...] = (
         "instance_last_reply_timestamp_seconds",
         "Unix time of the last sweep in which the instance answered this exporter, in seconds.",
         _each("last_reply_at"),
+        _gauge_lines,
+    ),
+    InstanceFamily(
+        "instance_silent_since_timestamp_seconds",
+        "Unix time of the first sweep since which the instance has not answered this exporter (cached), in "
+        "seconds: it is silent since then at least, and longer if nobody asked it before; absent where it "
+        "answers or could not be asked.",
+        _silent_since,
         _gauge_lines,
     ),
     InstanceFamily(

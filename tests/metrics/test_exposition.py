@@ -100,12 +100,13 @@ def example() -> Snapshot:
         layer2=layer2,
         sources=lambda targets: dict.fromkeys(targets, "10.0.0.2"),
     )
-    return msgspec.structs.replace(
+    snapshot = msgspec.structs.replace(
         snapshot,
         per_address=True,
         missed=frozenset({"6ce2-silent"}),
         never_answered=frozenset({"6ce3-unreachable"}),
     )
+    return History().after(snapshot).told(snapshot)
 
 
 class Collector:
@@ -336,7 +337,9 @@ def test_the_docstring_shows_what_comes_out() -> None:
         layer2=layer2,
         last_replies=History().after(before).last_replies,
     )
-    now = msgspec.structs.replace(find_missed(now, History().after(before)), per_address=True)
+    history = History().after(before)
+    now = msgspec.structs.replace(find_missed(now, history), per_address=True)
+    now = history.after(now).told(now)
     printed = [line for line in text(now).splitlines() if not line.startswith("#")]
     assert len(shown) == len(printed)
     for ours, real in zip(shown, printed, strict=True):

@@ -44,6 +44,20 @@ def test_what_is_written_is_read(state: State) -> None:
     assert again.history.last_replies == state.history.last_replies
     assert again.history.missed == state.history.missed
     assert again.history.launches == state.history.launches
+    assert again.history.timelines == state.history.timelines
+    assert again.history.sweeps == (state.history.sweeps if state.history.timelines else ())
+
+
+def test_a_file_from_before_there_were_timelines_is_read() -> None:
+    header, *slices = gzip.decompress(packed(state_of(inventory(), history=REPLIED), now=at())).splitlines()
+    old = [json.loads(line) for line in slices]
+    for each in old:
+        for name in ("sweeps", "timelines"):
+            each.get("history", {}).pop(name, None)
+    lines = [header, *(json.dumps(each).encode() for each in old)]
+    again = unpack(gzip.compress(b"\n".join(lines)), now=at())
+    assert again.history.last_replies == REPLIED.last_replies
+    assert again.history.timelines == {}
 
 
 def test_more_than_a_slice_of_everything_is_read_in_its_order() -> None:

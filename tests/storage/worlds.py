@@ -20,6 +20,7 @@ from fping_exporter.model import (
 )
 from fping_exporter.storage.clock import Moment
 from fping_exporter.storage.format import State, write
+from fping_exporter.timeline import Timeline
 from tests.build import NOW
 
 __all__ = ["SCOPE", "packed", "state_of", "states"]
@@ -98,6 +99,17 @@ _inventories = st.builds(
     duration=st.floats(0, 100),
 )
 _replies = st.dictionaries(_ids, _times, max_size=5)
+_timelines = st.dictionaries(
+    _ids,
+    st.builds(
+        Timeline,
+        results=st.binary(min_size=16, max_size=16),
+        alive=st.booleans(),
+        since=_times,
+        at_least=st.booleans(),
+    ),
+    max_size=3,
+)
 states = st.builds(
     State,
     inventory=_inventories,
@@ -109,6 +121,8 @@ states = st.builds(
         last_replies=_replies,
         missed=_replies,
         launches=st.frozensets(_ids, max_size=3),
+        sweeps=st.lists(_times, min_size=1, max_size=3).map(tuple),
+        timelines=_timelines,
     ),
 )
 
