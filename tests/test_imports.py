@@ -12,6 +12,7 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"service", "demo", "wait"},
+    {"cloud_unit"},
     {"web", "os_fping", "httpd"},
     {"fleet_monitor"},
     {"monitor"},

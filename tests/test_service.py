@@ -17,13 +17,14 @@ from fping_exporter.config import Cache, Config, Instances, Probe, Rule
 from fping_exporter.config.duration import Duration
 from fping_exporter.demo.http import Answer
 from fping_exporter.demo.scene import SILENT
-from fping_exporter.metrics.telemetry import Telemetry
+from fping_exporter.metrics.process import ProcessTelemetry
 from fping_exporter.service import Service
 from fping_exporter.storage import Storage
 from fping_exporter.storage.directory import FILE, UNREADABLE_FILE, Directory
 from tests.cloud.faulty import ADMIN, BETA, SERVERS, make_servers
 from tests.cloud.neutron import PORTS, NeutronCloud, port
 from tests.permission import need_ping
+from tests.units import only
 
 SOON = 5.0
 PROJECTS = "/identity/v3/projects"
@@ -46,10 +47,12 @@ def test_a_reload_knows_what_was_known_of_the_same_instances(
         Config(cache=CACHE),
         read=lambda: Config(cache=CACHE, projects=projects),
         check=lambda _settings: None,
-        connect=lambda settings: Cloud(settings, region=standin.region(ADMIN), sleep=lambda _seconds: None),
-        telemetry=Telemetry(),
+        connect=lambda settings, _observe: Cloud(
+            settings, region=standin.region(ADMIN), sleep=lambda _seconds: None
+        ),
+        telemetry=ProcessTelemetry(),
     )
-    before = service.monitor.snapshot(timeout=SOON)
+    before = only(service).monitor.snapshot(timeout=SOON)
     assert before
     assert set(before.inventory.topology.ports) == {"alpha-0000"}
 
@@ -57,7 +60,7 @@ def test_a_reload_knows_what_was_known_of_the_same_instances(
     service.reload()
 
     deadline = time.monotonic() + SOON
-    while (after := service.monitor.snapshot(timeout=SOON)) is None or after.inventory.parts["ports"]:
+    while (after := only(service).monitor.snapshot(timeout=SOON)) is None or after.inventory.parts["ports"]:
         assert time.monotonic() < deadline
     assert set(after.inventory.topology.ports) == known
 
@@ -70,13 +73,13 @@ def test_a_reload_to_another_keystone_under_the_same_name_takes_nothing_over(sta
             Config(cache=CACHE),
             read=lambda: Config(cache=CACHE),
             check=lambda _settings: None,
-            connect=lambda settings: Cloud(settings, region=regions.pop(0)),
-            telemetry=Telemetry(),
+            connect=lambda settings, _observe: Cloud(settings, region=regions.pop(0)),
+            telemetry=ProcessTelemetry(),
         )
-        assert service.monitor.snapshot(timeout=SOON)
+        assert only(service).monitor.snapshot(timeout=SOON)
         service.reload()
-        assert service.monitor.latest is None
-        after = service.monitor.snapshot(timeout=SOON)
+        assert only(service).monitor.latest is None
+        after = only(service).monitor.snapshot(timeout=SOON)
         assert after
         assert [verdict.instance.id for verdict in after.verdicts] == ["beta-0000"]
 
@@ -86,27 +89,28 @@ class Restarts:
 
     def __init__(self, standin: NeutronCloud, path: Path) -> None:
         self._standin, self._path = standin, path
-        self.telemetry = Telemetry()
+        self.service_now: Service | None = None
         self.settings = Config(cache=CACHE, probe=Probe(timeout=Duration(0.1), retries=0))
 
     @contextlib.contextmanager
     def service(self) -> Iterator[Service]:
-        self.telemetry = Telemetry()
         storage = Storage(Directory(self._path), interval=0)
-        yield Service(
+        self.service_now = service = Service(
             self.settings,
             read=lambda: self.settings,
             check=lambda _settings: None,
-            connect=lambda settings: Cloud(
+            connect=lambda settings, _observe: Cloud(
                 settings, region=self._standin.region(ADMIN), sleep=lambda _seconds: None
             ),
-            telemetry=self.telemetry,
-            storage=storage,
+            telemetry=ProcessTelemetry(),
+            find_storage=lambda _name, _observe: storage,
         )
+        yield service
         storage.close(SOON)
 
     def sample(self, name: str) -> float | None:
-        return self.telemetry.registry.get_sample_value(f"fping_exporter_inventory_{name}")
+        assert self.service_now
+        return only(self.service_now).telemetry.registry.get_sample_value(f"fping_exporter_inventory_{name}")
 
     def nova_is_away(self) -> None:
         self._standin.fail(SERVERS, *[Answer(503, b"")] * 1000)
@@ -120,7 +124,7 @@ def restarts(standin: NeutronCloud, tmp_path: Path) -> Restarts:
 
 def test_a_restart_pings_at_once_and_says_how_old_the_list_is(restarts: Restarts) -> None:
     with restarts.service() as service:
-        before = service.monitor.snapshot(timeout=SOON)
+        before = only(service).monitor.snapshot(timeout=SOON)
         assert before
     restarts.nova_is_away()
     begun = time.time()
@@ -130,7 +134,7 @@ def test_a_restart_pings_at_once_and_says_how_old_the_list_is(restarts: Restarts
         assert listed_at
         assert listed_at < begun
         assert (restarts.sample("instances"), restarts.sample("success")) == (1, 0)
-        after = service.monitor.snapshot(timeout=SOON)
+        after = only(service).monitor.snapshot(timeout=SOON)
     assert after
     assert after.sweep.started_at >= begun
     assert [verdict.alive for verdict in after.verdicts] == [True]
@@ -141,7 +145,7 @@ def test_after_a_restart_a_guest_that_died_meanwhile_is_known_to_have_answered(
     standin: NeutronCloud, restarts: Restarts
 ) -> None:
     with restarts.service() as service:
-        before = service.monitor.snapshot(timeout=SOON)
+        before = only(service).monitor.snapshot(timeout=SOON)
         assert before
         [alive] = before.verdicts
     [server] = standin.servers
@@ -150,7 +154,7 @@ def test_after_a_restart_a_guest_that_died_meanwhile_is_known_to_have_answered(
     standin.network["ports"][:] = [port("1", SILENT, device=server.id)]
     with restarts.service() as service:
         deadline = time.monotonic() + SOON
-        while (after := service.monitor.snapshot(timeout=SOON)) is None or after.verdicts[0].alive:
+        while (after := only(service).monitor.snapshot(timeout=SOON)) is None or after.verdicts[0].alive:
             assert time.monotonic() < deadline
     assert after.verdicts[0].silent
     assert after.verdicts[0].last_reply_at
@@ -162,13 +166,15 @@ def test_a_restart_keeps_what_neutron_and_keystone_do_not_tell(
     standin: NeutronCloud, restarts: Restarts
 ) -> None:
     with restarts.service() as service:
-        before = service.monitor.snapshot(timeout=SOON)
+        before = only(service).monitor.snapshot(timeout=SOON)
         assert before
     for path in (PORTS, PROJECTS):
         standin.fail(path, *[Answer(503, b"")] * 1000)
     with restarts.service() as service:
         deadline = time.monotonic() + SOON
-        while (after := service.monitor.snapshot(timeout=SOON)) is None or after.inventory.parts["ports"]:
+        while (after := only(service).monitor.snapshot(timeout=SOON)) is None or after.inventory.parts[
+            "ports"
+        ]:
             assert time.monotonic() < deadline
     assert after.inventory.parts == {"hypervisors": True} | dict.fromkeys(
         ("projects", "ports", "floating_ips", "security_groups"), False
@@ -181,7 +187,7 @@ def test_a_list_older_than_max_stale_is_not_used(
     restarts: Restarts, caplog: pytest.LogCaptureFixture
 ) -> None:
     with restarts.service() as service:
-        assert service.monitor.snapshot(timeout=SOON)
+        assert only(service).monitor.snapshot(timeout=SOON)
     restarts.nova_is_away()
     restarts.settings = Config(
         cache=Cache(inventory=Duration(0.001), sweep=Duration(0.001), max_stale=Duration(0.01))
@@ -189,28 +195,28 @@ def test_a_list_older_than_max_stale_is_not_used(
     time.sleep(0.02)
     with restarts.service() as service, caplog.at_level(logging.INFO):
         assert restarts.sample("last_success_timestamp_seconds") == 0
-        assert service.monitor.snapshot(timeout=SOON) is None
+        assert only(service).monitor.snapshot(timeout=SOON) is None
 
 
 def test_a_restart_with_another_scope_begins_with_nothing(
     restarts: Restarts, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with restarts.service() as service:
-        assert service.monitor.snapshot(timeout=SOON)
+        assert only(service).monitor.snapshot(timeout=SOON)
     restarts.nova_is_away()
     restarts.settings = Config(cache=CACHE, projects=("alpha",))
     with restarts.service() as service:
         assert "(changed: projects). It is state.jsonl.gz.unreadable now" in caplog.text
-        assert service.monitor.snapshot(timeout=SOON) is None
+        assert only(service).monitor.snapshot(timeout=SOON) is None
     assert {path.name for path in tmp_path.iterdir()} == {"lock", UNREADABLE_FILE}
 
 
 def test_after_a_reload_the_list_of_the_new_scope_is_stored(restarts: Restarts, tmp_path: Path) -> None:
     with restarts.service() as service:
-        assert service.monitor.snapshot(timeout=SOON)
+        assert only(service).monitor.snapshot(timeout=SOON)
         restarts.settings = Config(cache=CACHE, projects=("alpha",))
         service.reload()
-        assert service.monitor.snapshot(timeout=SOON)
+        assert only(service).monitor.snapshot(timeout=SOON)
     with restarts.service() as service:
         assert restarts.sample("instances") == 1
     assert {path.name for path in tmp_path.iterdir()} == {"lock", FILE}
@@ -218,19 +224,19 @@ def test_after_a_reload_the_list_of_the_new_scope_is_stored(restarts: Restarts, 
 
 def test_a_changed_selection_holds_for_the_stored_list(restarts: Restarts) -> None:
     with restarts.service() as service:
-        assert service.monitor.snapshot(timeout=SOON)
+        assert only(service).monitor.snapshot(timeout=SOON)
     restarts.nova_is_away()
     restarts.settings = Config(cache=CACHE, instances=Instances(exclude=(Rule(id="alpha-*"),)))
     with restarts.service() as service:
-        after = service.monitor.snapshot(timeout=SOON)
+        after = only(service).monitor.snapshot(timeout=SOON)
     assert after
     assert after.verdicts == ()
 
 
 def test_no_secret_is_stored(restarts: Restarts, tmp_path: Path) -> None:
     with restarts.service() as service:
-        assert service.monitor.snapshot(timeout=SOON)
-        session = service.runtime.cloud.session
+        assert only(service).monitor.snapshot(timeout=SOON)
+        session = only(service).runtime.cloud.session
         assert session
         token = session.connection.session.get_token()
     stored = gzip.decompress((tmp_path / FILE).read_bytes()).decode()
@@ -254,11 +260,11 @@ def test_a_scrape_does_not_wait_for_the_disk(standin: NeutronCloud, tmp_path: Pa
         Config(cache=CACHE),
         read=Config,
         check=lambda _settings: None,
-        connect=lambda settings: Cloud(settings, region=standin.region(ADMIN)),
-        telemetry=Telemetry(),
-        storage=storage,
+        connect=lambda settings, _observe: Cloud(settings, region=standin.region(ADMIN)),
+        telemetry=ProcessTelemetry(),
+        find_storage=lambda _name, _observe: storage,
     )
-    sweeps = [service.monitor.snapshot(timeout=SOON) for _ in range(3)]
+    sweeps = [only(service).monitor.snapshot(timeout=SOON) for _ in range(3)]
     assert len({sweep.sweep.started_at for sweep in sweeps if sweep}) == 3
     assert not (tmp_path / FILE).exists()
     released.set()

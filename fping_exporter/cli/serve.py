@@ -11,8 +11,11 @@ import socket
 import sys
 from collections.abc import Callable
 
+from flask import Flask
+
 from fping_exporter import __version__, open_files
-from fping_exporter.cli.upstream import Observe, connect_upstream
+from fping_exporter.cli.upstream import connect_upstream
+from fping_exporter.cloud_unit import CloudUnit, Connect
 from fping_exporter.config import Config
 from fping_exporter.errors import FpingExporterError
 from fping_exporter.fleet.prometheus import Prometheus
@@ -22,12 +25,12 @@ from fping_exporter.httpd.middleware import WebConfigMiddleware
 from fping_exporter.httpd.prefix import PathPrefix
 from fping_exporter.httpd.server import HttpServer, Limits
 from fping_exporter.httpd.web_config import WebConfig
-from fping_exporter.lister import Upstream
+from fping_exporter.metrics.process import ProcessTelemetry
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.os_fping.paths import is_os_fping
 from fping_exporter.os_fping.views import blueprint as os_fping_blueprint
 from fping_exporter.probe import check_permission
-from fping_exporter.service import Service, check_exposure
+from fping_exporter.service import DEFAULT_CLOUD, Service, check_exposure
 from fping_exporter.storage import Observe as ObserveWrite
 from fping_exporter.storage import Storage, check_named_directory, open_storage
 from fping_exporter.systemd import notify, watchdog_interval
@@ -86,7 +89,7 @@ def run_server(
     settings: Config,
     *,
     read: Callable[[], Config],
-    connect: Callable[[Config, Observe], Upstream],
+    connect: Connect,
     find_storage: Callable[[ObserveWrite], Storage | None] = lambda _observe: None,
     reload_on_hangup: bool = True,
     greeting: str = "",
@@ -105,32 +108,29 @@ def run_server(
     )
     listen = _listen_addresses(args)
     web = WebConfig(args.web_config_file) if args.web_config_file else None
-    telemetry = Telemetry()
-    storage = find_storage(telemetry.observe_state)
+    telemetry = ProcessTelemetry()
+    stored: list[Storage] = []
+
+    def store(_name: str, observe: ObserveWrite) -> Storage | None:
+        storage = find_storage(observe)
+        stored.extend([storage] if storage else [])
+        return storage
+
     service = Service(
         settings,
         read=read,
         check=lambda settings: check_exposure(settings, listen, web.settings() if web else None),
-        connect=lambda settings: connect(settings, telemetry.observe_request),
+        connect=connect,
         telemetry=telemetry,
-        storage=storage,
+        find_storage=store,
     )
     controls = Controls(reload=service.reload, quit=lambda: os.kill(os.getpid(), signal.SIGTERM))
-
-    def origin() -> Origin:
-        return Origin(service.cloud.name, service.cloud.region, socket.gethostname())
-
-    app = create_app(
-        lambda: service.monitor,
-        whole=lambda: service.whole,
-        telemetry=telemetry,
+    app = _make_app(
+        service.units[DEFAULT_CLOUD],
+        process=telemetry,
         telemetry_path=args.telemetry_path,
-        origin=origin,
-        others=[
-            os_fping_blueprint(lambda: service.api, telemetry=telemetry),
-            inventory.blueprint(lambda: service.monitor, origin=origin, local=all(map(is_local, listen))),
-        ],
         controls=controls if args.enable_lifecycle else None,
+        local=all(map(is_local, listen)),
     )
     prefixed = PathPrefix(app, external_url=args.external_url, route_prefix=args.route_prefix)
     server = HttpServer(
@@ -160,12 +160,40 @@ def run_server(
     logger.info("stopping")
     notify("STOPPING=1")
     service.close()
-    if storage:
+    for storage in stored:
         storage.write()  # while requests end: a container has ten seconds in all
     server.stop(_LAST_REQUESTS_SECONDS)
-    if storage:
+    for storage in stored:
         storage.close(_LAST_WRITE_SECONDS)
     return 0
+
+
+def _make_app(
+    unit: CloudUnit,
+    *,
+    process: ProcessTelemetry,
+    telemetry_path: str,
+    controls: Controls | None,
+    local: bool,
+) -> Flask:
+    """Make the web application of one cloud; `local`: none but this machine's users can reach it."""
+
+    def origin() -> Origin:
+        return Origin(unit.cloud.name, unit.cloud.region, socket.gethostname())
+
+    return create_app(
+        lambda: unit.monitor,
+        whole=lambda: unit.whole,
+        telemetry=unit.telemetry,
+        process=process,
+        telemetry_path=telemetry_path,
+        origin=origin,
+        others=[
+            os_fping_blueprint(lambda: unit.api, telemetry=unit.telemetry),
+            inventory.blueprint(lambda: unit.monitor, origin=origin, local=local),
+        ],
+        controls=controls,
+    )
 
 
 def block_signals() -> None:

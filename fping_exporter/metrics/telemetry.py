@@ -1,28 +1,19 @@
-"""What the exporter says of itself: ``fping_exporter_*`` and its process."""
+"""What the exporter says of its work for one cloud: ``fping_exporter_*``."""
 
-import platform
 import time
 from collections import Counter as Counts
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Metric, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from fping_exporter import __version__
 from fping_exporter.model import Inventory, Layer2Rejection, Rejection, Sweep, Target
 from fping_exporter.probe.send_errors import SEND_ERRORS, errno_name
 
-__all__ = ["TRUST", "RefreshStatus", "Telemetry"]
-
-TRUST = (
-    "fping_exporter_up",
-    "fping_exporter_blind",
-    "fping_exporter_sweep_last_success_timestamp_seconds",
-)
-"""The metrics that say how far to believe the instances' metrics of the same scrape."""
+__all__ = ["RefreshStatus", "Telemetry", "gauge"]
 
 _ANSWERS_WITHIN = 10.0
 """Seconds since its last answer for which a coordinator counts as up. It is asked every two seconds, but
@@ -32,15 +23,12 @@ prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Telemetry(Collector):
-    """The exporter's own metrics: counters, and what was found newest, read when it is scraped."""
+    """The exporter's own metrics of one cloud: counters, and what was newest, read when it is scraped."""
 
     def __init__(self) -> None:
         """Register everything."""
         self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
         self.forget_refreshes()
-        self._read_at: float | None = None
-        self._read = True
         self.fleet: RefreshStatus | None = None
         """The readings of the fleet; None: it is not read."""
         self._fleet_exporters: Mapping[str, int] = {}
@@ -125,40 +113,23 @@ class Telemetry(Collector):
         self._layer2_trusted: Mapping[str, bool] = {}
         self._vantages: tuple[Counts[str], Counts[str], Counts[str]] = (Counts(), Counts(), Counts())
 
-    def scrape(self, *, up: bool, names: Sequence[str] | None = None) -> Collector:
-        """Return the metrics of one scrape, which carries results of instances if it is `up`.
-
-        With `names`, only samples of these names.
-        """
-        registry = CollectorRegistry(auto_describe=names is not None)
-        registry.register(self.registry)
-        registry.register(_Up(up=up))
-        return registry if names is None else registry.restricted_registry(names)
-
     def collect(self) -> Iterator[Metric]:
         """Yield the gauges."""
-        yield _gauge(
-            "build_info",
-            "The version that runs, always 1.",
-            {(__version__, platform.python_version()): 1},
-            "version",
-            "python",
-        )
         yield from self.inventory.collect()
         yield from self.sweep.collect()
-        yield _gauge(
+        yield gauge(
             "blind",
             "1 if silence says nothing of an instance: the last sweep failed or could not send most of its "
             "packets, a vantage was lost, or most of what answered lately fell silent at once; else 0.",
             {(): self._blind or not self.sweep.success},
         )
-        yield _gauge(
+        yield gauge(
             "part_success",
             "1 if this optional part of the last list of instances could be had, 0 if not.",
             {(part,): had for part, had in self._parts.items()},
             "part",
         )
-        yield _gauge(
+        yield gauge(
             "inventory_unconfirmed",
             "1 if the newest list lacks most of the instances of the one before, which are kept until "
             "the next list lacks them too, else 0.",
@@ -174,57 +145,45 @@ class Telemetry(Collector):
             ),
             strict=True,
         ):
-            yield _gauge(
-                name, documentation, {(kind,): counts[kind] for kind in self._vantages[0]}, "vantage"
-            )
-        yield _gauge(
+            yield gauge(name, documentation, {(kind,): counts[kind] for kind in self._vantages[0]}, "vantage")
+        yield gauge(
             "layer2_trusted",
             "1 if answers at layer 2 are believed, 0 if somebody else answers for most guests, by the kind "
             "of vantage; as of the newest complete sweep.",
             {(kind,): trusted for kind, trusted in self._layer2_trusted.items()},
             "vantage",
         )
-        yield _gauge(
+        yield gauge(
             "ambiguous_targets",
             "Addresses that the newest complete sweep did not ask, since nothing tells whose an answer is.",
             {(): self._ambiguous},
         )
-        yield _gauge(
-            "config_last_reload_successful",
-            "1 if the configuration was last read with success.",
-            {(): self._read},
-        )
-        yield _gauge(
-            "config_last_reload_success_timestamp_seconds",
-            "Unix time at which the configuration was last read with success.",
-            {(): self._read_at or 0},
-        )
         if self.fleet:
             yield from self.fleet.collect()
-            yield _gauge(
+            yield gauge(
                 "fleet_exporters",
                 "Other exporters in the newest complete reading of the fleet: heard, blind (only replies "
                 "count) or stale (nothing counts).",
                 {(state,): count for state, count in self._fleet_exporters.items()},
                 "state",
             )
-            yield _gauge(
+            yield gauge(
                 "fleet_partial",
                 "1 if Prometheus warned that the newest complete reading of the fleet may lack something.",
                 {(): self._fleet_partial},
             )
         if self._share:
             members, answered_at = self._share
-            yield _gauge(
+            yield gauge(
                 "share_members", "Exporters that share the instances, this one included.", {(): members}
             )
-            yield _gauge(
+            yield gauge(
                 "share_coordinator_up",
                 f"1 if the coordinator has answered within the last {_ANSWERS_WITHIN:.0f} s, else 0.",
                 {(): time.monotonic() - answered_at < _ANSWERS_WITHIN},
             )
             if self._own_instances is not None:
-                yield _gauge(
+                yield gauge(
                     "share_owned_instances",
                     "Instances of the last sweep: this exporter's part, and for two minutes what has become "
                     "another's.",
@@ -232,12 +191,12 @@ class Telemetry(Collector):
                 )
         if self._stored:
             success, at = self._stored
-            yield _gauge(
+            yield gauge(
                 "state_success",
                 "1 if the last write of what outlives a restart succeeded, else 0; absent if none was tried.",
                 {(): success},
             )
-            yield _gauge(
+            yield gauge(
                 "state_last_success_timestamp_seconds",
                 "Unix time at which what outlives a restart was last written with success, else 0.",
                 {(): at},
@@ -349,36 +308,17 @@ class Telemetry(Collector):
         there = Counts(Target(vantage, "").kind for vantage in vantages)
         self._vantages = Counts({**dict.fromkeys(there, 0), **targets}), there, Counts()
 
-    def observe_reload(self, *, success: bool) -> None:
-        """Record that the configuration was read."""
-        self._read = success
-        if success:
-            self._read_at = time.time()
-
     def observe_request(self, service: str, code: int) -> None:
         """Count one answer of an OpenStack API."""
         self._requests.labels(service, str(code)).inc()
 
 
-def _gauge(name: str, documentation: str, samples: Mapping[tuple[str, ...], float], *labels: str) -> Metric:
+def gauge(name: str, documentation: str, samples: Mapping[tuple[str, ...], float], *labels: str) -> Metric:
+    """Return a gauge ``fping_exporter_<name>`` with `samples` by the values of their `labels`."""
     family = GaugeMetricFamily(f"fping_exporter_{name}", documentation, labels=labels)
     for values, value in samples.items():
         family.add_metric(values, value)
     return family
-
-
-class _Up(Collector):
-    """``fping_exporter_up`` of one scrape."""
-
-    def __init__(self, *, up: bool) -> None:
-        self._up = up
-
-    def collect(self) -> Iterator[Metric]:
-        yield _gauge(
-            "up",
-            "1 if this scrape carries results of instances, 0 if there are none young enough.",
-            {(): self._up},
-        )
 
 
 _RECENT = 256
@@ -401,7 +341,7 @@ class RefreshStatus:
     def collect(self) -> Iterator[Metric]:
         """Yield its four gauges."""
         name, what, unit = self._name, self._what, self._unit
-        for gauge, documentation, value in (
+        for kind, documentation, value in (
             ("success", f"1 if the last {what} was completed, else 0.", self.success),
             (
                 "last_success_timestamp_seconds",
@@ -411,7 +351,7 @@ class RefreshStatus:
             ("duration_seconds", f"How long the newest complete {what} took.", self._newest[1]),
             (unit, f"How many {unit} the newest complete {what} had.", self._newest[2]),
         ):
-            yield _gauge(f"{name}_{gauge}", documentation, {(): value})
+            yield gauge(f"{name}_{kind}", documentation, {(): value})
 
     def succeeded(self, *, started_at: float, duration: float, size: int) -> None:
         """Record a completed run; `started_at` in Unix seconds, `duration` in seconds."""

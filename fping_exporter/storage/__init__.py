@@ -5,7 +5,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from fping_exporter.storage.clock import Moment
 from fping_exporter.storage.directory import FILE, UNREADABLE_FILE, Directory, check_directory
 from fping_exporter.storage.format import State
 
-__all__ = ["Observe", "State", "Storage", "check_named_directory", "open_storage"]
+__all__ = ["FindStorage", "Observe", "State", "Storage", "check_named_directory", "open_storage"]
 
 logger = logging.getLogger(__name__)
 
@@ -207,3 +207,7 @@ class Storage:
         reason = getattr(error, "strerror", None) or str(error)
         if self._log_limit.allows(reason):
             logger.error("the state cannot be written to %s: %s", self._directory.path, reason)
+
+
+FindStorage = Callable[[str, Observe], Storage | None]
+"""Returns where what is known of the cloud of a name is stored; None: nowhere."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from flask import Blueprint, Flask, Response, abort, request
 
 from fping_exporter.fleet_monitor import Snapshots
+from fping_exporter.metrics.process import ProcessTelemetry
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.monitor import Monitor
 from fping_exporter.web import lifecycle, metrics, sd, status
@@ -19,6 +20,7 @@ def create_app(
     *,
     whole: Callable[[], Snapshots] | None = None,
     telemetry: Telemetry,
+    process: ProcessTelemetry | None = None,
     telemetry_path: str,
     origin: Callable[[], Origin],
     controls: lifecycle.Controls | None = None,
@@ -28,8 +30,9 @@ def create_app(
 
     `monitor` returns the monitor of the configuration in use, and `whole` where the pages and ``/sd`` have
     their snapshots from; None: from the monitor, too.
-    `telemetry_path` is the path of the metrics, ``/metrics`` by default. `origin` returns which cloud the
-    configuration in use is about. `controls` are the functions behind
+    `telemetry` and `process` have the exporter's own metrics; without `process`, those of the process are
+    not served. `telemetry_path` is the path of the metrics, ``/metrics`` by default. `origin` returns which
+    cloud the configuration in use is about. `controls` are the functions behind
     ``/-/reload`` and ``/-/quit``; None disables both. `others` are blueprints of other features, such as
     os-fping.
     """
@@ -37,7 +40,8 @@ def create_app(
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.url_map.merge_slashes = False  # `/-//healthy` is 404, not a redirect
     app.before_request(_refuse_leading_slashes)
-    app.register_blueprint(metrics.blueprint(monitor, telemetry=telemetry, path=telemetry_path))
+    own = [process.registry, telemetry.registry] if process else [telemetry.registry]
+    app.register_blueprint(metrics.blueprint(monitor, own=own, path=telemetry_path))
     app.register_blueprint(status.blueprint(whole or monitor, telemetry=telemetry, origin=origin))
     app.register_blueprint(lifecycle.blueprint(monitor, controls=controls))
     app.register_blueprint(sd.blueprint(whole or monitor))

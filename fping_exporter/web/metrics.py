@@ -4,14 +4,15 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from flask import Blueprint, Response, abort, request
+from prometheus_client.registry import Collector
 
 from fping_exporter.metrics.exposition import EMPTY, WHOLE, Shard
 from fping_exporter.metrics.formats import choose_format
-from fping_exporter.metrics.telemetry import TRUST, Telemetry
+from fping_exporter.metrics.scrape import TRUST, Up, collect_scrape
 from fping_exporter.monitor import Monitor
 
 __all__ = ["blueprint", "stop_waiting", "time_to_wait"]
@@ -26,8 +27,10 @@ _POLL_SECONDS = 0.25
 """Between two looks at whether a client that waits is still there."""
 
 
-def blueprint(monitor: Callable[[], Monitor], *, telemetry: Telemetry, path: str) -> Blueprint:
+def blueprint(monitor: Callable[[], Monitor], *, own: Iterable[Collector], path: str) -> Blueprint:
     """Serve the metrics at `path`, in the text format or as OpenMetrics, gzipped on request.
+
+    `own` has the exporter's own metrics, without ``fping_exporter_up``.
 
     ``name[]`` restricts the answer to samples of these names, as in every client library. ``shard=i/n``
     restricts it to one of n parts, which have each instance in one of them. What is not of one instance is in
@@ -59,11 +62,11 @@ def blueprint(monitor: Callable[[], Monitor], *, telemetry: Telemetry, path: str
         found = monitor().exposition(timeout=timeout, stop_waiting=gone)
         exposition = found or EMPTY
         names = request.args.getlist("name[]") or None
-        own = telemetry.scrape(up=found is not None, names=_own_names(names, shard))
+        parts = [*own, Up(found is not None)]
         answer = choose_format(request.headers.get("Accept", ""))
         compressed = request.accept_encodings.quality("gzip") > 0
         # Last, as OpenMetrics ends in a line that says so.
-        end = answer.encode(own)
+        end = answer.encode(collect_scrape(parts, names=_own_names(names, shard)))
         if compressed:
             body = exposition.gzip(names=names, shard=shard, end=end)
         else:

@@ -40,6 +40,7 @@ from fping_exporter.verdict.plan import plan
 from tests.benchmarks.exporter import verdict
 from tests.benchmarks.serving import serving
 from tests.integration.process import Process, eventually, free_port
+from tests.units import exporter_metrics
 
 RULES = Path(__file__).parents[2] / "deploy" / "prometheus" / "fping-exporter.rules.yml"
 MARKS = {20_000: 1.0, 100_000: 5.0}
@@ -115,7 +116,7 @@ def exposition(shown: Snapshot) -> bytes:
     telemetry = Telemetry()
     telemetry.observe_inventory(shown.inventory)
     telemetry.observe_sweep(shown.sweep, blind=shown.blind)
-    own = generate_latest(telemetry.scrape(up=True))
+    own = generate_latest(exporter_metrics(telemetry))
     return b"".join([*render(shown).plain(), own])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fping_exporter.cli.upstream import connect_upstream
+from fping_exporter.cli.upstream import Observe, connect_upstream
 from fping_exporter.cloud import Cloud
 from fping_exporter.config import Agents, Cache, CentralInventory, Config, Probe
 from fping_exporter.config.duration import Duration
@@ -20,7 +20,7 @@ from fping_exporter.httpd.listen import parse_listen_address
 from fping_exporter.httpd.tls import TlsServer
 from fping_exporter.httpd.web_config import Settings
 from fping_exporter.lister import Upstream
-from fping_exporter.metrics.telemetry import Telemetry
+from fping_exporter.metrics.process import ProcessTelemetry
 from fping_exporter.os_fping.nova_http import Fault
 from fping_exporter.service import Service, check_exposure
 from fping_exporter.storage import Storage
@@ -28,6 +28,7 @@ from fping_exporter.storage.directory import Directory
 from tests.build import instance
 from tests.fleet.centrals import Central, Pki, serve
 from tests.permission import need_ping
+from tests.units import only
 
 SOON = 5.0
 CACHE = Cache(inventory=Duration(0.001), sweep=Duration(0.001), max_stale=Duration(600))
@@ -55,30 +56,29 @@ class Exporter:
 
     def __init__(self, settings: Config, storage: Storage | None = None) -> None:
         self.settings = settings
-        self.telemetry = Telemetry()
         self._stack = contextlib.ExitStack()
         self.service = Service(
             settings,
             read=lambda: self.settings,
             check=lambda _settings: None,
             connect=self._connect,
-            telemetry=self.telemetry,
-            storage=storage,
+            telemetry=ProcessTelemetry(),
+            find_storage=lambda _name, _observe: storage,
         )
 
-    def _connect(self, settings: Config) -> Upstream:
+    def _connect(self, settings: Config, observe: Observe) -> Upstream:
         if settings.inventory:
-            return connect_upstream(settings, self.telemetry.observe_request)
+            return connect_upstream(settings, observe)
         return Cloud(settings, region=self._stack.enter_context(Demo()).region())
 
     def close(self) -> None:
         self._stack.close()
         self.settings = Config()
-        if self.service.runtime.poller:
-            self.service.runtime.poller.stop()
+        if poller := only(self.service).runtime.poller:
+            poller.stop()
 
     def ids(self) -> list[str] | None:
-        snapshot = self.service.monitor.snapshot(timeout=SOON)
+        snapshot = only(self.service).monitor.snapshot(timeout=SOON)
         return [verdict.instance.id for verdict in snapshot.verdicts] if snapshot else None
 
 
@@ -87,13 +87,13 @@ def test_an_agent_judges_the_instances_of_its_host_by_a_list_of_known_age(pki: P
     exporter.service.start()
     try:
         assert exporter.ids() == ["a"]
-        listing = exporter.service.monitor.listing
+        listing = only(exporter.service).monitor.listing
         assert listing
         assert 30 <= listing.age < 60
-        snapshot = exporter.service.monitor.latest
+        snapshot = only(exporter.service).monitor.latest
         assert snapshot
         assert snapshot.alone
-        sample = exporter.telemetry.registry.get_sample_value
+        sample = only(exporter.service).telemetry.registry.get_sample_value
         listed_at = sample("fping_exporter_inventory_last_success_timestamp_seconds")
         assert listed_at == pytest.approx(time.time() - listing.age, abs=5)
         assert sample("fping_exporter_openstack_requests_total", {"service": "central", "code": "200"}) == 1
@@ -107,18 +107,18 @@ def test_a_reload_makes_an_agent_of_an_exporter_with_a_cloud_and_the_other_way_r
     exporter = Exporter(Config(cache=CACHE, probe=PROBE))
     exporter.service.start()
     try:
-        assert exporter.service.runtime.poller is None
+        assert only(exporter.service).runtime.poller is None
         of_cloud = exporter.ids()
         assert of_cloud
         assert len(of_cloud) == 4
         exporter.settings = agent(pki, central.url)
         exporter.service.reload()
         assert exporter.ids() == ["a"]
-        poller = exporter.service.runtime.poller
+        poller = only(exporter.service).runtime.poller
         assert poller
         exporter.settings = Config(cache=CACHE, probe=PROBE)
         exporter.service.reload()
-        assert exporter.service.runtime.poller is None
+        assert only(exporter.service).runtime.poller is None
         assert exporter.ids() == of_cloud
     finally:
         exporter.close()
@@ -131,7 +131,7 @@ def test_a_reload_with_other_centrals_goes_on_with_the_list(pki: Pki, central: C
         exporter.settings = agent(pki, "https://127.0.0.1:1")
         exporter.service.reload()
         assert exporter.ids() == ["a"]
-        assert exporter.service.cloud.name == "prod"
+        assert only(exporter.service).cloud.name == "prod"
     finally:
         exporter.close()
 
@@ -164,7 +164,7 @@ def test_a_restart_while_the_centrals_are_away_uses_the_stored_list(
     exporter = Exporter(agent(pki, "https://127.0.0.1:1"), storage)
     try:
         assert exporter.ids() == ["a"]
-        listing = exporter.service.monitor.listing
+        listing = only(exporter.service).monitor.listing
         assert listing
         assert 30 <= listing.age < 60
     finally:
@@ -176,9 +176,9 @@ def test_an_agent_leaves_os_fping_to_the_central(pki: Pki) -> None:
     exporter = Exporter(agent(pki, "https://127.0.0.1:1"))
     try:
         with pytest.raises(Fault) as caught:
-            exporter.service.api.authenticate("token", client="127.0.0.1")
+            only(exporter.service).api.authenticate("token", client="127.0.0.1")
         assert caught.value.status == 503
-        assert exporter.service.api.max_microversion() is None
+        assert only(exporter.service).api.max_microversion() is None
     finally:
         exporter.close()
 

@@ -16,11 +16,12 @@ from fping_exporter.demo import Demo
 from fping_exporter.demo.http import Answer
 from fping_exporter.errors import ConfigError
 from fping_exporter.fleet_monitor import FleetMonitor
-from fping_exporter.metrics.telemetry import Telemetry
+from fping_exporter.metrics.process import ProcessTelemetry
 from fping_exporter.service import Service
 from tests.cloud.faulty import ADMIN, FaultyCloud, make_servers
 from tests.fleet.api import FakePrometheus
 from tests.permission import need_ping
+from tests.units import only
 
 SOON = 10.0
 PROBE = Probe(timeout=Duration(0.1), retries=0)
@@ -42,26 +43,26 @@ def test_a_reload_takes_up_another_fleet_or_none(prometheus: FakePrometheus, tmp
         Config(fleet=Fleet(prometheus=f"{prometheus.url}/other"), probe=PROBE),
         Config(probe=PROBE),
     ]
-    telemetry = Telemetry()
     with FaultyCloud(*make_servers(1)) as standin:
         service = Service(
             Config(fleet=fleet, probe=PROBE),
             read=lambda: configs.pop(0),
             check=lambda _settings: None,
-            connect=lambda settings: Cloud(settings, region=standin.region(ADMIN)),
-            telemetry=telemetry,
+            connect=lambda settings, _observe: Cloud(settings, region=standin.region(ADMIN)),
+            telemetry=ProcessTelemetry(),
         )
+        telemetry = only(service).telemetry
 
         def witnesses() -> list[str]:
-            snapshot = service.whole.snapshot(timeout=SOON)
+            snapshot = only(service).whole.snapshot(timeout=SOON)
             assert snapshot
             return [word.exporter.name for word in snapshot.verdicts[0].witnesses]
 
         assert witnesses() == ["e1"]
         service.reload()
         asked = len(prometheus.expressions)
-        assert isinstance(service.whole, FleetMonitor)
-        assert service.whole.latest
+        assert isinstance(only(service).whole, FleetMonitor)
+        assert only(service).whole.latest
         assert telemetry.fleet
         assert telemetry.fleet.success
         assert asked == 10
@@ -77,7 +78,7 @@ def test_a_reload_takes_up_another_fleet_or_none(prometheus: FakePrometheus, tmp
         assert telemetry.fleet.success
 
         service.reload()
-        assert not isinstance(service.whole, FleetMonitor)
+        assert not isinstance(only(service).whole, FleetMonitor)
         assert telemetry.fleet is None
         assert witnesses() == []
 

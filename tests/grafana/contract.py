@@ -8,6 +8,7 @@ from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.verdict.judge import judge
 from tests.build import ALIVE, inventory, sweep
 from tests.exposition import metrics
+from tests.units import exporter_metrics
 
 __all__ = ["labels", "names"]
 
@@ -26,7 +27,7 @@ def names() -> set[str]:
     exported = {metric.name for metric in metrics(judge(inventory(), targets={}, sweep=sweep({})))}
     own = {
         name
-        for metric in _stored().scrape(up=True).collect()
+        for metric in exporter_metrics(_stored()).collect()
         for name in (metric.name + "_total" * (metric.type == "counter"),)
     }
     return exported | own | PROMETHEUS | _ALERTMANAGER.keys()
@@ -38,7 +39,7 @@ def labels() -> dict[str, set[str]]:
     telemetry.observe_request("compute", 200)
     telemetry.observe_sweep(sweep({"192.0.2.1": ALIVE}))
     text = GOLDEN.read_text(encoding="utf-8")
-    shown = [*text_string_to_metric_families(text), *telemetry.scrape(up=True).collect()]
+    shown = [*text_string_to_metric_families(text), *exporter_metrics(telemetry).collect()]
     found = {name: set(_OF_TARGETS) for name in names()}
     for sample in (sample for family in shown for sample in family.samples):
         found[sample.name] |= sample.labels.keys()

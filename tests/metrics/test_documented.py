@@ -9,6 +9,7 @@ import msgspec
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import LOCAL, Layer2Sweep, Target
 from tests.build import ALIVE, inventory, sweep
+from tests.units import exporter_metrics
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -44,7 +45,7 @@ def busy() -> Telemetry:
 
 def exported() -> Iterator[tuple[str, str]]:
     """Yield name and labels of each of our own metrics; one that `busy` leaves out has no samples."""
-    for metric in busy().scrape(up=True).collect():
+    for metric in exporter_metrics(busy()).collect():
         if not metric.name.startswith("process_"):
             assert metric.samples, f"{metric.name}: observe it in busy()"
             for sample in metric.samples:

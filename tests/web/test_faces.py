@@ -19,6 +19,7 @@ from fping_exporter import __version__, config
 from fping_exporter.cli.parser import RESERVED
 from fping_exporter.errors import CloudError
 from fping_exporter.metrics.exposition import Exposition
+from fping_exporter.metrics.process import ProcessTelemetry
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory, Outcome, Sweep, Target
 from fping_exporter.monitor import Monitor, Setup
@@ -61,6 +62,7 @@ def client_of(*guests: str, pinger: Pinger | None = None, path: str = "/metrics"
     app = create_app(
         lambda: monitor,
         telemetry=telemetry,
+        process=ProcessTelemetry(),
         telemetry_path=path,
         origin=lambda: ORIGIN,
         others=[
@@ -245,7 +247,7 @@ def test_plain_text_is_waited_for_no_longer_than_a_sweep(*, place_wanted: bool) 
     text = Inflating()
     app = Flask(__name__)
     app.register_blueprint(
-        metrics_face.blueprint(lambda: Shown(text), telemetry=Telemetry(), path="/metrics")
+        metrics_face.blueprint(lambda: Shown(text), own=[Telemetry().registry], path="/metrics")
     )
     first: list[str] = []
     thread = threading.Thread(target=lambda: first.append(app.test_client().get("/metrics").text))

@@ -11,10 +11,11 @@ from fping_exporter.config import Config, strict_yaml
 from fping_exporter.config.duration import Duration
 from fping_exporter.demo import Demo
 from fping_exporter.errors import ConfigError, FpingExporterError
-from fping_exporter.metrics.telemetry import Telemetry
+from fping_exporter.metrics.process import ProcessTelemetry
 from fping_exporter.service import Service
 from fping_exporter.web.lifecycle import Controls
 from tests.build import inventory
+from tests.units import only
 from tests.web.pages import Exporter, Pinger
 
 
@@ -119,12 +120,12 @@ class Running:
 
     def __init__(self, demo: Demo, file: Path) -> None:
         self.file = file
-        self.telemetry = Telemetry()
+        self.telemetry = ProcessTelemetry()
         self.service = Service(
             config.load(file),
             read=lambda: config.load(file),
             check=self.check,
-            connect=lambda settings: Cloud(settings, region=demo.region()),
+            connect=lambda settings, _observe: Cloud(settings, region=demo.region()),
             telemetry=self.telemetry,
         )
 
@@ -150,11 +151,11 @@ def running(tmp_path: Path) -> Iterator[Running]:
 
 
 def test_a_good_configuration_is_taken_up(running: Running) -> None:
-    api, before = running.service.api, running.metric("success_timestamp_seconds")
+    api, before = only(running.service).api, running.metric("success_timestamp_seconds")
     running.file.write_text("cache: {sweep: 30s}")
     running.service.reload()
-    assert running.service.monitor.settings.cache.sweep == Duration(30)
-    assert running.service.api is not api
+    assert only(running.service).monitor.settings.cache.sweep == Duration(30)
+    assert only(running.service).api is not api
     assert running.metric("successful") == 1
     assert running.metric("success_timestamp_seconds") > before
 
@@ -163,12 +164,12 @@ def test_a_good_configuration_is_taken_up(running: Running) -> None:
 def test_a_bad_configuration_is_refused_whole(
     running: Running, text: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = running.service.monitor.settings, running.service.api
+    before = only(running.service).monitor.settings, only(running.service).api
     timestamp = running.metric("success_timestamp_seconds")
     running.file.unlink() if text is None else running.file.write_text(text)
     with pytest.raises(FpingExporterError) as refused:
         running.service.reload()
-    assert (running.service.monitor.settings, running.service.api) == before
+    assert (only(running.service).monitor.settings, only(running.service).api) == before
     assert running.metric("successful") == 0
     assert running.metric("success_timestamp_seconds") == timestamp
     [record] = caplog.records
@@ -180,9 +181,9 @@ def test_a_bad_configuration_is_refused_whole(
 
 
 def test_a_bug_while_reading_changes_nothing_either(running: Running) -> None:
-    before = running.service.monitor.settings
+    before = only(running.service).monitor.settings
     running.file.write_text("cloud: bug")
     with pytest.raises(ConfigError, match="a bug, see the log"):
         running.service.reload()
-    assert running.service.monitor.settings is before
+    assert only(running.service).monitor.settings is before
     assert running.metric("successful") == 0

@@ -1,0 +1,241 @@
+"""One cloud of a running exporter: its monitor, its os-fping API and its telemetry, over all reloads."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from fping_exporter.config import Config
+from fping_exporter.fleet.central import Centrals
+from fping_exporter.fleet.poller import Poller
+from fping_exporter.fleet.reader import FleetReader
+from fping_exporter.fleet.share import Share
+from fping_exporter.fleet_monitor import FleetMonitor, Snapshots
+from fping_exporter.lister import Upstream
+from fping_exporter.metrics.telemetry import Telemetry
+from fping_exporter.model import Snapshot
+from fping_exporter.monitor import Monitor, Setup
+from fping_exporter.os_fping.api import OsFpingApi
+from fping_exporter.os_fping.callers import AnonymousAccess, Callers, WithoutKeystone
+from fping_exporter.os_fping.on_demand import OnDemand
+from fping_exporter.os_fping.rate_limit import RateLimits
+from fping_exporter.probe import Pacer, SocketBudget, Trust, make_layer2_prober, make_prober
+from fping_exporter.storage import FindStorage
+
+__all__ = ["CloudUnit", "Connect", "Prepared", "Runtime", "Shared"]
+
+logger = logging.getLogger(__name__)
+
+_OS_FPING_SECONDS = 30.0
+"""How long a caller of os-fping waits for a sweep; after that the snapshot before it is used."""
+
+Connect = Callable[[Config, Callable[[str, int], object]], Upstream]
+"""Returns where a configuration has its list from; raises ConfigError. Nothing is sent yet.
+
+The second argument is called with the service and the status code of every answer.
+"""
+
+
+class Shared(NamedTuple):
+    """What all clouds of the process share; nothing else makes one of them wait for another."""
+
+    pacer: Pacer
+    """The rate limit of packets."""
+    sockets: SocketBudget
+
+
+class Prepared(NamedTuple):
+    """What a configuration needs to be taken up. Nothing of it has begun."""
+
+    setup: Setup
+    upstream: Upstream
+
+
+class Runtime(NamedTuple):
+    """What one configuration has made."""
+
+    monitor: Monitor
+    api: OsFpingApi
+    cloud: Upstream
+    whole: Snapshots
+    """The monitor, or its snapshots merged with what the other exporters of a fleet say."""
+    poller: Poller | None = None
+    """Asks for new lists; only that of an agent is not left to those who scrape."""
+    share: Share | None = None
+    """Decides which instances are this exporter's part; it may be that of the configuration before."""
+
+
+class CloudUnit:
+    """The monitor and the os-fping API of one cloud, of one configuration at a time.
+
+    A configuration is prepared, which may fail and changes nothing, and then taken up, which cannot fail.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: Config,
+        *,
+        connect: Connect,
+        shared: Shared,
+        find_storage: FindStorage,
+    ) -> None:
+        """Prepare the cloud `name` with `settings`; nothing is sent or read yet.
+
+        Raises ConfigError where `settings` name no cloud, or files that cannot be read. `find_storage`
+        returns where an earlier process has stored what it knew of the same instances, if anywhere.
+        """
+        self.name = name
+        self.telemetry = Telemetry()
+        self._connect = connect
+        self._shared = shared
+        self._storage = find_storage(name, self.telemetry.observe_state)
+        self._started = False
+        self._rate_limits = RateLimits()
+        self._trust = Trust()
+        self._share: Share | None = None
+        self._first = self.prepare(settings)
+        self._runtime: Runtime | None = None
+
+    @property
+    def runtime(self) -> Runtime:
+        """What the configuration in use has made; another one after each reload, swapped as a whole."""
+        assert self._runtime, "the first configuration is taken up by resume()"  # noqa: S101
+        return self._runtime
+
+    @property
+    def monitor(self) -> Monitor:
+        """The monitor of the configuration in use."""
+        return self.runtime.monitor
+
+    @property
+    def whole(self) -> Snapshots:
+        """Where pages have their snapshots from: the monitor's, with the fleet's words if it is read."""
+        return self.runtime.whole
+
+    @property
+    def cloud(self) -> Upstream:
+        """Where the configuration in use has its lists from."""
+        return self.runtime.cloud
+
+    @property
+    def api(self) -> OsFpingApi:
+        """The os-fping API of the configuration in use."""
+        return self.runtime.api
+
+    def resume(self) -> None:
+        """Take up the first configuration, and go on with what an earlier process has stored."""
+        setup, upstream = self._first
+        stored = self._storage.read(upstream.scope) if self._storage else None
+        if stored and stored.age < setup.settings.cache.max_stale:
+            upstream.recall(stored.inventory, listed_at=stored.list_began)
+        monitor = (
+            Monitor.resume(setup, stored, telemetry=self.telemetry)
+            if stored
+            else Monitor(setup, telemetry=self.telemetry)
+        )
+        self._runtime = self._make_runtime(monitor, setup, upstream)
+
+    def start(self) -> None:
+        """Begin with a first sweep, so that the first scrape finds it done or under way."""
+        self._started = True
+        self._use_share(self.runtime.share)
+        self.monitor.refresh()
+        if self.runtime.poller:
+            self.runtime.poller.start()
+
+    def close(self) -> None:
+        """Leave the instances to the others that share them; that takes five seconds at most."""
+        self._use_share(None)
+
+    def prepare(self, settings: Config) -> Prepared:
+        """Return what `settings` need; raises ConfigError, and changes nothing."""
+        upstream = self._connect(settings, self.telemetry.observe_request)
+        probe, (pacer, sockets) = settings.probe, self._shared
+        setup = Setup(
+            settings,
+            upstream,
+            make_prober(probe, pacer=pacer, sockets=sockets),
+            make_layer2_prober(probe, pacer=pacer, sockets=sockets, trust=self._trust),
+            fleet=self._make_fleet_reader(settings),
+            share=self._make_share(settings),
+        )
+        if self._storage:
+            setup = setup._replace(save=partial(self._storage.save, scope=upstream.scope))
+        return Prepared(setup, upstream)
+
+    def take_up(self, prepared: Prepared) -> None:
+        """Use another configuration from now on.
+
+        Where it lists the same instances, what is known of them stays in use until the next sweep.
+        """
+        before, (setup, upstream) = self.runtime, prepared
+        same_cloud = upstream.scope == before.cloud.scope
+        if same_cloud:
+            upstream.take_over(before.cloud)
+        if self._storage:
+            self._storage.set_scope(upstream.scope)
+        monitor = before.monitor.hand_over(setup, same_cloud=same_cloud)
+        self._runtime = self._make_runtime(monitor, setup, upstream)
+        if before.poller:
+            before.poller.stop()
+        if self._started:
+            if self._runtime.poller:
+                self._runtime.poller.start()
+            self._use_share(self._runtime.share)
+
+    def _make_fleet_reader(self, settings: Config) -> FleetReader | None:
+        if settings.fleet is None:
+            return None
+        return FleetReader(
+            settings.fleet,
+            interval=settings.cache.sweep,
+            observer=self.telemetry,
+            own_sweeps=lambda: frozenset(self.telemetry.sweep.recent),
+        )
+
+    def _make_share(self, settings: Config) -> Share | None:
+        """Return the share in use if the settings are the same: the others see no change then."""
+        if settings.share is None or (self._share and self._share.settings == settings.share):
+            return self._share if settings.share else None
+        return Share(settings.share, observer=self.telemetry)
+
+    def _use_share(self, share: Share | None) -> None:
+        before, self._share = self._share, share
+        if share is before:
+            return
+        if before:
+            before.leave()  # first, or the other members would see one more that pings nothing
+            self.telemetry.forget_share()
+        if share:
+            share.start()
+
+    def _make_runtime(self, monitor: Monitor, setup: Setup, upstream: Upstream) -> Runtime:
+        settings = setup.settings
+        whole = FleetMonitor(monitor, setup.fleet) if setup.fleet else monitor
+        known = bool(setup.fleet and setup.fleet.newest)  # of the configuration before
+        self.telemetry.expect_fleet(read=setup.fleet is not None, anew=not known)
+
+        def snapshot() -> Snapshot | None:
+            return whole.snapshot(timeout=_OS_FPING_SECONDS)
+
+        api = OsFpingApi(
+            settings.os_fping,
+            callers=self._callers(settings, upstream, snapshot),
+            on_demand=OnDemand(settings, prober=setup.prober, snapshot=snapshot),
+            rate_limits=self._rate_limits,
+            telemetry=self.telemetry,
+        )
+        poller = Poller(monitor.refresh_list, upstream.next_poll) if isinstance(upstream, Centrals) else None
+        return Runtime(monitor, api, upstream, whole, poller, setup.share)
+
+    def _callers(
+        self, settings: Config, upstream: Upstream, snapshot: Callable[[], Snapshot | None]
+    ) -> Callers:
+        if settings.os_fping.auth == "none":
+            return AnonymousAccess(snapshot)
+        if upstream.session is None:
+            return WithoutKeystone()
+        from fping_exporter.os_fping.keystone import KeystoneCallers  # noqa: PLC0415, it needs openstacksdk
+
+        return KeystoneCallers(upstream.session, rate_limits=self._rate_limits)
