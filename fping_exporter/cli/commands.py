@@ -55,7 +55,9 @@ def list_instances(args: argparse.Namespace) -> int:
     from fping_exporter.cli import list as command
 
     _set_up_log(args)
-    return command.list_instances(settings, as_json=args.json, only_silent=args.silent)
+    return command.list_instances(
+        settings, as_json=args.json, only_silent=args.silent, storage_path=args.storage_path
+    )
 
 
 def wait(args: argparse.Namespace) -> int:

@@ -125,6 +125,14 @@ def _add_list(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
         action="store_true",
         help="Print only ACTIVE instances that do not answer, or could not be asked.",
     )
+    flags.add_argument(
+        "--storage.path",
+        dest="storage_path",
+        type=Path,
+        metavar="DIR",
+        help="Directory in which a running exporter stores what it knows, to be read for the column "
+        "SINCE. [$STATE_DIRECTORY, else none]",
+    )
     _add_log_flags(flags)
     parser.set_defaults(run=commands.list_instances)
 

@@ -3,7 +3,7 @@
 import re
 from typing import Self
 
-__all__ = ["Duration"]
+__all__ = ["Duration", "format_age"]
 
 _UNITS = {"y": 31_536_000.0, "w": 604_800.0, "d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _PATTERN = re.compile("".join(rf"(?:(?P<{unit}>[0-9]{{1,15}}){unit})?" for unit in _UNITS))
@@ -47,3 +47,10 @@ class Duration(float):
             if count:
                 parts.append(f"{count}{unit}")
         return "".join(parts) or "0s"
+
+
+def format_age(seconds: float) -> str:
+    """Return a duration in its two largest units, such as ``2h5m``."""
+    seconds = max(seconds, 0)
+    step = next((step for above, step in ((86_400, 3600), (3600, 60)) if seconds >= above), 1)
+    return str(Duration(round(seconds / step) * step))

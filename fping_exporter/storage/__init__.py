@@ -15,10 +15,18 @@ from fping_exporter.log_limit import LogLimit
 from fping_exporter.single_flight import SingleFlight
 from fping_exporter.storage import format as file_format
 from fping_exporter.storage.clock import Moment
-from fping_exporter.storage.directory import FILE, UNREADABLE_FILE, Directory, check_directory
+from fping_exporter.storage.directory import FILE, UNREADABLE_FILE, Directory, check_directory, peek
 from fping_exporter.storage.format import State
 
-__all__ = ["FindStorage", "Observe", "State", "Storage", "check_named_directory", "open_storage"]
+__all__ = [
+    "FindStorage",
+    "Observe",
+    "State",
+    "Storage",
+    "check_named_directory",
+    "open_storage",
+    "read_another",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +87,21 @@ def _named() -> Iterator[None]:
         raise
     except StorageError as error:
         raise ConfigError(f"--storage.path: {error}") from error
+
+
+def read_another(path: Path, scope: Scope) -> State | None:
+    """Read the state that another process keeps in the directory at `path`; None if there is none yet.
+
+    Raises StorageError if it cannot be read, or is of another scope.
+    """
+    file = peek(path)
+    if file is None:
+        return None
+    with file:
+        try:
+            return file_format.read(file, scope=scope, now=Moment.now())
+        except StorageError as error:
+            raise StorageError(f"{path / FILE}: {error}") from error
 
 
 class Storage:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from fping_exporter.errors import StorageError, StorageInUseError
 
-__all__ = ["FILE", "UNREADABLE_FILE", "Directory", "check_directory"]
+__all__ = ["FILE", "UNREADABLE_FILE", "Directory", "check_directory", "open_file", "peek"]
 
 FILE = "state.jsonl.gz"
 UNREADABLE_FILE = f"{FILE}.unreadable"
@@ -25,6 +25,41 @@ def check_directory(path: Path) -> None:
         os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY))
     if not os.access(path, os.W_OK | os.X_OK):
         raise StorageError(f"{path}: uid {os.geteuid()} may not write there")
+
+
+def open_file(directory: int) -> BinaryIO | None:
+    """Open the file in an open directory to read it; None if there is none yet.
+
+    Raises StorageError if it is not readable.
+    """
+    try:
+        # a FIFO must not wait for a writer
+        descriptor = os.open(FILE, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=directory)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"it cannot be opened: {error.strerror}") from error
+    file = os.fdopen(descriptor, "rb")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise StorageError("it is no regular file")
+    return file
+
+
+def peek(path: Path) -> BinaryIO | None:
+    """Open the file in the directory at `path`, which may be another process's; None if there is none yet.
+
+    That process replaces its file as a whole: what is open stays as it is. Raises StorageError if there is no
+    such directory, or the file is not readable.
+    """
+    with _explained(path):
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return open_file(directory)
+    except StorageError as error:
+        raise StorageError(f"{path / FILE}: {error}") from error
+    finally:
+        os.close(directory)
 
 
 class Directory:
@@ -56,17 +91,7 @@ class Directory:
 
     def read(self) -> BinaryIO | None:
         """Open the file to read it; None if there is none yet. Raises StorageError if it is not readable."""
-        try:
-            descriptor = self._open(FILE, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO must not wait for a writer
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StorageError(f"it cannot be opened: {error.strerror}") from error
-        file = os.fdopen(descriptor, "rb")
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            file.close()
-            raise StorageError("it is no regular file")
-        return file
+        return open_file(self._directory)
 
     def replace(self, write: Callable[[BinaryIO], object]) -> None:
         """Replace the file by what `write` writes, or leave it as it is.

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from fping_exporter.config import Cache
+from fping_exporter.config.duration import format_age
 from fping_exporter.fleet_monitor import Snapshots
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Snapshot
 from fping_exporter.web.overview import Overview
-from fping_exporter.web.times import format_age
 
 __all__ = ["Banner", "Late", "banners"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from fping_exporter.model import Inventory, Verdict
+from fping_exporter.model import Snapshot, Verdict
 from fping_exporter.web.ping_state import ping_state
 
 __all__ = ["Row", "as_csv", "as_json"]
@@ -26,26 +26,33 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reason: str | None
     ping: str
     """``alive``, ``stopped``, ``never`` or ``unasked``, as the query parameter has it."""
+    since_timestamp_seconds: float | None
+    """Since when it has been answering, or silent."""
+    since_at_least: bool | None
+    """Whether that may have begun earlier."""
     last_reply_timestamp_seconds: float | None
     rtt_seconds: float | None
     hypervisor: str | None
     addresses: tuple[str, ...]
 
     @classmethod
-    def of(cls, verdict: Verdict, inventory: Inventory) -> "Row":
-        """Build the row of a verdict on an instance of `inventory`."""
+    def of(cls, verdict: Verdict, snapshot: Snapshot) -> "Row":
+        """Build the row of a verdict of `snapshot`."""
         instance = verdict.instance
+        since = snapshot.since(verdict)
         return cls(
             id=instance.id,
             name=instance.name,
             project_id=instance.project_id,
-            project=inventory.project_name(instance.project_id),
+            project=snapshot.inventory.project_name(instance.project_id),
             status=instance.status,
             task_state=instance.task_state or None,
             alive=verdict.alive,
             layer2_alive=verdict.layer2_alive,
             reason=verdict.reason,
             ping=ping_state(verdict),
+            since_timestamp_seconds=since.at if since else None,
+            since_at_least=since.at_least if since else None,
             last_reply_timestamp_seconds=verdict.last_reply_at,
             rtt_seconds=verdict.rtt,
             hypervisor=instance.hypervisor or None,

@@ -9,6 +9,7 @@ from flask import Blueprint, Response, abort, current_app, render_template, requ
 from werkzeug.exceptions import NotFound
 
 from fping_exporter import __version__
+from fping_exporter.config.duration import format_age
 from fping_exporter.fleet_monitor import Snapshots
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Address, Inventory, Outcome, Probed, Snapshot, Target, Verdict
@@ -25,6 +26,7 @@ from fping_exporter.web.origin import Origin
 from fping_exporter.web.overview import Overview, count
 from fping_exporter.web.ping_state import answers_though_off, classify, ping_state
 from fping_exporter.web.reasons import REASONS, first_step
+from fping_exporter.web.strip import own_strip
 from fping_exporter.web.table import (
     COLUMNS,
     PAGE_SIZE,
@@ -34,7 +36,7 @@ from fping_exporter.web.table import (
     find_rows,
     rank,
 )
-from fping_exporter.web.times import format_age, format_clock, format_utc
+from fping_exporter.web.times import format_clock, format_utc
 
 __all__ = ["blueprint"]
 
@@ -102,14 +104,14 @@ class _Pages:
         snapshot = self._newest()
         if snapshot is None:
             return self._render("status.html", None)
-        ranked, inventory = self._digest(snapshot).ranked, snapshot.inventory
+        ranked = self._digest(snapshot).ranked
         return self._render(
             "status.html",
             snapshot,
-            filters=self._filters(inventory),
+            filters=self._filters(snapshot.inventory),
             columns=COLUMNS,
             reasons=REASONS,
-            page=find_page(ranked, query, inventory, size=_page_size()),
+            page=find_page(ranked, query, snapshot, size=_page_size()),
         )
 
     def _file(self, query: TableQuery) -> Response:
@@ -118,8 +120,7 @@ class _Pages:
         if snapshot is None:
             text = "no results are fresh enough\n"
             return Response(text, status=503, content_type="text/plain; charset=utf-8")
-        inventory = snapshot.inventory
-        return _export(find_rows(self._digest(snapshot).ranked, query, inventory), inventory, query.format)
+        return _export(find_rows(self._digest(snapshot).ranked, query, snapshot), snapshot, query.format)
 
     def instance(self, instance_id: str) -> Response:
         snapshot = self._newest()
@@ -139,6 +140,8 @@ class _Pages:
             addresses=_address_rows(verdict),
             reasons=REASONS,
             first_step=first_step(verdict),
+            since=snapshot.since(verdict),
+            strips=list(filter(None, [own_strip(snapshot, instance_id)])),
         )
 
     def hypervisors(self) -> Response:
@@ -207,8 +210,8 @@ def _page_size() -> int:
     return _PHONE_ROWS if "Mobi" in request.headers.get("User-Agent", "") else PAGE_SIZE
 
 
-def _export(verdicts: list[Verdict], inventory: Inventory, form: str) -> Response:
-    rows = (Row.of(verdict, inventory) for verdict in verdicts)
+def _export(verdicts: list[Verdict], snapshot: Snapshot, form: str) -> Response:
+    rows = (Row.of(verdict, snapshot) for verdict in verdicts)
     if form == "json":
         return Response(as_json(rows), content_type="application/json")
     response = Response(as_csv(rows), content_type="text/csv; charset=utf-8; header=present")

@@ -6,7 +6,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple, Self
 
-from fping_exporter.model import Instance, Inventory, Reason, Verdict
+from fping_exporter.model import Instance, Inventory, Reason, Snapshot, Verdict
 from fping_exporter.web.ping_state import Classified, PingState, answers_though_off, ping_state
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
 PAGE_SIZE = 100
 
 
-SortKey = Callable[[Inventory, Verdict], str | float | None]
+SortKey = Callable[[Snapshot, Verdict], str | float | None]
 """Returns what a column sorts by; None for a verdict that has no value there."""
 
 
@@ -44,9 +44,10 @@ class Column(NamedTuple):
 
 COLUMNS = (
     Column("name", "Instance", lambda _, v: _name(v)),
-    Column("project", "Project", lambda i, v: i.project_name(v.instance.project_id).casefold()),
+    Column("project", "Project", lambda s, v: s.inventory.project_name(v.instance.project_id).casefold()),
     Column("status", "Nova status", lambda _, v: v.instance.status),
     Column("ping", "Ping", lambda _, v: v.reason or ""),
+    Column("since", "Since", lambda s, v: found.at if (found := s.since(v)) else None),
     Column("last_reply", "Last reply", lambda _, v: v.last_reply_at),
     Column("rtt", "RTT", lambda _, v: v.rtt, numeric=True),
     Column("hypervisor", "Hypervisor", lambda _, v: v.instance.hypervisor or None),
@@ -163,25 +164,25 @@ def rank(classified: Classified) -> Ranked:
     return Ranked([*chain.from_iterable(urgent)], rest)
 
 
-def find_page(ranked: Ranked, query: TableQuery, inventory: Inventory, *, size: int = PAGE_SIZE) -> TablePage:
+def find_page(ranked: Ranked, query: TableQuery, snapshot: Snapshot, *, size: int = PAGE_SIZE) -> TablePage:
     """Return the page of the table that a query asks for; the last page if there are fewer.
 
-    A page has `size` rows. `ranked` are the verdicts on the instances of `inventory`.
+    A page has `size` rows. `ranked` are the verdicts of `snapshot`.
     """
-    found = _filter(ranked, query, inventory)
+    found = _filter(ranked, query, snapshot.inventory)
     total = len(found.urgent) + len(found.others)
     last = max(1, -(-total // size))
     number = min(query.page, last)
     start = (number - 1) * size
     end = min(start + size, total)
-    rows = _sort(found, query.sort, inventory, first=end)[start:end]
+    rows = _sort(found, query.sort, snapshot, first=end)[start:end]
     return TablePage(rows, number, last, total, start + 1 if rows else 0)
 
 
-def find_rows(ranked: Ranked, query: TableQuery, inventory: Inventory) -> list[Verdict]:
+def find_rows(ranked: Ranked, query: TableQuery, snapshot: Snapshot) -> list[Verdict]:
     """Return the rows of all pages."""
-    found = _filter(ranked, query, inventory)
-    return _sort(found, query.sort, inventory, first=len(found.urgent) + len(found.others))
+    found = _filter(ranked, query, snapshot.inventory)
+    return _sort(found, query.sort, snapshot, first=len(found.urgent) + len(found.others))
 
 
 def _filter(ranked: Ranked, query: TableQuery, inventory: Inventory) -> Ranked:
@@ -252,7 +253,7 @@ def _search(verdicts: list[Verdict], term: str, inventory: Inventory) -> list[Ve
     return [verdict for verdict in verdicts if matches(verdict.instance)]
 
 
-def _sort(found: Ranked, order: str, inventory: Inventory, *, first: int) -> list[Verdict]:
+def _sort(found: Ranked, order: str, snapshot: Snapshot, *, first: int) -> list[Verdict]:
     """Sort by the key of a column, descending after a ``-``; any other order sorts by urgency.
 
     Equal rows are sorted by name. Rows without a value come last in both directions. The rows after the
@@ -263,7 +264,7 @@ def _sort(found: Ranked, order: str, inventory: Inventory, *, first: int) -> lis
         more = max(first - len(found.urgent), 0)
         return [*found.urgent, *heapq.nsmallest(more, found.others, key=_name)]
     by_name = sorted([*found.urgent, *found.others], key=_name)
-    keyed = [(column.sort_key(inventory, verdict), verdict) for verdict in by_name]
+    keyed = [(column.sort_key(snapshot, verdict), verdict) for verdict in by_name]
     with_value = [(key, verdict) for key, verdict in keyed if key is not None]
     with_value.sort(key=itemgetter(0), reverse=order.startswith("-"))
     return [verdict for _, verdict in with_value] + [verdict for key, verdict in keyed if key is None]

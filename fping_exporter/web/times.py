@@ -2,16 +2,7 @@
 
 from datetime import UTC, datetime
 
-from fping_exporter.config.duration import Duration
-
-__all__ = ["format_age", "format_clock", "format_utc"]
-
-
-def format_age(seconds: float) -> str:
-    """Return a duration in its two largest units, such as ``2h5m``."""
-    seconds = max(seconds, 0)
-    step = next((step for above, step in ((86_400, 3600), (3600, 60)) if seconds >= above), 1)
-    return str(Duration(round(seconds / step) * step))
+__all__ = ["format_clock", "format_utc"]
 
 
 def format_clock(timestamp: float, now: float) -> str:

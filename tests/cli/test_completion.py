@@ -36,7 +36,7 @@ def complete(*words: str, cwd: Path) -> set[str]:
     [
         (["l"], {"list"}),
         (["--config."], {"--config.file", "--config.check"}),
-        (["list", "--s"], {"--silent"}),
+        (["list", "--s"], {"--silent", "--storage.path"}),
         (["list", "--log.level", ""], {"debug", "info", "warn", "error"}),
         (["print", "c"], {"config", "completion"}),
         (["print", "completion", ""], {"bash", "tcsh", "zsh"}),

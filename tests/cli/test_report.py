@@ -2,17 +2,19 @@
 
 import json
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fping_exporter.cli.report import as_json, as_table
+from fping_exporter.timeline import Timeline
 from tests.build import instance
 from tests.metrics.test_exposition import example
 from tests.verdict.test_judge import snapshot
 
 
 def test_the_table() -> None:
-    everything = example()
+    everything = msgspec.structs.replace(example(), timelines={})
     lines = as_table(everything, everything.verdicts[:3]).splitlines()
     assert [line.replace("c1.example.com", "c1") for line in lines] == [
         "ID                NAME         PROJECT  STATUS  ALIVE  LAYER 2  REASON       BEST RTT  HYPERVISOR",
@@ -22,12 +24,28 @@ def test_the_table() -> None:
     ]
 
 
+def test_the_table_says_since_when_if_an_exporter_remembers() -> None:
+    begun = example().sweep.started_at
+    timelines = {
+        "6ce1-alive": Timeline(alive=True, since=begun - 86_400 * 3, at_least=True),
+        "6ce2-silent": Timeline(alive=False, since=begun - 7500),
+    }
+    everything = msgspec.structs.replace(example(), timelines=timelines)
+    rows = as_table(everything, everything.verdicts[:3]).splitlines()
+    where = rows[0].index("SINCE")
+    assert [row[where:].split("  ")[0] for row in rows] == ["SINCE", "at least 3d", "2h5m", "-"]
+    first, second, third = json.loads(as_json(everything, everything.verdicts[:3]))
+    assert (first["since_timestamp_seconds"], first["since_at_least"]) == (begun - 86_400 * 3, True)
+    assert (second["since_timestamp_seconds"], second["since_at_least"]) == (begun - 7500, False)
+    assert (third["since_timestamp_seconds"], third["since_at_least"]) == (None, None)
+
+
 def test_an_empty_table_is_a_heading() -> None:
     assert len(as_table(example(), []).splitlines()) == 1
 
 
 def test_json() -> None:
-    everything = example()
+    everything = msgspec.structs.replace(example(), timelines={})
     first, _, third = json.loads(as_json(everything, everything.verdicts[:3]))
     assert first == {
         "id": "6ce1-alive",
@@ -38,6 +56,8 @@ def test_json() -> None:
         "alive": True,
         "layer2_alive": None,
         "reason": None,
+        "since_timestamp_seconds": None,
+        "since_at_least": None,
         "rtt_seconds": 0.000_073,
         "hypervisor": "c1.example.com",
         "addresses": ["10.0.0.5", "192.0.2.5"],

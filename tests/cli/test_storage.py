@@ -1,5 +1,6 @@
 """Restarts of a running exporter, and directories that cannot be used."""
 
+import json
 import re
 import shutil
 import signal
@@ -108,3 +109,27 @@ def test_list_neither_reads_nor_writes_it(directory: Path, cloud: Cloud) -> None
     environment = cloud.environment | {"STATE_DIRECTORY": str(directory)}
     assert run("list", cwd=directory.parent, env=environment).returncode == 1
     assert list(directory.iterdir()) == []
+
+
+def test_list_reads_since_when_from_a_running_exporter(directory: Path, cloud: Cloud) -> None:
+    with exporter(directory, cloud) as (_, url):
+        alive(url)
+        eventually((directory / FILE).exists)
+        flags = ("--storage.path", str(directory))
+        done = run("list", "--json", *flags, cwd=directory.parent, env=cloud.environment)
+        assert (done.returncode, done.stderr) == (1, "")
+        rows = json.loads(done.stdout)
+        assert {row["since_at_least"] for row in rows} == {True}
+        assert all(row["since_timestamp_seconds"] < time.time() for row in rows)
+    nowhere = run("list", "--storage.path", "/nowhere", cwd=directory.parent, env=cloud.environment)
+    assert (nowhere.returncode, nowhere.stderr) == (
+        2,
+        "fping-exporter: --storage.path: /nowhere: No such file or directory\n",
+    )
+    (directory / FILE).write_bytes(b"damaged")
+    other = run("list", cwd=directory.parent, env=cloud.environment | {"STATE_DIRECTORY": str(directory)})
+    assert other.returncode == 1
+    assert other.stderr.startswith(
+        f"fping-exporter: nobody knows since when: {directory / FILE}: it is damaged"
+    )
+    assert "SINCE" not in other.stdout

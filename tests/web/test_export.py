@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fping_exporter.model import Reason, Verdict
+from fping_exporter.model import Reason, Snapshot, Verdict
 from fping_exporter.web.export import Row, as_csv, as_json
-from tests.build import instance, inventory
+from tests.build import instance, inventory, sweep
 
 
 def row(name: str = "web", *, alive: bool | None = None) -> Row:
     one = instance("a", "10.0.0.1", "2001:db8::1", name=name)
     verdict = Verdict(instance=one, alive=alive, reason=None if alive else Reason.NO_VANTAGE, rtt=0.5)
-    return Row.of(verdict, inventory(one))
+    return Row.of(verdict, Snapshot(inventory=inventory(one), verdicts=(verdict,), sweep=sweep({})))
 
 
 def read(text: str) -> list[dict[str, str]]:

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from fping_exporter import config
 from fping_exporter.config.duration import Duration
 from fping_exporter.errors import AuthError, CloudError
-from fping_exporter.model import Hypervisor, Inventory, Project, Reason
+from fping_exporter.model import Hypervisor, Inventory, Project, Reason, Snapshot
 from fping_exporter.monitor import Setup
 from fping_exporter.web.reasons import REASONS
+from fping_exporter.web.strip import own_strip
 from tests.browser.scene import HOSTILE
-from tests.build import SILENT, UNREACHABLE, Source, address, instance, inventory
+from tests.build import SILENT, UNREACHABLE, Source, address, instance, inventory, sweep
 from tests.web.pages import Exporter, Pinger
 
 
@@ -94,10 +95,10 @@ def test_stopped_answering_and_never_answered_are_counted_apart() -> None:
     html = page("/", exporter)
     assert "ACTIVE, stopped answering 1 ACTIVE, never answered 1" in words(html)
     assert rows(page("/?status=ACTIVE&ping=stopped", exporter)) == [
-        "web-1 a shop ACTIVE no reply 0s ago - h1"
+        "web-1 a shop ACTIVE no reply 0s ago 0s ago - h1"
     ]
     assert rows(page("/?status=ACTIVE&ping=never", exporter)) == [
-        "web-2 b shop ACTIVE no reply never seen - h2 down"
+        "web-2 b shop ACTIVE no reply at least 0s ago never seen - h2 down"
     ]
     assert len(rows(page("/?ping=silent", exporter))) == 2
 
@@ -146,10 +147,10 @@ def test_an_instance_with_an_ambiguous_address_is_not_asked() -> None:
 
 def test_the_table_has_the_silent_first() -> None:
     assert rows(page()) == [
-        "web-2 b shop ACTIVE no reply never seen - h2 down",
-        "db c lab SHUTOFF answers 0s ago 0.25 ms -",
-        "bare d lab BUILD spawning not active never seen - -",
-        "web-1 a shop ACTIVE answers 0s ago 0.25 ms h1",
+        "web-2 b shop ACTIVE no reply at least 0s ago never seen - h2 down",
+        "db c lab SHUTOFF answers at least 0s ago 0s ago 0.25 ms -",
+        "bare d lab BUILD spawning not active - never seen - -",
+        "web-1 a shop ACTIVE answers at least 0s ago 0s ago 0.25 ms h1",
     ]
 
 
@@ -259,6 +260,8 @@ def test_the_rows_as_json_and_csv() -> None:
         "layer2_alive": None,
         "reason": None,
         "ping": "alive",
+        "since_timestamp_seconds": first["last_reply_timestamp_seconds"],
+        "since_at_least": True,
         "last_reply_timestamp_seconds": first["last_reply_timestamp_seconds"],
         "rtt_seconds": 0.00025,
         "hypervisor": "h1",
@@ -326,6 +329,31 @@ def test_every_first_step_names_what_it_is_about(reason: Reason) -> None:
     assert "4be1" in command or "10.0.0.7" in command
 
 
+def test_the_history_of_an_instance() -> None:
+    pinger = Pinger({}, age=7200)
+    exporter = swept(pinger, cache=config.Cache(sweep=Duration(1e-6)))
+    pinger.age = 60
+    pinger.outcomes = {"10.0.0.2": SILENT}
+    exporter.sweep()
+    assert "Answering since at least 2h0m ago" in words(page("/instance/a", exporter)).replace("2h ", "2h0m ")
+    exporter.pinger.age = 0
+    html = page("/instance/b", exporter)
+    text = words(html)
+    assert "Silent since at least 1m" in text
+    assert "Last sweeps of this exporter: 1 answered, 3 silent, 1 unknown" in text
+    assert re.findall(r'<rect class="(\w+)" x="(\d+)" width="(\d+)" y="(\d)"', html) == [
+        ("answered", "0", "1", "0"),
+        ("unknown", "1", "1", "3"),
+        ("silent", "2", "3", "2"),
+    ]
+    assert "Nobody knows since when it is as it is." in words(page("/instance/d", exporter))
+    assert "at least" in rows(page("/?q=web-2", exporter))[0]
+
+
+def test_an_instance_of_which_nothing_is_remembered_has_no_history() -> None:
+    assert own_strip(Snapshot(inventory=inventory(), verdicts=(), sweep=sweep({})), "a") is None
+
+
 def test_owner_and_age_of_an_instance() -> None:
     one = instance("a", "10.0.0.1", metadata={"role": "web"}, launched_at=time.time() - 7260)
     exporter = Exporter(lambda: inventory(one, contacts={"p": "ops@example.org"}), Pinger({}))
@@ -335,7 +363,7 @@ def test_owner_and_age_of_an_instance() -> None:
 
 def test_a_filter_is_kept_by_the_form_and_by_the_headings() -> None:
     html = page("/?q=web&ping=silent&project=p1&sort=-rtt")
-    assert rows(html) == ["web-2 b shop ACTIVE no reply never seen - h2 down"]
+    assert rows(html) == ["web-2 b shop ACTIVE no reply at least 0s ago never seen - h2 down"]
     assert '<input type="search" name="q" value="web"' in html
     assert '<option value="silent" selected>' in html
     assert '<option value="p1" selected>shop</option>' in html

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fping_exporter.model import Instance, Probed, Project, Reason, Snapshot, Verdict
+from fping_exporter.timeline import Timeline
 from fping_exporter.web.ping_state import PingState, classify, ping_state
 from fping_exporter.web.table import (
     COLUMNS,
@@ -62,7 +63,7 @@ def snapshot() -> Snapshot:
 
 def found(args: Mapping[str, str], snapshot: Snapshot) -> str:
     """Return the ids of the rows on all pages."""
-    rows = find_rows(rank(classify(snapshot)), TableQuery.from_args(args), snapshot.inventory)
+    rows = find_rows(rank(classify(snapshot)), TableQuery.from_args(args), snapshot)
     return "".join(verdict.instance.id for verdict in rows)
 
 
@@ -139,6 +140,18 @@ def test_who_answers_at_layer_2_needs_less_attention_and_can_be_found() -> None:
     assert found({"ping": "layer2"}, changed) == "3"
 
 
+@pytest.mark.parametrize(("order", "expected"), [("since", "42531"), ("-since", "24531")])
+def test_the_order_by_since(order: str, expected: str) -> None:
+    """Who is not asked, and who is not as the timeline has it, comes last."""
+    timelines = {
+        "1": Timeline(alive=False, since=1.0),
+        "2": Timeline(alive=False, since=30.0),
+        "4": Timeline(alive=False, since=20.0),
+        "5": Timeline(alive=False, since=10.0),
+    }
+    assert found({"sort": order}, msgspec.structs.replace(snapshot(), timelines=timelines)) == expected
+
+
 @pytest.mark.parametrize(
     ("total", "asked", "shown"),
     [
@@ -151,7 +164,7 @@ def test_who_answers_at_layer_2_needs_less_attention_and_can_be_found() -> None:
     ],
 )
 def test_pages(total: int, asked: int, shown: tuple[int, int, int, int]) -> None:
-    page = find_page(Ranked([], [verdict(instance("1"))] * total), TableQuery(page=asked), inventory())
+    page = find_page(Ranked([], [verdict(instance("1"))] * total), TableQuery(page=asked), snapshot())
     assert (page.number, page.last, page.first_row, len(page.rows)) == shown
     assert page.total == total
 
@@ -170,8 +183,8 @@ def test_a_page_that_is_none_is_the_first(page: str) -> None:
 def test_any_query_is_answered_and_its_link_leads_back_to_it(args: dict[str, str]) -> None:
     query = TableQuery.from_args(args)
     newest = snapshot()
-    page = find_page(rank(classify(newest)), query, newest.inventory)
-    rows = find_rows(rank(classify(newest)), query, newest.inventory)
+    page = find_page(rank(classify(newest)), query, newest)
+    rows = find_rows(rank(classify(newest)), query, newest)
     assert page.rows == rows[:PAGE_SIZE]
     link = {name: str(value) for name, value in query.link_args(page=query.page).items()}
     assert TableQuery.from_args(link) == query._replace(format="")
