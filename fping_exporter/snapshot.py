@@ -11,6 +11,7 @@ from fping_exporter.hosts import own_host
 from fping_exporter.log_limit import LogLimit
 from fping_exporter.model import Instance, Inventory, Layer2Sweep, Snapshot, Topology
 from fping_exporter.probe import Layer2Witness, Prober
+from fping_exporter.probe.loopback import LoopbackLayer2, LoopbackProber
 from fping_exporter.probe.neighbour_table import count_overflows, size_limit
 from fping_exporter.probe.vantage import source_addresses, survey
 from fping_exporter.verdict.instance_errors import InstanceErrors
@@ -40,6 +41,8 @@ def take_snapshot(
     inventory, ``self`` for this one; None: those of all hosts are. `last_replies` are the Unix times at which
     instances last answered before, by id.
     """
+    if inventory.topology.loopback:
+        prober, layer2 = LoopbackProber(prober), LoopbackLayer2(layer2) if layer2 else None
     errors = InstanceErrors()
     targets = plan_from_here(inventory.instances, inventory.topology, probe=probe, host=host, errors=errors)
     before = count_overflows()

@@ -16,8 +16,8 @@ from fping_exporter.cloud import Cloud
 from fping_exporter.config import Cache, Config, Instances, Probe, Rule
 from fping_exporter.config.duration import Duration
 from fping_exporter.demo.http import Answer
-from fping_exporter.demo.scene import SILENT
 from fping_exporter.metrics.process import ProcessTelemetry
+from fping_exporter.probe.loopback import Behaviour
 from fping_exporter.service import Service
 from fping_exporter.storage import Storage
 from fping_exporter.storage.directory import FILE, UNREADABLE_FILE, Directory
@@ -27,6 +27,7 @@ from tests.permission import need_ping
 from tests.units import only
 
 SOON = 5.0
+DEAD = f"{Behaviour.DEAD.value}0.1"
 PROJECTS = "/identity/v3/projects"
 CACHE = Cache(inventory=Duration(0.001), sweep=Duration(0.001), max_stale=Duration(600))
 
@@ -149,9 +150,9 @@ def test_after_a_restart_a_guest_that_died_meanwhile_is_known_to_have_answered(
         assert before
         [alive] = before.verdicts
     [server] = standin.servers
-    address = msgspec.structs.replace(server.addresses[0], ip=SILENT)
+    address = msgspec.structs.replace(server.addresses[0], ip=DEAD)
     standin.servers[:] = [msgspec.structs.replace(server, addresses=(address,))]
-    standin.network["ports"][:] = [port("1", SILENT, device=server.id)]
+    standin.network["ports"][:] = [port("1", DEAD, device=server.id)]
     with restarts.service() as service:
         deadline = time.monotonic() + SOON
         while (after := only(service).monitor.snapshot(timeout=SOON)) is None or after.verdicts[0].alive:

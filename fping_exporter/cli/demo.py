@@ -5,14 +5,15 @@ import argparse
 from fping_exporter.cli.serve import block_signals, run_server
 from fping_exporter.cloud import Cloud
 from fping_exporter.config import Config
-from fping_exporter.demo import Demo
+from fping_exporter.demo import CONTACTS, Demo
 from fping_exporter.probe import check_permission
 
 __all__ = ["demo"]
 
 _GREETING = """\
-fping-exporter shows a cloud of its own. Nova calls its instances ACTIVE, but selenium-0, text-0 and
-perhaps more do not answer; selenium-1 does.
+fping-exporter shows a cloud of its own. Nova calls most of its instances ACTIVE, and many do not
+answer, each for a reason that its name tells. comes-and-goes is dead for 40 seconds of every two
+minutes.
 
   {url}/         the instances, silent ones first
   {url}/metrics  what Prometheus reads
@@ -26,7 +27,7 @@ def demo(args: argparse.Namespace) -> int:
     """Serve the metrics of an embedded cloud until SIGTERM, SIGINT or SIGHUP."""
     block_signals()
     check_permission()
-    settings = Config()
+    settings = Config(contacts=CONTACTS)
     with Demo(instances=args.instances) as stand_in:
         return run_server(
             args,

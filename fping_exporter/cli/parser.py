@@ -25,7 +25,7 @@ RESERVED = frozenset({"-", "config", "hypervisors", "instance", "sd", "static", 
 _SHELLS = ("bash", "tcsh", "zsh")
 _COLUMN = 32  # at which the text of a flag or command begins in --help
 _WIDTH = 100
-_MIN_INSTANCES = 4  # the demo's case
+_MIN_INSTANCES = 14  # the demo's scene
 _MAX_INSTANCES = 100_000
 
 
@@ -187,9 +187,9 @@ def _add_demo(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
     flags.add_argument(
         "--instances",
         type=_count,
-        default=4,
+        default=_MIN_INSTANCES,
         metavar="N",
-        help="Number of instances in the demo's cloud. [4]",
+        help="Number of instances in the demo's cloud. [%(default)s]",
     )
     _add_web_flags(flags, listen="127.0.0.1:10605")
     _add_log_flags(flags)

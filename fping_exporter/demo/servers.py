@@ -23,6 +23,8 @@ class NovaServer(msgspec.Struct, kw_only=True):
     addresses: tuple[Address, ...] = ()
     tags: list[str] = []
     metadata: dict[str, str] = {}
+    security_groups: tuple[str, ...] = ("default",)
+    """Names of security groups."""
     created: str = "2026-01-01T00:00:00Z"
 
 

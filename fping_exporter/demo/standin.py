@@ -1,4 +1,4 @@
-"""A stand-in for Keystone and Nova on a loopback port, with the APIs that the exporter uses."""
+"""A stand-in for Keystone, Nova and Neutron on a loopback port, with the APIs that the exporter uses."""
 
 import secrets
 import time
@@ -14,6 +14,7 @@ from openstack.config.cloud_region import CloudRegion
 
 from fping_exporter.cloud.session import DEMO_SERVICE
 from fping_exporter.demo.http import Answer, LoopbackServer, Request
+from fping_exporter.demo.neutron import Neutron
 from fping_exporter.demo.servers import NovaServer, UpdateTimes
 from fping_exporter.model import Project
 
@@ -67,6 +68,8 @@ class Standin:
         self.projects = list(projects)
         self.hypervisors = list(hypervisors)
         self.users = list(users)
+        self.neutron: Neutron | None = None
+        """None: the cloud has no Neutron."""
         self.max_limit = 1000
         self.max_microversion = 96
         self.token_seconds = 3600.0
@@ -109,10 +112,28 @@ class Standin:
         """Make every token issued so far invalid."""
         self._tokens.clear()
 
-    def answer(self, request: Request) -> Answer:  # noqa: PLR0911, one for each route
+    def answer(self, request: Request) -> Answer:
         """Answer a request. Tests override this to make the cloud fail."""
         parts = request.path.strip("/").split("/")
-        match (request.method, *parts):
+        if document := self._answer_anybody(request, parts):
+            return document
+        token = self._tokens.get(request.headers.get("X-Auth-Token", ""))
+        if token is None or token.expires <= time.time():
+            return _fault(401, "error", "The request you have made requires authentication.")
+        match parts:
+            case ["identity", "v3", *rest]:
+                return self._identity(request, rest, token.user)
+            case ["compute", "v2.1", *rest]:
+                return self._compute(request, rest, token.user)
+            case ["network", "v2.0", kind] if self.neutron:
+                project = None if token.user.role == "admin" else token.user.project.id
+                kind = kind.replace("-", "_")
+                return self.neutron.answer(kind, request, now=self.clock(), project=project)
+        return _fault(404, "itemNotFound", "The resource could not be found.")
+
+    def _answer_anybody(self, request: Request, path: list[str]) -> Answer | None:  # noqa: PLR0911, one for each route
+        """Answer a request that needs no token: for a list of versions, or for a token."""
+        match (request.method, *path):
             case ("GET", "identity"):
                 return Answer(300, {"versions": {"values": [self._identity_version()]}})
             case ("GET", "identity", "v3"):
@@ -123,15 +144,9 @@ class Standin:
                 return Answer(200, {"versions": [self._compute_version()]})
             case ("GET", "compute", "v2.1"):
                 return Answer(200, {"version": self._compute_version()})
-        token = self._tokens.get(request.headers.get("X-Auth-Token", ""))
-        if token is None or token.expires <= time.time():
-            return _fault(401, "error", "The request you have made requires authentication.")
-        match parts:
-            case ["identity", "v3", *rest]:
-                return self._identity(request, rest, token.user)
-            case ["compute", "v2.1", *rest]:
-                return self._compute(request, rest, token.user)
-        return _fault(404, "itemNotFound", "The resource could not be found.")
+            case ("GET", "network") if self.neutron:
+                return Answer(200, {"versions": [self._network_version()]})
+        return None
 
     def _identity(self, request: Request, path: list[str], user: KeystoneUser) -> Answer:
         match path:
@@ -298,7 +313,7 @@ class Standin:
             "key_name": None,
             "OS-SRV-USG:launched_at": server.created,
             "OS-SRV-USG:terminated_at": None,
-            "security_groups": [{"name": "default"}],
+            "security_groups": [{"name": name} for name in server.security_groups],
             "OS-EXT-STS:task_state": server.task_state,
             "OS-EXT-STS:vm_state": server.status.lower(),
             "OS-EXT-STS:power_state": _POWER_STATES.get(server.status, 0),
@@ -358,6 +373,7 @@ class Standin:
                 ("identity", "keystone", "/identity/v3"),
                 ("compute", "nova", "/compute/v2.1"),
                 (DEMO_SERVICE, "demo", "/demo"),
+                *([("network", "neutron", "/network")] if self.neutron else []),
             )
         ]
         return {
@@ -375,6 +391,10 @@ class Standin:
     def _identity_version(self) -> dict[str, Any]:
         links = [{"rel": "self", "href": f"{self.url}/identity/v3/"}]
         return {"id": "v3.14", "status": "stable", "updated": "2020-04-07T00:00:00Z", "links": links}
+
+    def _network_version(self) -> dict[str, Any]:
+        links = [{"rel": "self", "href": f"{self.url}/network/v2.0/"}]
+        return {"id": "v2.0", "status": "CURRENT", "links": links}
 
     def _compute_version(self) -> dict[str, Any]:
         return {

@@ -11,6 +11,7 @@ from fping_exporter.config import Config
 from fping_exporter.errors import NoResultsError
 from fping_exporter.model import Instance, Outcome, Probed, Snapshot, Target, Verdict
 from fping_exporter.probe import Prober, check_permission
+from fping_exporter.probe.loopback import LoopbackProber
 from fping_exporter.snapshot import plan_from_here
 from fping_exporter.verdict.judge import judge_instance
 from fping_exporter.verdict.plan import Plan
@@ -73,7 +74,8 @@ class OnDemand:
         if unplanned:
             plan = self._plan(unplanned, snapshot)
             open_ones += [(instance, plan[instance.id]) for instance in unplanned]
-        return verdicts | self._ping(open_ones)
+        prober = LoopbackProber(self._prober) if snapshot.inventory.topology.loopback else self._prober
+        return verdicts | self._ping(open_ones, prober)
 
     def _plan(self, unplanned: Collection[Instance], snapshot: Snapshot) -> Plan:
         """Plan instances that the sweep did not, beside those that have one of their addresses."""
@@ -86,16 +88,20 @@ class OnDemand:
             host=self._settings.host,
         )
 
-    def _ping(self, planned: Collection[tuple[Instance, tuple[Probed, ...]]]) -> dict[str, Verdict]:
+    def _ping(
+        self, planned: Collection[tuple[Instance, tuple[Probed, ...]]], prober: Prober
+    ) -> dict[str, Verdict]:
         """Ping the targets that are planned for each instance, and judge it."""
         asked_at = time.time()
-        outcomes = self._probe({each.target for _, probed in planned for each in probed if each.target})
+        outcomes = self._probe(
+            {each.target for _, probed in planned for each in probed if each.target}, prober
+        )
         return {
             instance.id: judge_instance(instance, probed, outcomes, asked_at=asked_at)
             for instance, probed in planned
         }
 
-    def _probe(self, targets: Collection[Target]) -> Mapping[Target, Outcome]:
+    def _probe(self, targets: Collection[Target], prober: Prober) -> Mapping[Target, Outcome]:
         """Probe each target, unless another caller does so now or has done within `cache.sweep`."""
         with self._lock:
             self._probes = {target: each for target, each in self._probes.items() if self._is_usable(each)}
@@ -105,7 +111,7 @@ class OnDemand:
             shared = {target: self._probes[target] for target in targets}
         if mine:
             try:
-                own.outcomes.set_result(self._prober.probe(mine).outcomes)
+                own.outcomes.set_result(prober.probe(mine).outcomes)
             except BaseException as error:
                 own.outcomes.set_exception(error)  # for those who wait
                 raise

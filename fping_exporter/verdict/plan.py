@@ -77,15 +77,16 @@ def _probed(
 ) -> Probed | None:
     """Return how an address is asked; None where it counts as no address."""
     ip = address.ip
-    if not is_host_address(ip):
-        if not (choose.loopback and is_loopback(ip)):
+    if is_host_address(ip):
+        vantage = choose.vantage(instance, address)
+        if vantage and choose.is_own(vantage, ip):
             return None
-        return Probed(address, Target(LOCAL, ip) if choose.local else None)
-    vantage = choose.vantage(instance, address)
+    elif choose.loopback and is_loopback(ip):  # it is this machine's own, and stands for a guest's
+        vantage = LOCAL if choose.local else None
+    else:
+        return None
     if vantage is None:
         return Probed(address, None)
-    if choose.is_own(vantage, ip):
-        return None
     if vantage == LOCAL and not owners.is_only_owner(instance.id, address):
         return Probed(address, None, ambiguous=True)
     return Probed(address, Target(vantage, ip))

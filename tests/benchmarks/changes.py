@@ -23,7 +23,7 @@ from openstack.config import OpenStackConfig
 from fping_exporter.cloud import Cloud
 from fping_exporter.config import Config, Instances
 from fping_exporter.demo.http import Answer, Request
-from fping_exporter.demo.scene import SILENT, make_hypervisors, make_projects, make_servers, make_users
+from fping_exporter.demo.scene import make_hypervisors, make_projects, make_servers, make_users
 from fping_exporter.demo.standin import NovaServer
 from fping_exporter.model import Address, AddressKind
 from fping_exporter.verdict.selection import Selector
@@ -82,7 +82,7 @@ class BenchmarkCloud(NeutronCloud):
     def _later_ports(self, request: Request) -> Answer:
         whole = self.network["ports"]
         place = next(n for n, each in enumerate(whole) if each["id"] == request.query["marker"])
-        self.network["ports"] = whole[place : place + 1 + self.page]
+        self.network["ports"] = whole[place : place + 1 + self.network_api.page]
         try:
             return super().answer(request)
         finally:
@@ -112,10 +112,7 @@ def _address(number: int) -> Address:
 
 
 def _port(server: NovaServer, **changes: Any) -> dict[str, Any]:
-    """The port of a server; those at the one silent address are in networks of their own, as it must be."""
     fixed = [each.ip for each in server.addresses if each.kind is AddressKind.FIXED]
-    if SILENT in fixed:
-        changes["network_id"] = f"net-{server.id}"
     return port(f"port-{server.id}", *fixed, device=server.id, **changes)
 
 

@@ -8,12 +8,13 @@ from flask import Flask
 
 from fping_exporter import config
 from fping_exporter.config.duration import Duration
-from fping_exporter.demo.scene import SILENT, make_hypervisors, make_projects, make_servers
+from fping_exporter.demo.scene import make_hypervisors, make_projects, make_servers
 from fping_exporter.httpd.listen import TcpAddress
 from fping_exporter.httpd.server import HttpServer
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Hypervisor, Inventory, Outcome, Project, Sweep, Target, Topology
 from fping_exporter.monitor import Monitor, Setup
+from fping_exporter.probe.sockets import LOOPBACK_BROADCAST
 from fping_exporter.web import create_app
 from tests.build import ORIGIN, address, instance
 from tests.os_fping.anonymous import anonymous_os_fping
@@ -110,7 +111,7 @@ class Cloud:
         changes = self._sweeps > 1 and not ip.startswith(_ALIVE)
         if ip.startswith(_UNREACHABLE) or (changes and number % 40 == 0):
             return Outcome(sent=3, received=0, rtt=None, unreachable=True)
-        if ip.startswith(_NO_REPLY) or ip == SILENT or (changes and number % 13 == 0):
+        if ip.startswith(_NO_REPLY) or ip == LOOPBACK_BROADCAST or (changes and number % 13 == 0):
             return Outcome(sent=3, received=0, rtt=None)
         return Outcome(sent=1, received=1, rtt=0.0002 + number % 97 / 40_000)
 

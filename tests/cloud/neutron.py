@@ -1,15 +1,10 @@
 """The stand-in of a cloud, with as much of a Neutron as the exporter asks for."""
 
-from datetime import datetime
-from email.utils import formatdate
 from typing import Any
-from urllib.parse import parse_qs
 
-import msgspec
-
-from fping_exporter.demo.http import Answer, Request
+from fping_exporter.demo.neutron import Neutron
 from fping_exporter.demo.standin import NovaServer
-from tests.cloud.faulty import TOKENS, FaultyCloud
+from tests.cloud.faulty import FaultyCloud
 
 __all__ = [
     "EXTENSIONS",
@@ -32,73 +27,24 @@ _TELL_CHANGES = ("standard-attr-timestamp", "standard-attr-revisions")
 
 
 class NeutronCloud(FaultyCloud):
-    """Holds lists of objects as Neutron shows them, by the name of the list.
-
-    Whoever asks for what changed since is shown those with an `updated_at`, a Unix time, as late.
-    """
+    """A cloud with a Neutron."""
 
     def __init__(self, *servers: NovaServer) -> None:
         super().__init__(*servers)
-        self.network: dict[str, list[dict[str, Any]]] = {
-            kind: [] for kind in ("ports", "networks", "floatingips", "security_groups", "address_groups")
-        }
-        self.extensions: tuple[str, ...] = ()
-        self.page = 1000
-        self.endpoint = f"{self.url}/network"
-        self.rewrite(TOKENS, self.with_network)
+        self.network_api = self.neutron = Neutron()
 
-    def with_network(self, body: Any) -> Any:
-        """Add Neutron to the catalog of a token; an error has none."""
-        if "token" not in body:
-            return body
-        entry = {"interface": "public", "region": "RegionOne", "region_id": "RegionOne", "id": "n"}
-        endpoint = entry | {"url": self.endpoint}
-        body["token"]["catalog"].append({"type": "network", "name": "neutron", "endpoints": [endpoint]})
-        return body
+    @property
+    def network(self) -> dict[str, list[dict[str, Any]]]:
+        """Neutron's lists, by name."""
+        return self.network_api.entries
+
+    @network.setter
+    def network(self, entries: dict[str, list[dict[str, Any]]]) -> None:
+        self.network_api.entries = entries
 
     def tell_changes(self) -> None:
         """Be a Neutron that can be asked for what changed."""
-        self.extensions = _TELL_CHANGES
-
-    def answer(self, request: Request) -> Answer:
-        answer = super().answer(request)
-        if answer.status != 404 or not request.path.startswith("/network"):
-            return answer
-        if request.path.rstrip("/") == "/network":
-            link = {"rel": "self", "href": f"{self.url}{_ROOT}"}
-            return Answer(200, {"versions": [{"id": "v2.0", "status": "CURRENT", "links": [link]}]})
-        return self.listed(request.path.removeprefix(_ROOT).replace("-", "_"), request)
-
-    def listed(self, kind: str, request: Request) -> Answer:
-        """Answer a request for the list `kind`."""
-        if kind == "extensions":
-            return Answer(200, {"extensions": [{"alias": alias} for alias in self.extensions]})
-        query = parse_qs(request.query_string)
-        query.pop("fields", None)
-        limit = min(int(query.pop("limit", [str(self.page)])[0]), self.page)
-        marker = query.pop("marker", [""])[0]
-        ips = [each.removeprefix("ip_address=") for each in query.pop("fixed_ips", [])]
-        (since,) = query.pop("changed_since", [""])
-        if since and (kind == "address_groups" or not self.extensions):
-            message = "['changed_since'] is invalid attribute for filtering"
-            return Answer(400, {"NeutronError": {"type": "HTTPBadRequest", "message": message, "detail": ""}})
-        changed_since = datetime.fromisoformat(since).timestamp() if since else 0.0
-        entries = [
-            entry
-            for entry in self.network[kind]
-            if entry.get("updated_at", 0.0) >= changed_since
-            and all(str(entry.get(key, "")) in values for key, values in query.items())
-            and (not ips or any(fixed["ip_address"] in ips for fixed in entry["fixed_ips"]))
-        ]
-        ids = [entry["id"] for entry in entries]
-        if marker and marker not in ids:
-            message = f"{kind} {marker} could not be found"
-            return Answer(404, {"NeutronError": {"type": "NotFound", "message": message, "detail": ""}})
-        start = 1 + ids.index(marker) if marker else 0
-        page = entries[start : start + limit]
-        links = [{"rel": "next", "href": "x"}] if len(page) == limit else []
-        headers = {"Date": formatdate(self.clock(), usegmt=True)}
-        return Answer(200, msgspec.json.encode({kind: page, f"{kind}_links": links}), headers)
+        self.network_api.extensions = _TELL_CHANGES
 
 
 def port(

@@ -102,7 +102,7 @@ def test_only_what_is_needed_is_asked(standin: NeutronCloud) -> None:
 
 def test_lists_come_in_pages(standin: NeutronCloud) -> None:
     whole = topology(standin)
-    standin.page = 2
+    standin.network_api.page = 2
     assert topology(standin) == whole
     assert [request.query.get("marker") for request in standin.asked(PORTS)] == [None, None, "2", "4", "6"]
 
@@ -193,7 +193,7 @@ def test_where_floating_addresses_are_mapped(standin: NeutronCloud) -> None:
         {"id": "f4", "floating_ip_address": "192.0.2.4", "port_id": "not listed"},
         {"id": "f5", "floating_ip_address": "192.0.2.1", "port_id": "2"},
     ]
-    standin.page = 2
+    standin.network_api.page = 2
     found = topology(standin)
     assert found.public == {"vm": {"10.0.0.5": "192.0.2.1"}}
     assert found.floating == {
@@ -276,7 +276,13 @@ def test_who_takes_over_knows_what_was_known(standin: NeutronCloud) -> None:
 
 
 def test_nobody_listens_at_neutrons_endpoint(standin: NeutronCloud) -> None:
-    standin.endpoint = "http://127.0.0.1:1"
+    def where_nobody_listens(body: Any) -> Any:
+        (entry,) = [each for each in body["token"]["catalog"] if each["type"] == "network"]
+        for endpoint in entry["endpoints"]:
+            endpoint["url"] = "http://127.0.0.1:1"
+        return body
+
+    standin.rewrite(TOKENS, where_nobody_listens)
     assert unanswered(connect(standin).cloud.inventory()) == {"ports", "floating_ips", "security_groups"}
 
 

@@ -355,7 +355,7 @@ def test_after_a_failure_the_list_is_whole(standin: ChangingNeutron, path: str) 
 
 
 def test_without_the_extension_lists_are_whole(standin: ChangingNeutron) -> None:
-    standin.extensions = ("standard-attr-revisions", "port-security")
+    standin.network_api.extensions = ("standard-attr-revisions", "port-security")
     cloud = listed(standin)
     standin.delete("ports", "2")
     assert set(cloud.inventory().topology.ports) == {"vm"}
@@ -363,7 +363,7 @@ def test_without_the_extension_lists_are_whole(standin: ChangingNeutron) -> None
 
 
 def test_a_neutron_that_counts_no_revisions_has_its_groups_listed_whole(standin: ChangingNeutron) -> None:
-    standin.extensions = ("standard-attr-timestamp",)
+    standin.network_api.extensions = ("standard-attr-timestamp",)
     cloud = listed(standin)
     standin.network["security_groups"] = []
     got = cloud.inventory().topology
@@ -380,7 +380,7 @@ def test_a_neutron_that_refuses_the_filter(
     """So does one with ``filter_validation: true``, the default, although it has the extension."""
     caplog.set_level(logging.INFO, "fping_exporter")
     cloud = listed(standin)
-    standin.extensions = ()
+    standin.network_api.extensions = ()
     standin.delete("ports", "2")
     for _ in range(3):
         assert set(cloud.inventory().topology.ports) == {"vm"}
@@ -393,7 +393,9 @@ def test_a_neutron_that_does_not_tell_the_time(standin: ChangingNeutron) -> None
     """Without the header ``Date`` nobody knows what to ask for."""
 
     def undated(request: Request) -> Answer:
-        return standin.listed("ports", request)._replace(headers={"Date": "soon"})
+        return standin.network_api.answer("ports", request, now=standin.now)._replace(
+            headers={"Date": "soon"}
+        )
 
     standin.fail(PORTS, *[undated] * 9)
     cloud = listed(standin)

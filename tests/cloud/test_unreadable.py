@@ -277,7 +277,7 @@ def test_a_server_that_cannot_be_read_may_answer_for_another_one(
 
 
 def test_a_port_that_is_deleted_between_two_pages_begins_the_list_once_more(standin: AlteredCloud) -> None:
-    standin.page = 3
+    standin.network_api.page = 3
     before = inventory(standin)
     deleted = standin.network["ports"][2]
 
@@ -287,7 +287,7 @@ def test_a_port_that_is_deleted_between_two_pages_begins_the_list_once_more(stan
     already = len(standin.asked(PORTS))
     standin.fail(PORTS, None, delete)
     there = inventory(standin)
-    standin.page = 1000
+    standin.network_api.page = 1000
     assert there.parts["ports"]
     assert there.topology.ports.keys() == before.topology.ports.keys() - {"friendly"}
     assert len(there.topology.owners["10.0.0.1"]) == 1

@@ -13,7 +13,7 @@ from fping_exporter.cli.upstream import Observe, connect_upstream
 from fping_exporter.cloud import Cloud
 from fping_exporter.config import Agents, Cache, CentralInventory, Config, Probe
 from fping_exporter.config.duration import Duration
-from fping_exporter.demo import Demo
+from fping_exporter.demo import SCENE_SIZE, Demo
 from fping_exporter.errors import ConfigError
 from fping_exporter.fleet.central import Centrals
 from fping_exporter.httpd.listen import parse_listen_address
@@ -110,7 +110,7 @@ def test_a_reload_makes_an_agent_of_an_exporter_with_a_cloud_and_the_other_way_r
         assert only(exporter.service).runtime.poller is None
         of_cloud = exporter.ids()
         assert of_cloud
-        assert len(of_cloud) == 4
+        assert len(of_cloud) == SCENE_SIZE
         exporter.settings = agent(pki, central.url)
         exporter.service.reload()
         assert exporter.ids() == ["a"]

@@ -85,7 +85,7 @@ def test_a_reload_takes_up_another_fleet_or_none(prometheus: FakePrometheus, tmp
 
 @pytest.fixture
 def ids(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The guests of a demo that the OS_* variables name: three ACTIVE ones, of which one answers."""
+    """The guests of a demo that the OS_* variables name; two answer, one comes and goes."""
     need_ping()
     with Demo() as demo:
         for name, value in demo.region().get_auth_args().items():
@@ -107,7 +107,7 @@ def test_list_speaks_of_the_whole(
     assert list_instances(settings, as_json=True, only_silent=False) == EXIT_SILENT
     alone = capsys.readouterr()
     assert "what the other exporters say could not be read: " in alone.err
-    assert [each["alive"] for each in json.loads(alone.out)].count(True) == 1
+    assert [each["alive"] for each in json.loads(alone.out)].count(True) in {2, 3}
 
 
 @pytest.mark.usefixtures("ids")

@@ -26,10 +26,11 @@ inside() { # USER COMMAND: takes this shell's place, so that $! is the command's
       bash -ec "cd && $2"' "$root" "$@"
 }
 
-shows_the_case() { # USER COMMAND: the demo that this starts shows one instance alive of four
+shows_the_scene() { # USER COMMAND: the demo that this starts has a silent guest for each of the eight reasons
   inside "$1" "exec $2" & demo=$!
   curl -s --retry 60 --retry-delay 2 --retry-connrefused -f -o /dev/null $url/-/ready
-  [ "$(curl -sf $url/metrics | grep -c '^instance_alive{.* 1.0')" = 1 ] || fail 'not one is alive'
+  [ "$(curl -sf $url/metrics | grep -o '^instance_silent{.*reason="[a-z0-9_]*"' | sed 's/.*reason=//' | sort -u | wc -l)" = 8 ] ||
+    fail 'not every reason is there'
   curl -sf $url/ | grep 'selenium-0' >/dev/null || fail 'the page lacks selenium-0'
   curl -sf -o /dev/null $url/static/style.css
   kill "$demo" && { wait "$demo" || true; } && demo=
@@ -58,7 +59,7 @@ for user in root alice; do
   chroot "$root" chown -R $user: /home/$user
 done
 
-step 'make demo, as root'; shows_the_case root 'make -C fping-exporter demo'
+step 'make demo, as root'; shows_the_scene root 'make -C fping-exporter demo'
 step 'make demo, without the right to ping'
 output=$(inside alice 'make -C fping-exporter demo' 2>&1) && fail 'it pings'
 grep 'setcap cap_net_raw.*net.ipv4.ping_group_range' <<<"$output" || fail "$output"
@@ -71,6 +72,6 @@ step 'the installation'
   export OS_AUTH_URL=http://127.0.0.1:1/v3 OS_USERNAME=a OS_PASSWORD=b OS_PROJECT_NAME=c
   fping-exporter print config >sample.yml; cmp sample.yml fping-exporter/deploy/fping-exporter.yml
   fping-exporter --config.check --config.file=sample.yml')
-shows_the_case root '/opt/fping-exporter/bin/fping-exporter demo'
+shows_the_scene root '/opt/fping-exporter/bin/fping-exporter demo'
 step 'the systemd way'; booted /home/root/fping-exporter/tests/newcomer/systemd.sh
 step 'all as the README says'

@@ -29,7 +29,6 @@ def main(file: Path, host: str, network: str) -> None:
     """
     cloud = NeutronCloud(guest("near", "127.10.0.1", "::1"), guest("tenant", "10.0.0.5"))
     cloud.url = cloud.url.replace("127.0.0.1", host)
-    cloud.endpoint = f"{cloud.url}/network"
     cloud.network["ports"] = [port("port", "10.0.0.5", device="tenant", network_id=network, mac_address=_MAC)]
     cloud.network["security_groups"] = [group("default", rule())]
     with cloud:

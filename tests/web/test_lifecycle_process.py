@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from fping_exporter.demo import Demo
+from fping_exporter.demo import SCENE_SIZE, Demo
 from tests.cli.test_cli import SECONDS, fetch, serving
 from tests.permission import need_ping
 
@@ -37,7 +37,7 @@ class Running(NamedTuple):
         return found[1]
 
     def instances(self) -> list[str]:
-        return re.findall(r'instance_alive{id="([^"]*)"', fetch(f"{self.url}/metrics"))
+        return re.findall(r'instance_hypervisor_active{id="([^"]*)"', fetch(f"{self.url}/metrics"))
 
 
 @contextlib.contextmanager
@@ -65,7 +65,7 @@ def post(url: str) -> str:
 
 def test_sighup(running: Running) -> None:
     before = running.instances()
-    assert len(before) == 4
+    assert len(before) == SCENE_SIZE
     running.file.write_text("cache: {sweep: 0s}")
     running.process.send_signal(signal.SIGHUP)
     refused = running.logged("the configuration stays as it was")
