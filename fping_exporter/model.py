@@ -21,8 +21,10 @@ __all__ = [
     "AddressKind",
     "FleetExporter",
     "Hypervisor",
+    "IcmpError",
     "Instance",
     "Inventory",
+    "Layer2Doubt",
     "Layer2Rejection",
     "Layer2Sweep",
     "Layer2Target",
@@ -91,6 +93,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     metadata: Mapping[str, str] = {}
     launched_at: float | None = None
     """When it was first launched (``OS-SRV-USG:launched_at``); None until then."""
+    created_at: float | None = None
+    """When somebody asked for it (``created``); None if it is not known."""
     flavor: str = ""
     """The flavor's name at the time of creation; its id from a Nova before 2.47."""
     image: str = ""
@@ -165,6 +169,8 @@ class SecurityRule(msgspec.Struct, frozen=True, gc=False):
     """Id of the security group that the sender's port is a member of."""
     address_group: str | None = None
     """Id of the address group that contains the sender."""
+    id: str = ""
+    """Empty if it is not known."""
 
 
 class Topology(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,6 +197,8 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     """Routers of which every host has its own part."""
     rules: Mapping[str, tuple[SecurityRule, ...]] = {}
     """Those of each security group that is known, by its id."""
+    group_names: Mapping[str, str] = {}
+    """The names of security groups, which are not unique, by their ids."""
     members: Mapping[str, frozenset[str]] = {}
     """The addresses of the ports in those security groups that rules name; what is not here is not known."""
     address_groups: Mapping[str, tuple[str, ...]] = {}
@@ -262,6 +270,16 @@ class Target(NamedTuple):
         return family_of(self.ip)
 
 
+class IcmpError(msgspec.Struct, frozen=True, gc=False):
+    """An ICMP error that quotes an echo request: that was not delivered."""
+
+    sender: str
+    """The address of the router or the kernel that reports it; empty if it is not known."""
+    type: int
+    """As RFC 792 and RFC 4443 number them; so is `code`."""
+    code: int
+
+
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What a sweep learned of one target."""
 
@@ -272,6 +290,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The best round trip, in seconds; None where nothing came back, or nobody knows when it did."""
     unreachable: bool = False
     """Whether an ICMP error said that a packet could not be delivered, and no reply came."""
+    error: IcmpError | None = None
+    """The first ICMP error about one of the packets; None where none came, or the engine drops them."""
 
     @property
     def alive(self) -> bool:
@@ -373,15 +393,33 @@ class Layer2Rejection(StrEnum):
     """This machine's kernel has asked all for the address meanwhile: a switch may have answered that."""
 
 
+class Layer2Doubt(StrEnum):
+    """Why nothing is known of a guest that was to be asked at layer 2; of several that fit, the first."""
+
+    IMPERSONATED = "impersonated"
+    """Somebody answers for it even at a MAC that nobody has."""
+    UNTESTED = "untested"
+    """Whether somebody answers at a MAC that nobody has is not clear."""
+    LINK = "link"
+    """The link does not carry frames, or was not steady."""
+    LATE = "late"
+    """An answer came too late, or may have been one to this machine's kernel."""
+    OTHER_MAC = "other_mac"
+    """Another MAC than the one asked answers for its address."""
+    UNFINISHED = "unfinished"
+    """It was not asked in all rounds."""
+    DEAF = "deaf"
+    """Not even guests that answer pings answer there: questions do not arrive."""
+
+
 class Layer2Sweep(msgspec.Struct, frozen=True, kw_only=True):
     """What a sweep at layer 2 found out."""
 
     alive: Mapping[Layer2Target, bool] = {}
     """Whether the kernel behind the MAC answered. Who could not be asked to the end, or is not believed, is
     not here."""
-    doubtful: frozenset[Layer2Target] = frozenset()
-    """Those whose link is here, and of which nothing is known all the same: not asked to the end, or not
-    believed."""
+    doubtful: Mapping[Layer2Target, Layer2Doubt] = {}
+    """Those whose link is here, and of which nothing is known all the same, and why."""
     sent: int = 0
     received: int = 0
     """Answers that count."""
@@ -402,6 +440,8 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     refused: Mapping[str, int] = {}
     """Packets that this machine refused to send, retries included, by the name of the errno, such as
     ``EPERM``."""
+    unsent: Mapping[Target, str] = {}
+    """Why this machine could send nothing to a target, in words; not all that were not asked are here."""
     ambiguous: int = 0
     """Addresses that were not asked, since nothing tells whose an answer would be."""
     failed: int = 0

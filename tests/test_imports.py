@@ -15,7 +15,7 @@ LAYERS = (
     {"cloud_unit"},
     {"web", "os_fping", "httpd"},
     {"fleet_monitor"},
-    {"monitor"},
+    {"explanation", "monitor"},
     {"lister", "snapshot"},
     {"verdict", "cloud", "fleet", "metrics", "storage"},
     {"probe"},

@@ -16,6 +16,7 @@ from fping_exporter.errors import ConfigError
 
 __all__ = [
     "demo",
+    "explain",
     "list_instances",
     "print_completion",
     "print_config",
@@ -58,6 +59,17 @@ def list_instances(args: argparse.Namespace) -> int:
     return command.list_instances(
         settings, as_json=args.json, only_silent=args.silent, storage_path=args.storage_path
     )
+
+
+def explain(args: argparse.Namespace) -> int:
+    """Ping one instance, and say why it answers or not."""
+    _end_on_hangup()
+    settings = config.load(config.find(args.config_file))
+    _prepare_environment()
+    from fping_exporter.cli import explain as command
+
+    _set_up_log(args)
+    return command.explain(settings, args.instance, as_json=args.json)
 
 
 def wait(args: argparse.Namespace) -> int:

@@ -57,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = _add_serve(subparsers)
     _add_list(subparsers)
+    _add_explain(subparsers)
     _add_wait(subparsers)
     _add_demo(subparsers)
     _add_print(subparsers)
@@ -135,6 +136,26 @@ def _add_list(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
     )
     _add_log_flags(flags)
     parser.set_defaults(run=commands.list_instances)
+
+
+def _add_explain(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
+    parser = _add_command(
+        subparsers,
+        "explain",
+        summary="say why one instance answers or not, and what to do next",
+        usage="fping-exporter explain ID|NAME|ADDRESS [flags]",
+        description="Ping one instance, and say why it answers or not: Nova's word, its addresses and\n"
+        "whose they are, security groups, packets, layer 2, and what to do next.\n\n"
+        "Exit code: 0 it answers, or is not ACTIVE, 1 it is silent, 2 usage, configuration, the\n"
+        "permission to ping, or a name that no instance has, or several have, 3 the cloud could not be\n"
+        "listed, 4 it could not be asked.",
+    )
+    parser.add_argument("instance", metavar="INSTANCE", help="Id, name or address of the instance.")
+    flags = _add_flags(parser)
+    _add_config_file(flags)
+    flags.add_argument("--json", action="store_true", help="Print JSON instead of a text.")
+    _add_log_flags(flags)
+    parser.set_defaults(run=commands.explain)
 
 
 def _add_wait(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:

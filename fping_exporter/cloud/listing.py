@@ -128,6 +128,7 @@ class CloudListing:
             topology=msgspec.structs.replace(
                 topology,
                 rules=security.rules,
+                group_names=security.names,
                 members=security.members,
                 address_groups=security.address_groups,
                 floating=floating.instances,

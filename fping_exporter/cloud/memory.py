@@ -91,7 +91,10 @@ class Memory:
             self.floating_ips.recall(floating, listed_at=listed_at)
         if topology.rules:
             security = SecurityGroups(
-                rules=topology.rules, members=topology.members, address_groups=topology.address_groups
+                rules=topology.rules,
+                names=topology.group_names,
+                members=topology.members,
+                address_groups=topology.address_groups,
             )
             self.security_groups.recall(security, listed_at=listed_at)
 

@@ -40,7 +40,6 @@ from fping_exporter.cloud.security_groups import (
     SecurityGroups,
     know_security_groups,
     merge_security_groups,
-    read_rules,
 )
 from fping_exporter.cloud.session import Client
 from fping_exporter.cloud.unreadable import Skip
@@ -305,9 +304,7 @@ class Neutron:
             wanted = {group for port in ports.by_id.values() for group in port.security_groups or ()}
             groups = SECURITY_GROUPS.read_by(self._network, "id", sorted(wanted))
         self._skip("security_groups")(groups.unreadable)
-        return self._with_address_groups(
-            know_security_groups(ports, read_rules(groups.entries), date=groups.date)
-        )
+        return self._with_address_groups(know_security_groups(ports, groups.entries, date=groups.date))
 
     def _merge_security_groups(self, ports: MergedPorts) -> SecurityGroups:
         known = self._parts.security_groups.value
@@ -316,9 +313,7 @@ class Neutron:
             return self._list_security_groups()
         self._skip("security_groups")(changed.unreadable)
         return self._with_address_groups(
-            merge_security_groups(
-                known, ports, read_rules(changed.entries), changed.unreadable, date=changed.date
-            )
+            merge_security_groups(known, ports, changed.entries, changed.unreadable, date=changed.date)
         )
 
     def _with_address_groups(self, groups: SecurityGroups) -> SecurityGroups:

@@ -121,6 +121,7 @@ class RuleEntry(msgspec.Struct):
 
     direction: str
     ethertype: str
+    id: str = ""
     protocol: str | int | None = None
     port_range_min: int | None = None
     port_range_max: int | None = None
@@ -141,6 +142,7 @@ class GroupEntry(msgspec.Struct):
 
     id: str
     security_group_rules: list[RuleEntry]
+    name: str = ""
 
 
 class AddressGroupEntry(msgspec.Struct):

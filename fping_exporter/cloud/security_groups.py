@@ -1,6 +1,6 @@
 """Neutron's security groups: which echo requests they admit, by a full list, and by what changed since."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from sys import intern
 
 import msgspec
@@ -10,13 +10,14 @@ from fping_exporter.cloud.ports import KnownPorts, MergedPorts
 from fping_exporter.cloud.unreadable import Unreadable
 from fping_exporter.model import Family, SecurityRule
 
-__all__ = ["SecurityGroups", "know_security_groups", "merge_security_groups", "read_rules"]
+__all__ = ["SecurityGroups", "know_security_groups", "merge_security_groups"]
 
 
 class SecurityGroups(msgspec.Struct, frozen=True, kw_only=True):
-    """What the security groups let in; the fields are those of Topology."""
+    """What the security groups let in; the fields are those of Topology, `names` its `group_names`."""
 
     rules: Mapping[str, tuple[SecurityRule, ...]] = {}
+    names: Mapping[str, str] = {}
     members: Mapping[str, frozenset[str]] = {}
     address_groups: Mapping[str, tuple[str, ...]] = {}
     date: float | None = None
@@ -31,24 +32,29 @@ class SecurityGroups(msgspec.Struct, frozen=True, kw_only=True):
 Rules = Mapping[str, tuple[SecurityRule, ...]]
 
 
-def know_security_groups(ports: KnownPorts, rules: Rules, *, date: float | None) -> SecurityGroups:
-    """Return what a full list tells, the `rules` of each group, without address groups."""
-    return SecurityGroups(rules=rules, members=_members(ports, _named_groups(rules)), date=date)
+def know_security_groups(
+    ports: KnownPorts, groups: Collection[GroupEntry], *, date: float | None
+) -> SecurityGroups:
+    """Return what a full list of `groups` tells, without address groups."""
+    rules = _read_rules(groups)
+    members = _members(ports, _named_groups(rules))
+    return SecurityGroups(rules=rules, names=_read_names(groups), members=members, date=date)
 
 
 def merge_security_groups(
     known: SecurityGroups,
     ports: MergedPorts,
-    changed: Rules,
+    changed_groups: Collection[GroupEntry],
     unreadable: Iterable[Unreadable],
     *,
     date: float | None,
 ) -> SecurityGroups:
-    """Return the `known` groups with those that `changed` since.
+    """Return the `known` groups with those that changed since, `changed_groups`.
 
     Neutron counts a rule that is new or deleted as a change of its group. An address that has left a group
     stays among its members until the next full list: then a ping is not called blocked that may be let in.
     """
+    changed = _read_rules(changed_groups)
     lost = [each.known_id for each in unreadable]
     rules = {**known.rules, **changed}
     for id_ in lost:
@@ -58,7 +64,8 @@ def merge_security_groups(
     members = _with_new_members(known.members, ports)
     if new := _named_groups(changed) - members.keys():
         members |= _members(ports.known, new)
-    return SecurityGroups(rules=rules, members=members, date=date)
+    names = {**known.names, **_read_names(changed_groups)}
+    return SecurityGroups(rules=rules, names=names, members=members, date=date)
 
 
 def _with_new_members(members: Mapping[str, frozenset[str]], ports: MergedPorts) -> dict[str, frozenset[str]]:
@@ -104,9 +111,13 @@ _ICMP = frozenset({"icmp", "1", "icmpv6", "ipv6-icmp", "58"})
 _ECHO_TYPE: Mapping[Family, int] = {4: 8, 6: 128}
 
 
-def read_rules(groups: Iterable[GroupEntry]) -> Rules:
+def _read_rules(groups: Iterable[GroupEntry]) -> Rules:
     """Return those rules of each group that admit echo requests from at least one sender, by its id."""
     return {intern(group.id): tuple(_echo_rules(group)) for group in groups}
+
+
+def _read_names(groups: Iterable[GroupEntry]) -> dict[str, str]:
+    return {intern(group.id): intern(group.name) for group in groups if group.name}
 
 
 def _echo_rules(group: GroupEntry) -> Iterator[SecurityRule]:
@@ -126,4 +137,5 @@ def _echo_rules(group: GroupEntry) -> Iterator[SecurityRule]:
             prefix=intern(rule.remote_ip_prefix) if rule.remote_ip_prefix else None,
             group=rule.remote_group_id and intern(rule.remote_group_id),
             address_group=rule.remote_address_group_id,
+            id=rule.id,
         )

@@ -217,6 +217,7 @@ class _Server(msgspec.Struct):
     hypervisor: str | None = msgspec.field(default=None, name="OS-EXT-SRV-ATTR:hypervisor_hostname")
     availability_zone: str | None = msgspec.field(default=None, name="OS-EXT-AZ:availability_zone")
     launched_at: str | None = msgspec.field(default=None, name="OS-SRV-USG:launched_at")
+    created: str | None = None
     flavor: _Flavor | None = None
     image: _Image | str | None = None
     """An empty text where the server boots from a volume."""
@@ -304,6 +305,7 @@ def _instance(server: _Server, unreadable: list[Unreadable]) -> Instance | None:
         tags=server.tags,
         metadata=server.metadata,
         launched_at=launched_at,
+        created_at=_timestamp(server.created) if server.created else None,
         flavor=intern(server.flavor.original_name or server.flavor.id) if server.flavor else "",
         image=intern(server.image.id) if isinstance(server.image, _Image) else "",
         user_id=intern(server.user_id or ""),

@@ -73,6 +73,7 @@ def _cut_topology(topology: Topology, chosen: Sequence[Instance]) -> Topology:
         routers=routers,
         distributed=topology.distributed.intersection(each for found in routers.values() for each in found),
         rules=rules,
+        group_names=_only(topology.group_names, rules),
         members={group: found for group, found in members.items() if len(found) <= MOST_MEMBERS},
         address_groups=_only(
             topology.address_groups, (rule.address_group for rule in named if rule.address_group)

@@ -11,7 +11,7 @@ from typing import Self
 import msgspec
 
 from fping_exporter.errors import OpenFilesError
-from fping_exporter.model import Outcome, Rejection
+from fping_exporter.model import IcmpError, Outcome, Rejection
 from fping_exporter.probe import addresses, packet
 from fping_exporter.probe.pacing import Pacer, Progress
 from fping_exporter.probe.send_errors import errno_name, is_temporary
@@ -46,6 +46,8 @@ class Ping(msgspec.Struct, gc=False):
     """The packets that were answered."""
     failed: int = 0
     """The packets about which an ICMP error came."""
+    error: IcmpError | None = None
+    """The first of these errors."""
     rtt: int | None = None
     """The best round trip, in nanoseconds."""
 
@@ -57,6 +59,7 @@ class Ping(msgspec.Struct, gc=False):
             answered.bit_count(),
             None if rtt is None else rtt / 1e9,
             not answered and self.failed > 0,
+            self.error,
         )
 
 
@@ -219,7 +222,7 @@ class Exchange:
         self.refused[errno_name(number)] += len(ping.sent_at)
         self.sent -= len(ping.sent_at)
         ping.sent_at = ()
-        ping.send_error, ping.failed = number, 0
+        ping.send_error, ping.failed, ping.error = number, 0, None
 
     def wait(self) -> None:
         """Read replies until every packet was answered or has had its time."""
@@ -292,6 +295,7 @@ class Exchange:
             self.rejected[Rejection.ERROR] += 1
             return False
         ping.failed |= 1 << error.sequence
+        ping.error = ping.error or IcmpError(error.sender, error.icmp_type, error.code)
         return True
 
 

@@ -62,6 +62,10 @@ class EchoError(msgspec.Struct, frozen=True, gc=False):
     sequence: int
     payload: bytes
     """As much as was quoted of the request's payload and of what the reporter put behind it."""
+    icmp_type: int = 0
+    code: int = 0
+    sender: str = ""
+    """The address of the reporter; empty if it is not known."""
 
 
 def echo_request(family: Family, ident: int, sequence: int, payload: bytes) -> bytes:
@@ -129,12 +133,13 @@ def parse(family: Family, data: bytes, start: int = 0) -> EchoReply | EchoError 
     """
     if len(data) < start + _HEADER.size:
         return None
-    kind, _, _, ident, sequence = _HEADER.unpack_from(data, start)
+    kind, code, _, ident, sequence = _HEADER.unpack_from(data, start)
     start += _HEADER.size
     if kind == REPLY_TYPE[family]:
         return EchoReply(ident, sequence, data[start:])
     if kind in ERROR_TYPES[family]:
-        return _quoted_ipv4(data[start:]) if family == IPV4 else _quoted_ipv6(data[start:])
+        quoted = _quoted_ipv4(data[start:]) if family == IPV4 else _quoted_ipv6(data[start:])
+        return quoted and msgspec.structs.replace(quoted, icmp_type=kind, code=code)
     return None
 
 

@@ -19,8 +19,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
+import msgspec
+
 from fping_exporter.errors import OpenFilesError, ProbeError, SocketPermissionError
-from fping_exporter.model import Family
+from fping_exporter.model import Family, IcmpError
 from fping_exporter.probe import addresses, packet
 from fping_exporter.probe.send_errors import PENDING
 from fping_exporter.probe.socket_options import BOOKED_BYTES, attach_filter, enlarge_buffers
@@ -46,7 +48,9 @@ _ICMP_FILTER = 1
 _ICMP6_FILTER = 1
 _RECVERR: dict[Family, tuple[int, int]] = {4: (socket.IPPROTO_IP, 11), 6: (socket.IPPROTO_IPV6, 25)}
 _FROM_ICMP = (2, 3)
-_EXTENDED_ERROR = struct.Struct("=IBBB")
+_EXTENDED_ERROR = struct.Struct("=IBBBxII")
+_OFFENDER: dict[Family, slice] = {4: slice(4, 8), 6: slice(8, 24)}
+"""Where the address is in the socket address that follows the extended error: who reports it."""
 
 _PACKET_BYTES = 2048
 _ANCILLARY_BYTES = 512
@@ -190,19 +194,29 @@ class IcmpSocket:
             except OSError:
                 break
             fetched = True
-            if self.kind is Kind.RAW or not self._reports_loss(ancillary):
+            report = None if self.kind is Kind.RAW else self._find_report(ancillary)
+            if report is None:
                 continue
             error = packet.parse_request(self.family, data, destination=address[0])
             if error is not None and error.ident == self.ident:
-                self._errors.append(error)
+                self._errors.append(
+                    msgspec.structs.replace(
+                        error, icmp_type=report.type, code=report.code, sender=report.sender
+                    )
+                )
         return fetched
 
-    def _reports_loss(self, ancillary: list[tuple[int, int, bytes]]) -> bool:
+    def _find_report(self, ancillary: list[tuple[int, int, bytes]]) -> IcmpError | None:
+        """Return what the control messages say of the loss of a packet; None if they say nothing of that."""
         for level, kind, data in ancillary:
             if (level, kind) == _RECVERR[self.family] and len(data) >= _EXTENDED_ERROR.size:
-                _, origin, icmp_type, _ = _EXTENDED_ERROR.unpack_from(data)
-                return origin in _FROM_ICMP and icmp_type in packet.ERROR_TYPES[self.family]
-        return False
+                _, origin, icmp_type, code, _, _ = _EXTENDED_ERROR.unpack_from(data)
+                if origin not in _FROM_ICMP or icmp_type not in packet.ERROR_TYPES[self.family]:
+                    return None
+                sender = data[_EXTENDED_ERROR.size :][_OFFENDER[self.family]]
+                known = len(sender) in addresses.FAMILY
+                return IcmpError(addresses.unpack(sender) if known else "", icmp_type, code)
+        return None
 
 
 def open_socket(family: Family) -> IcmpSocket:

@@ -118,6 +118,7 @@ class SweepProber:
             received=work.received,
             rejected=dict(work.rejected),
             refused=dict(work.refused),
+            unsent=work.unsent(),
             started_at=started_at,
             duration=time.monotonic() - start,
         )
@@ -226,6 +227,19 @@ class _Work:
     def _assign(self, channel: Channel, group: _Group) -> None:
         for place, ping in zip(group.places, channel.assign(group.addresses), strict=True):
             self.pings[place] = ping
+
+    def unsent(self) -> dict[Target, str]:
+        """Return why nothing was sent to those targets to which nothing could be sent."""
+        if not (self.refused or self.failures):
+            return {}
+        reasons: dict[Target, str] = {}
+        for target, ping in zip(self.targets, self.pings, strict=True):
+            if ping is None:
+                if failure := self.failures.get((target.vantage, target.family)):
+                    reasons[target] = str(failure)
+            elif not ping.sent_at:
+                reasons[target] = explain(ping.send_error)
+        return reasons
 
     def book(self, exchange: Exchange) -> None:
         """Add up the packets of a turn."""

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from fping_exporter.model import Family
-from fping_exporter.probe import packet
+from fping_exporter.probe import addresses, packet
 from fping_exporter.probe.sockets import IcmpSocket, Kind
 
 __all__ = ["CHUNK", "READ_LIMIT", "OneByOne", "Received", "Reply", "Sent", "Transport"]
@@ -56,7 +56,8 @@ class Received(msgspec.Struct):
         elif isinstance(message, packet.EchoReply):
             self.replies.append((sender, message.sequence, message.payload, arrived_at))
         else:
-            self.errors.append(message)
+            reporter = addresses.unpack(sender) if sender else ""
+            self.errors.append(msgspec.structs.replace(message, sender=reporter))
 
 
 class Transport(Protocol):

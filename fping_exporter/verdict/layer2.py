@@ -9,6 +9,7 @@ from fping_exporter.model import (
     Family,
     Instance,
     Inventory,
+    Layer2Doubt,
     Layer2Sweep,
     Layer2Target,
     Outcome,
@@ -19,7 +20,7 @@ from fping_exporter.model import (
 from fping_exporter.verdict.instance_errors import InstanceErrors
 from fping_exporter.verdict.plan import Plan, port_of
 
-__all__ = ["Layer2Plan", "deaf_places", "plan_layer2", "without_silence", "witness"]
+__all__ = ["Layer2Plan", "deaf_places", "layer2_targets", "plan_layer2", "without_silence", "witness"]
 
 _OVN = "ovn"
 """The mechanism driver whose switch may answer in place of guests."""
@@ -64,7 +65,7 @@ def plan_layer2(
         if any(each.target in outcomes and outcomes[each.target].alive for each in planned if each.target):
             continue
         try:
-            found = dict(_targets(instance, planned, inventory.topology))
+            found = dict(layer2_targets(instance, planned, inventory.topology))
         except Exception as error:  # noqa: BLE001, a bug costs one instance
             errors.note(instance, error)
             continue
@@ -96,7 +97,7 @@ def _add_controls(
             return
         answering = [each for each in targets.get(instance.id, ()) if each.target and serves(each.target)]
         try:
-            found = dict(_targets(instance, answering, inventory.topology)) if answering else {}
+            found = dict(layer2_targets(instance, answering, inventory.topology)) if answering else {}
         except Exception as error:  # noqa: BLE001, a bug costs one instance
             passed_over.note(instance, error)
             continue
@@ -109,7 +110,7 @@ def _add_controls(
                     wanted[target.place] = left - 1
 
 
-def _targets(
+def layer2_targets(
     instance: Instance, planned: Iterable[Probed], topology: Topology
 ) -> Iterable[tuple[Layer2Target, str]]:
     """Yield the targets at layer 2, each with the driver that binds its port, as far as that is known."""
@@ -137,7 +138,7 @@ def witness(targets: Iterable[Layer2Target], sweep: Layer2Sweep) -> bool | None:
     known = [sweep.alive[target] for target in targets if target in sweep.alive]
     if any(known):
         return True
-    return None if not known or not sweep.doubtful.isdisjoint(targets) else False
+    return None if not known or not sweep.doubtful.keys().isdisjoint(targets) else False
 
 
 def deaf_places(chosen: Layer2Plan, sweep: Layer2Sweep) -> set[Place]:
@@ -155,5 +156,5 @@ def without_silence(sweep: Layer2Sweep, places: Collection[Place]) -> Layer2Swee
     return msgspec.structs.replace(
         sweep,
         alive={target: alive for target, alive in sweep.alive.items() if target not in unknown},
-        doubtful=sweep.doubtful | unknown,
+        doubtful={**sweep.doubtful, **dict.fromkeys(unknown, Layer2Doubt.DEAF)},
     )

@@ -103,6 +103,22 @@ class AddressOwners:
             return claims <= {instance_id} and not self._may_have_moved(instance_id, address)
         return owners == {instance_id} and all(id_ == instance_id or id_ in self._ports for id_ in claims)
 
+    def others(self, instance_id: str, address: Address) -> frozenset[str]:
+        """Return who else may answer for an address: ids of instances, and texts that are no instance's.
+
+        If there is nobody, and the instance is not the only owner all the same, a port or a floating IP that
+        cannot be read may have the address.
+        """
+        claims = self._claims.get(address.ip, _NOBODY)
+        owners = self._known_owners(address.ip)
+        if owners:
+            claims = frozenset(id_ for id_ in claims if id_ not in self._ports)
+        return (owners | claims) - {instance_id}
+
+    def known_to_neutron(self, address: Address) -> bool:
+        """Whether Neutron says whose the address is."""
+        return bool(self._known_owners(address.ip))
+
     def _known_owners(self, ip: str) -> frozenset[str]:
         """Return who has the address by Neutron: ids of instances, and texts that are no instance's.
 

@@ -10,7 +10,7 @@ from fping_exporter.verdict.host_addresses import is_host_address, is_loopback
 from fping_exporter.verdict.instance_errors import InstanceErrors
 from fping_exporter.verdict.ownership import AddressOwners
 
-__all__ = ["Plan", "plan", "port_of", "unknown"]
+__all__ = ["Plan", "networks_from_local", "plan", "port_of", "unknown"]
 
 Plan = Mapping[str, tuple[Probed, ...]]
 """The addresses of each instance that are asked, by the instance's id."""
@@ -45,7 +45,7 @@ def plan(
     `errors` gets the instances that cannot be planned because of a bug. None of their addresses is asked.
     """
     errors = errors or InstanceErrors()
-    networks = None if probe.all_from_local else _local_networks(topology, probe.local_networks)
+    networks = networks_from_local(topology, probe)
     choose = _VantageChooser(topology, probe, vantages=vantages, networks=networks, host=host)
     owners = AddressOwners(instances, topology, networks=networks)
 
@@ -197,12 +197,15 @@ class _VantageChooser:
                     yield name
 
 
-def _local_networks(topology: Topology, given: Collection[str] | None) -> frozenset[str]:
-    """Return the ids of the networks that are reached from ``local``.
+def networks_from_local(topology: Topology, probe: config.Probe) -> frozenset[str] | None:
+    """Return the ids of the networks that are reached from ``local``; None: all of them.
 
     A name stands for networks that are shared or external, as any project may give a network of
     its own that name.
     """
+    if probe.all_from_local:
+        return None
+    given = probe.local_networks
     return frozenset(
         network.id
         for network in topology.networks.values()

@@ -10,6 +10,7 @@ from werkzeug.exceptions import NotFound
 
 from fping_exporter import __version__
 from fping_exporter.config.duration import format_age
+from fping_exporter.explanation.advice import REASONS, advise
 from fping_exporter.fleet_monitor import Snapshots
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Address, Inventory, Outcome, Probed, Snapshot, Target, Verdict
@@ -25,7 +26,6 @@ from fping_exporter.web.once import OncePer
 from fping_exporter.web.origin import Origin
 from fping_exporter.web.overview import Overview, count
 from fping_exporter.web.ping_state import answers_though_off, classify, ping_state
-from fping_exporter.web.reasons import REASONS, first_step
 from fping_exporter.web.strip import own_strip
 from fping_exporter.web.table import (
     COLUMNS,
@@ -139,7 +139,7 @@ class _Pages:
             verdict=verdict,
             addresses=_address_rows(verdict),
             reasons=REASONS,
-            first_step=first_step(verdict),
+            first_step=advise(verdict).command,
             since=snapshot.since(verdict),
             strips=list(filter(None, [own_strip(snapshot, instance_id)])),
         )

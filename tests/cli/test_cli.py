@@ -124,7 +124,18 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["", "serve", "list", "wait", "demo", "print", "print config", "print rules", "print dashboards"],
+    [
+        "",
+        "serve",
+        "list",
+        "explain",
+        "wait",
+        "demo",
+        "print",
+        "print config",
+        "print rules",
+        "print dashboards",
+    ],
 )
 def test_help_fits_a_terminal(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert fail(*command.split(), "--help") == 0
@@ -139,6 +150,7 @@ def test_help_fits_a_terminal(command: str, capsys: pytest.CaptureFixture[str]) 
         (["lst"], "invalid choice: 'lst' (choose from "),
         (["--conf", "x"], "unrecognized arguments: --conf x"),
         (["--log.level", "debug", "list"], "unrecognized arguments: list"),
+        (["explain"], "arguments are required: INSTANCE"),
         (["wait"], "arguments are required: INSTANCE"),
         (["wait", "web", "--timeout", "5"], "expected a duration above zero such as 500ms, 15s or 1m30s"),
         (["print"], "arguments are required: config|rules|dashboards"),
@@ -305,6 +317,39 @@ def test_list_without_the_cloud(cloud: dict[str, str], tmp_path: Path) -> None:
 
 
 QUICK = "probe: {timeout: 100ms, retries: 0}"
+
+
+def test_explain_one_that_answers(cloud: dict[str, str], tmp_path: Path) -> None:
+    done = run("explain", "127.10.0.1", "--json", cwd=tmp_path, env=cloud)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["name"], told["alive"], told["reason"], told["anew"]) == ("selenium-1", True, None, True)
+
+
+def test_explain_one_that_is_silent(cloud: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "fping-exporter.yml").write_text(QUICK + "\ninstances: {exclude: [{name: text-0}]}")
+    done = run("explain", "text-0", cwd=tmp_path, env=cloud)
+    assert done.returncode == 1, done.stderr
+    assert "It does not answer pings; Nova calls it ACTIVE." in done.stdout
+    assert "The configuration does not select it" in done.stdout
+    assert "\n    openstack console log show " in done.stdout
+    assert cloud["OS_PASSWORD"] not in done.stdout
+
+
+def test_explain_one_that_could_not_be_asked(cloud: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "fping-exporter.yml").write_text("probe: {vantages: [qdhcp]}")
+    done = run("explain", "text-0", cwd=tmp_path, env=cloud)
+    assert done.returncode == 4, done.stderr
+    assert "no_vantage" in done.stdout
+
+
+def test_explain_nobody_and_several(cloud: dict[str, str], tmp_path: Path) -> None:
+    done = run("explain", "nobody", cwd=tmp_path, env=cloud)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "fping-exporter: no instance has the id, the name or the address 'nobody'\n"
+    done = run("explain", "127.255.255.255", cwd=tmp_path, env=cloud)
+    assert done.returncode == 2
+    assert "3 instances have the address '127.255.255.255'; give the id of one: " in done.stderr
 
 
 def test_wait_until_all_answer(cloud: dict[str, str], tmp_path: Path) -> None:

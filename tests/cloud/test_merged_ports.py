@@ -19,7 +19,6 @@ from fping_exporter.cloud.security_groups import (
     SecurityGroups,
     know_security_groups,
     merge_security_groups,
-    read_rules,
 )
 from fping_exporter.model import Instance, Topology
 from fping_exporter.verdict.ownership import AddressOwners
@@ -156,8 +155,8 @@ def read_floating(entries: Iterable[dict[str, Any]]) -> list[FloatingIpEntry]:
     return [msgspec.convert(each, FloatingIpEntry) for each in entries]
 
 
-def read_groups(entries: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    return dict(read_rules(msgspec.convert(each, GroupEntry) for each in entries))
+def read_groups(entries: Iterable[dict[str, Any]]) -> list[GroupEntry]:
+    return [msgspec.convert(each, GroupEntry) for each in entries]
 
 
 def list_all(truth: Truth) -> Known:

@@ -222,6 +222,7 @@ def test_an_admin_sees_all_of_a_server(standin: FaultyCloud) -> None:
         ),
         metadata={"role": "web"},
         launched_at=1_767_225_600.0,
+        created_at=1_767_225_600.0,
         flavor="m1.tiny",
         image="0f5a2a4e-6d0f-4c8e-9f57-5d5f0a0d8a11",
         user_id="3f0c5f4d6d3b4f6f8a5a4a7d9b1e2c3d",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import icmplib  # type: ignore[import-untyped]
 import pytest
 
-from fping_exporter.model import LOCAL, NOT_ASKED, Outcome, Sweep, Target
+from fping_exporter.model import LOCAL, NOT_ASKED, IcmpError, Outcome, Sweep, Target
 from fping_exporter.probe.batches import Batches
 from fping_exporter.probe.sockets import Kind
 from tests.netns import Network, Tun
@@ -47,6 +47,8 @@ SILENT = ("10.64.255.1", "fd64::ff01")
 SLACK = 1.0
 """Seconds by which a busy machine may be late, above all while coverage is measured."""
 REJECTED = ("10.64.255.2", "fd64::ff02")
+REPORTERS = ("10.64.255.2", "fd63::2")
+"""Who says so: of IPv4, the kernel speaks for the address itself."""
 ALIVE = ("10.64.200.1", "fd64::1")
 NO_ROUTE = ("198.51.100.1", "2001:db8::1")
 MANY = [f"10.64.{number // 250}.{number % 250 + 1}" for number in range(5000)]
@@ -112,7 +114,10 @@ def test_a_routers_word_makes_a_target_unreachable_at_once(
     engine.multiping_fails(request, "drops what an ICMP error says")
     sweep = engine.probe(REJECTED, timeout=5)
     assert sweep.outcomes == {
-        Target(LOCAL, ip): Outcome(sent=1, received=0, rtt=None, unreachable=True) for ip in REJECTED
+        Target(LOCAL, ip): Outcome(
+            sent=1, received=0, rtt=None, unreachable=True, error=IcmpError(reporter, *type_and_code)
+        )
+        for ip, reporter, type_and_code in zip(REJECTED, REPORTERS, ((3, 1), (1, 3)), strict=True)
     }
     assert sweep.duration < SLACK
 

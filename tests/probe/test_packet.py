@@ -17,6 +17,8 @@ from fping_exporter.probe.packet import (
 from tests.probe.wire import Request, checksum
 
 FAMILIES: tuple[Family, ...] = (4, 6)
+ERROR_TYPE_AND_CODE = {4: (3, 1), 6: (1, 3)}
+"""Of the host unreachable that the wire of these tests sends."""
 words = st.integers(0, 0xFFFF)
 even_bytes = st.lists(words, max_size=32).map(lambda some: struct.pack(f"!{len(some)}H", *some))
 families = st.sampled_from(FAMILIES)
@@ -63,12 +65,13 @@ def test_an_error_that_quotes_a_request_is_read_back(
 ) -> None:
     request = requested(family, ident, sequence, payload)
     found = parse(family, request.error(), 20 if family == 4 else 40)
-    assert found == EchoError(request.destination, ident, sequence, payload)
+    kind, code = ERROR_TYPE_AND_CODE[family]
+    assert found == EchoError(request.destination, ident, sequence, payload, kind, code)
 
 
 def test_an_error_may_quote_no_more_than_the_header_of_icmp() -> None:
     request = requested(4, 7, 8, b"cookie")
-    assert parse(4, request.error(quote=request.packet[:28]), 20) == EchoError("10.0.0.2", 7, 8, b"")
+    assert parse(4, request.error(quote=request.packet[:28]), 20) == EchoError("10.0.0.2", 7, 8, b"", 3, 1)
 
 
 def test_ip_options_in_front_of_a_message_and_in_a_quote_are_skipped() -> None:
@@ -76,7 +79,7 @@ def test_ip_options_in_front_of_a_message_and_in_a_quote_are_skipped() -> None:
     with_options = b"\x46" + request.packet[1:20] + bytes(4) + request.packet[20:]
     assert ipv4_header_length(with_options) == 24
     found = parse(4, request.error(quote=with_options), 20)
-    assert found == EchoError("10.0.0.2", 7, 8, b"cookie")
+    assert found == EchoError("10.0.0.2", 7, 8, b"cookie", 3, 1)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -78,6 +78,9 @@ def test_what_a_route_refuses_was_not_asked(engine: Engine, network: Network, ip
     assert sweep.outcomes[Target(LOCAL, ip)] == NOT_ASKED
     assert sweep.outcomes[Target(LOCAL, ALIVE[0])].alive
     assert sweep.refused == {name: 1}
+    if engine.name == "sweep":
+        assert name in sweep.unsent[Target(LOCAL, ip)]
+    assert Target(LOCAL, ALIVE[0]) not in sweep.unsent
 
 
 def test_a_link_that_is_down_makes_nobody_dead(engine: Engine, network: Network) -> None:

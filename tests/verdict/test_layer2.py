@@ -12,6 +12,7 @@ from fping_exporter.model import (
     NOT_ASKED,
     Address,
     Instance,
+    Layer2Doubt,
     Layer2Sweep,
     Layer2Target,
     Outcome,
@@ -162,7 +163,7 @@ def test_where_not_even_controls_answer_silence_says_nothing(answers: list[str],
     assert places == ({(LOCAL, 4)} if deaf else set())
     left = without_silence(heard, places)
     assert left.alive == ({} if deaf else heard.alive)
-    assert left.doubtful == (chosen.distinct() if deaf else frozenset())
+    assert left.doubtful == (dict.fromkeys(chosen.distinct(), Layer2Doubt.DEAF) if deaf else {})
 
 
 def test_without_controls_silence_counts() -> None:
@@ -193,7 +194,7 @@ def test_where_nothing_is_known_of_one_address_the_others_silence_is_no_death(
     """As where OVN answers for one family, and the guest has only that set up."""
     answers = Layer2Sweep(
         alive={Layer2Target(LOCAL, ip, MAC): lives for ip, lives in alive.items()},
-        doubtful=frozenset(targets("fd00::1")),
+        doubtful=dict.fromkeys(targets("fd00::1"), Layer2Doubt.IMPERSONATED),
     )
     assert witness(targets("10.0.0.1", "fd00::1"), answers) is word
 

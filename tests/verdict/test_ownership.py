@@ -11,6 +11,7 @@ from fping_exporter.model import (
     LOCAL,
     Address,
     Instance,
+    Inventory,
     Network,
     Outcome,
     Port,
@@ -21,9 +22,10 @@ from fping_exporter.model import (
 )
 from fping_exporter.probe.routing import RoutingTable
 from fping_exporter.verdict.judge import judge
-from fping_exporter.verdict.ownership import find_claims
+from fping_exporter.verdict.ownership import AddressOwners, find_claims
 from fping_exporter.verdict.plan import plan
 from tests.build import ALIVE, SILENT, address, instance, inventory, sweep
+from tests.fleet.worlds import inventories
 
 NOTHING_KNOWN = Topology()
 IP, OTHER_IP, FLOATING_IP = "10.0.0.5", "10.0.0.6", "192.0.2.5"
@@ -307,3 +309,18 @@ def test_without_neutron_an_address_of_several_is_asked_for_none_of_them(
         if verdict.instance.addresses:
             assert verdict.alive is (bool(own & truth) if own else None)
         assert (verdict.reason is Reason.AMBIGUOUS_ADDRESS) == (bool(verdict.instance.addresses) and not own)
+
+
+@given(inventories(), st.sampled_from([None, frozenset({"net-1"}), frozenset[str]()]))
+def test_others_are_named_where_an_instance_is_not_the_only_owner(
+    cloud: Inventory, networks: frozenset[str] | None
+) -> None:
+    owners = AddressOwners(cloud.instances, cloud.topology, networks=networks)
+    for one in cloud.instances:
+        for each in one.addresses:
+            others = owners.others(one.id, each)
+            assert one.id not in others
+            if owners.is_only_owner(one.id, each):
+                assert not others
+            elif not others and not owners.known_to_neutron(each):
+                assert cloud.topology.incomplete, "somebody who cannot be read may have it"

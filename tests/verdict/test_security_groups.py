@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fping_exporter.model import Port, SecurityRule, Topology
-from fping_exporter.verdict.security_groups import blocks_echo
+from fping_exporter.verdict.security_groups import Decision, Filtering, blocks_echo, decide
 
 SENDER, SENDER6 = "10.0.0.2", "fd00::2"
 
@@ -74,3 +74,28 @@ def test_a_rule_more_never_blocks_more(sender: object, lengths: list[int]) -> No
         for length in lengths
     ]
     assert blocked(*rules, sender=text) == (not rules)
+
+
+RULE, CLOSED = SecurityRule(4, id="r"), SecurityRule(4, prefix="192.0.2.0/24")
+OPEN_TO_UNKNOWN = SecurityRule(4, group="unknown")
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        (("open",), Decision(Filtering.ADMITTED, "open", RULE)),
+        (("closed", "open"), Decision(Filtering.ADMITTED, "open", RULE)),
+        (("half", "open"), Decision(Filtering.ADMITTED, "open", RULE)),
+        (("lost", "open"), Decision(Filtering.ADMITTED, "open", RULE)),
+        (("closed", "half"), Decision(Filtering.UNKNOWN, "half", OPEN_TO_UNKNOWN)),
+        (("lost", "closed"), Decision(Filtering.UNKNOWN, "lost")),
+        (("closed",), Decision(Filtering.BLOCKED)),
+        ((), Decision(Filtering.BLOCKED)),
+        (None, Decision(Filtering.UNKNOWN)),
+    ],
+)
+def test_the_rule_that_decides(groups: tuple[str, ...] | None, expected: Decision) -> None:
+    topology = Topology(rules={"open": (RULE,), "closed": (CLOSED,), "half": (OPEN_TO_UNKNOWN,)})
+    port = Port("n", "m", {}, groups)
+    assert decide(port, sender=SENDER, topology=topology) == expected
+    assert blocks_echo(port, sender=SENDER, topology=topology) is (expected.filtering is Filtering.BLOCKED)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from fping_exporter import config
 from fping_exporter.config.duration import Duration
 from fping_exporter.errors import AuthError, CloudError
+from fping_exporter.explanation.advice import REASONS
 from fping_exporter.model import Hypervisor, Inventory, Project, Reason, Snapshot
 from fping_exporter.monitor import Setup
-from fping_exporter.web.reasons import REASONS
 from fping_exporter.web.strip import own_strip
 from tests.browser.scene import HOSTILE
 from tests.build import SILENT, UNREACHABLE, Source, address, instance, inventory, sweep
@@ -324,7 +324,7 @@ def test_a_silent_instance_has_a_reason_and_a_first_step() -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_first_step_names_what_it_is_about(reason: Reason) -> None:
-    command = REASONS[reason].command.format(id="4be1", ip="10.0.0.7")
+    command = REASONS[reason].advice.command.format(id="4be1", ip="10.0.0.7")
     assert command.startswith("openstack ")
     assert "4be1" in command or "10.0.0.7" in command
 

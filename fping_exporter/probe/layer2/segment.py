@@ -8,7 +8,7 @@ from functools import cached_property
 
 import msgspec
 
-from fping_exporter.model import Layer2Rejection, Layer2Target
+from fping_exporter.model import Layer2Doubt, Layer2Rejection, Layer2Target
 from fping_exporter.probe.layer2.arrivals import FrameReceiver
 from fping_exporter.probe.layer2.frames import (
     ARP_BYTES,
@@ -157,9 +157,17 @@ class Segment:
         """
         if guest.answered:
             return True
-        if self.fault or guest.doubtful or guest.ip in self._impersonated or guest.rounds < rounds:
-            return None
-        return False
+        return None if self.doubt(guest, rounds=rounds) else False
+
+    def doubt(self, guest: Guest, *, rounds: int) -> Layer2Doubt | None:
+        """Return why nothing is known of a guest that has not answered; None if it is silent."""
+        if self.fault:
+            return Layer2Doubt.LINK
+        if guest.doubtful:
+            return Layer2Doubt.LATE
+        if guest.ip in self._impersonated:
+            return Layer2Doubt.OTHER_MAC
+        return Layer2Doubt.UNFINISHED if guest.rounds < rounds else None
 
     def unmasked(self, decoy: Guest) -> bool | None:
         """Whether somebody has answered what was sent to a MAC that nobody has; None if that is not clear.

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 from fping_exporter.errors import ProbeError, VantageError
 from fping_exporter.log_limit import LogLimit
-from fping_exporter.model import Layer2Rejection, Layer2Sweep, Layer2Target, kind_of
+from fping_exporter.model import Layer2Doubt, Layer2Rejection, Layer2Sweep, Layer2Target, kind_of
 from fping_exporter.probe.layer2.exchange import Exchange
 from fping_exporter.probe.layer2.opening import Links, Queue, unsteady
 from fping_exporter.probe.layer2.segment import Segment
@@ -82,7 +82,7 @@ class Layer2Prober:
         self._report_failures(queue.failures)
         return Layer2Sweep(
             alive=tally.alive,
-            doubtful=frozenset(tally.doubtful),
+            doubtful=tally.doubtful,
             sent=tally.sent,
             received=sum(tally.alive.values()),
             rejected=dict(tally.rejected),
@@ -123,11 +123,11 @@ class Layer2Prober:
                 )
             tally.rejected.update(segment.rejected)
             for guest in segment.guests:
-                alive = segment.verdict(guest, rounds=self._rounds)
-                if alive is None:
-                    tally.doubtful.add(guest.target)
+                doubt = None if guest.answered else segment.doubt(guest, rounds=self._rounds)
+                if doubt:
+                    tally.doubtful[guest.target] = doubt
                 else:
-                    tally.alive[guest.target] = alive
+                    tally.alive[guest.target] = guest.answered
 
     def _exchange(self, segments: Sequence[Segment], tally: "_Tally", *, rounds: int) -> None:
         with Exchange(segments, pacer=self._pacer, timeout=self._timeout) as exchange:
@@ -163,7 +163,8 @@ class Layer2Prober:
         self._report_unmasked(unmasked)
         there = {each.target for _, targets in links for each in targets}
         believed = set(trust.believed(there)) - unclear
-        tally.doubtful |= there - believed
+        for each in there - believed:
+            tally.doubtful[each] = Layer2Doubt.UNTESTED if each in unclear else Layer2Doubt.IMPERSONATED
         return _only(links, believed)
 
     def _send_decoys(
@@ -222,7 +223,7 @@ class _Tally:
         """The kinds of vantages from which anybody could be asked."""
         self.tested: set[Layer2Target] = set()
         """Those for which a decoy was sent, now or before."""
-        self.doubtful: set[Layer2Target] = set()
+        self.doubtful: dict[Layer2Target, Layer2Doubt] = {}
         self.unmasked: set[Layer2Target] = set()
 
     def trusted(self) -> dict[str, bool]:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from fping_exporter.model import Layer2Target
+from fping_exporter.model import Layer2Doubt, Layer2Target
 from fping_exporter.probe.layer2.sweep import Layer2Prober
 from fping_exporter.probe.layer2.trust import Trust
 from fping_exporter.probe.pacing import Pacer
@@ -67,7 +67,7 @@ def test_the_families_of_a_port_are_believed_apart() -> None:
         trust.unmask([four])
         got = ask([four, six], decoys=True, trust=trust)
         assert got.alive == {six: True}
-        assert got.doubtful == {four}
+        assert got.doubtful == {four: Layer2Doubt.IMPERSONATED}
 
 
 def test_honest_ports_beside_others_are_believed() -> None:
@@ -94,7 +94,7 @@ def test_a_link_that_cannot_be_checked_is_not_believed() -> None:
         got = ask(targets, decoys=True, suspects=targets, timeout=0.3)
         thread.join()
         assert got.alive == {}
-        assert got.doubtful == set(targets)
+        assert got.doubtful == dict.fromkeys(targets, Layer2Doubt.UNTESTED)
 
 
 def test_an_answer_to_the_kernel_unmasks_nobody() -> None:

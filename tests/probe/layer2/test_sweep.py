@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fping_exporter.model import Layer2Rejection, Layer2Sweep, Layer2Target
+from fping_exporter.model import Layer2Doubt, Layer2Rejection, Layer2Sweep, Layer2Target
 from fping_exporter.probe.layer2 import exchange
 from fping_exporter.probe.layer2.sweep import Layer2Prober
 from fping_exporter.probe.neighbour_table import count_overflows
@@ -182,7 +182,8 @@ def test_a_link_that_breaks_in_the_middle(
     timer.join()
     assert 0 < len(got.alive) < 2000
     assert all(got.alive.values())
-    assert got.doubtful == set(guests.targets()) - got.alive.keys()
+    silent = set(guests.targets()) - got.alive.keys()
+    assert got.doubtful == dict.fromkeys(silent, Layer2Doubt.LINK)
     assert "not everybody could be asked at layer 2" in caplog.text
     assert got.duration < 5
     again = ask(guests.targets(), rate=5000) if "MAC" not in fault else None
@@ -265,7 +266,7 @@ def test_a_namespace_that_is_gone_costs_its_own_targets(caplog: pytest.LogCaptur
 def test_what_cannot_be_asked_is_unknown(guests: ScriptedGuests, ip: str, mac: str) -> None:
     got = ask([Layer2Target(guests.name, ip, mac)])
     assert got.alive == {}
-    assert got.doubtful == set()
+    assert got.doubtful == {}
     assert got.sent == 0
 
 

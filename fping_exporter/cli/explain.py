@@ -1,0 +1,78 @@
+"""The command ``explain``: one instance, pinged alone, and all that is known of why it answers or not."""
+
+import time
+from typing import NoReturn
+
+import msgspec
+from tqdm import tqdm
+
+from fping_exporter import open_files
+from fping_exporter.cli.explanation_text import as_text
+from fping_exporter.cli.fleet_words import read_fleet
+from fping_exporter.cli.list import EXIT_SILENT, EXIT_UNASKED
+from fping_exporter.cli.upstream import connect_upstream
+from fping_exporter.config import Config
+from fping_exporter.explanation.asking import ask_anew, explain_from_here
+from fping_exporter.explanation.values import Explanation
+from fping_exporter.fleet.merge import merge
+from fping_exporter.instance_lookup import find_instance
+from fping_exporter.model import Inventory, Snapshot, Verdict
+from fping_exporter.probe import check_permission, make_layer2_prober, make_prober
+from fping_exporter.snapshot import take_snapshot
+from fping_exporter.verdict.selection import select
+
+__all__ = ["explain"]
+
+
+def explain(settings: Config, wanted: str, *, as_json: bool) -> int:
+    """Explain the instance that `wanted` means, an id, a name or an address; return the exit code.
+
+    The whole cloud is listed, as only then it is known whose an address is. Only this instance is pinged.
+    """
+    check_permission()
+    open_files.raise_limit()
+    with _progress_bar("listing", unit=" answers") as bar:
+        listed = connect_upstream(settings, lambda _service, _code: bar.update()).inventory()
+    instance = find_instance(wanted, listed)
+    selected = select(listed, settings.instances)
+
+    def sweep(inventory: Inventory) -> Snapshot:
+        snapshot = take_snapshot(
+            inventory,
+            prober=make_prober(settings.probe),
+            layer2=make_layer2_prober(settings.probe),
+            probe=settings.probe,
+            host=settings.host,
+        )
+        if settings.fleet is None:
+            return snapshot
+        return merge(snapshot, read_fleet(settings.fleet), max_age=settings.fleet.max_age)
+
+    snapshot = ask_anew(instance, listed, sweep=sweep)
+    [verdict] = snapshot.verdicts
+    explanation = explain_from_here(
+        verdict,
+        snapshot,
+        probe=settings.probe,
+        remembered=False,
+        anew=True,
+        selected=any(each.id == instance.id for each in selected.instances),
+    )
+    print(_as_json(explanation) if as_json else as_text(explanation, now=time.time()))
+    return _exit_code(verdict)
+
+
+def _exit_code(verdict: Verdict) -> int:
+    """Return the exit code that ``list`` would have for this instance alone."""
+    if verdict.silent:
+        return EXIT_SILENT
+    return EXIT_UNASKED if verdict.unasked else 0
+
+
+def _as_json(explanation: Explanation) -> str:
+    return msgspec.json.format(msgspec.json.encode(explanation), indent=2).decode()
+
+
+def _progress_bar(title: str, *, unit: str) -> "tqdm[NoReturn]":
+    """Return a progress bar on standard error, if that is a terminal and the work takes a second or more."""
+    return tqdm(desc=title, unit=unit, leave=False, delay=1, disable=None)

@@ -1,0 +1,1 @@
+"""Why an instance answers or not: one value, which the command, the page and the API show."""
