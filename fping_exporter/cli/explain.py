@@ -56,6 +56,7 @@ def explain(settings: Config, wanted: str, *, as_json: bool) -> int:
         probe=settings.probe,
         remembered=False,
         anew=True,
+        runbook=settings.links.runbook or "",
         selected=any(each.id == instance.id for each in selected.instances),
     )
     print(_as_json(explanation) if as_json else as_text(explanation, now=time.time()))

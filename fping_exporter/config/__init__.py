@@ -16,6 +16,7 @@ from fping_exporter.config.duration import Duration
 from fping_exporter.config.fleet import Agents, CentralInventory
 from fping_exporter.config.fleet_prometheus import Fleet
 from fping_exporter.config.layer2 import Layer2
+from fping_exporter.config.links import Links
 from fping_exporter.config.mail_address import are_mail_addresses
 from fping_exporter.config.share import Share
 from fping_exporter.config.strict_yaml import Section
@@ -29,6 +30,7 @@ __all__ = [
     "Config",
     "Fleet",
     "Instances",
+    "Links",
     "Metric",
     "Metrics",
     "OsFping",
@@ -248,6 +250,8 @@ class Config(Section, frozen=True):
     """E-mail addresses, separated by commas, by the id of the project, or by its name if it is unique."""
     contacts_from_keystone: bool = False
     """Whether users in Keystone are the contacts of projects that `contacts` does not have."""
+    links: Links = Links()
+    """Where the pages link to."""
     fleet: Fleet | None = None
     """Where the words of other exporters are read. None: only this one's own counts."""
     share: Share | None = None

@@ -10,7 +10,8 @@ from werkzeug.exceptions import NotFound
 
 from fping_exporter import __version__
 from fping_exporter.config.duration import format_age
-from fping_exporter.explanation.advice import REASONS, advise
+from fping_exporter.config.links import Link, Links, links_to
+from fping_exporter.explanation.advice import REASONS, advise, anchor_of
 from fping_exporter.fleet_monitor import Snapshots
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Address, Inventory, Outcome, Probed, Snapshot, Target, Verdict
@@ -140,6 +141,7 @@ class _Pages:
             addresses=_address_rows(verdict),
             reasons=REASONS,
             first_step=advise(verdict).command,
+            links=_links(verdict, self._monitor().settings.links),
             since=snapshot.since(verdict),
             strips=list(filter(None, [own_strip(snapshot, instance_id)])),
         )
@@ -173,6 +175,7 @@ class _Pages:
         return {
             "version": __version__,
             "origin": self._origin(),
+            "runbook": self._monitor().settings.links.runbook,
             "now": time.time(),
             "snapshot": snapshot,
             "query": TableQuery.from_args(request.args),
@@ -226,6 +229,15 @@ def _read_static_files() -> dict[str, tuple[str, GzippedBody]]:
         name: (content_type, GzippedBody.pack((folder / name).read_bytes()))
         for name, content_type in (("style.css", "text/css; charset=utf-8"), ("icon.svg", "image/svg+xml"))
     }
+
+
+def _links(verdict: Verdict, links: Links) -> list[Link]:
+    """Return where more is said of an instance, and of what to do next."""
+    found = list(links_to(verdict.instance, links))
+    section = advise(verdict).section
+    if links.runbook and section:
+        found.append(Link(f"Runbook: {section}", links.runbook + anchor_of(section)))
+    return found
 
 
 class _AddressRow(NamedTuple):

@@ -561,3 +561,26 @@ def test_nothing_on_the_page_needs_a_script_or_another_site() -> None:
         assert "<script" not in html
         assert " style=" not in html
         assert not re.search(r'(?:src|href|action)="(?![/#])', html)
+
+
+def test_the_links_that_are_configured() -> None:
+    links = "{runbook: 'https://wiki/run.html', grafana: 'https://g/d?id={id}', horizon: 'https://h/{hypervisor}'}"
+    exporter = Exporter(
+        cloud, Pinger({"10.0.0.2": SILENT}), settings=config.parse(f"links: {links}", source="f")
+    )
+    exporter.sweep()
+    html = page("/instance/b", exporter)
+    assert '<a href="https://g/d?id=b" rel="noreferrer">Grafana</a>' in html
+    assert '<a href="https://h/h2" rel="noreferrer">Horizon</a>' in html
+    section = "InstanceNeverAnswered"
+    assert (
+        f'<a href="https://wiki/run.html#{section.lower()}" rel="noreferrer">Runbook: {section}</a>' in html
+    )
+    assert "Horizon" not in page("/instance/d", exporter), "it is on no hypervisor"
+    for path in ("/", "/hypervisors", "/instance/b"):
+        assert '<a href="https://wiki/run.html" rel="noreferrer">Runbook</a>' in page(path, exporter)
+
+
+def test_without_links_none_is_shown() -> None:
+    html = page("/instance/b") + page()
+    assert not {"Grafana", "Horizon", "Runbook"} & set(words(html).split())
