@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from fping_exporter import config
+from fping_exporter.fleet.day import Day
 from fping_exporter.fleet.merge import merge
 from fping_exporter.fleet.reader import FleetReader
 from fping_exporter.fleet.reading import Reading
@@ -47,6 +48,10 @@ class Snapshots(Protocol):
         """Return the newest complete snapshot, refreshed first where it is too old; see :class:`Monitor`."""
         ...
 
+    def last_day(self, instance_id: str, /) -> Day | None:
+        """Return the last 24 hours of an instance, or why they cannot be told; None if no fleet is read."""
+        ...
+
 
 class FleetMonitor:
     """Snapshots of a monitor, in which the words of the fleet count. Threads share it.
@@ -65,6 +70,10 @@ class FleetMonitor:
     def settings(self) -> config.Config:
         """The configuration that it belongs to."""
         return self._monitor.settings
+
+    def last_day(self, instance_id: str, /) -> Day:
+        """Return the last 24 hours of an instance as Prometheus has them, or why they cannot be told."""
+        return self._reader.days.read(instance_id)
 
     @property
     def age(self) -> float:

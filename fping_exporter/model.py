@@ -563,14 +563,30 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     sweeps: tuple[float, ...] = ()
     """Unix times of the last results in each timeline, the oldest first."""
 
+    silent_elsewhere: Mapping[str, float] = {}
+    """Unix time since which an instance has been silent to other exporters, by its id; none unless the fleet
+    is read."""
+
     def since(self, verdict: Verdict) -> Since | None:
-        """Return since when an instance has been answering, or silent; None where nobody knows."""
+        """Return since when an instance has been answering, or silent; None where nobody knows.
+
+        Where others speak of it as well: it answers since it answered this exporter, or longer, and is silent
+        since it fell silent to the last of them.
+        """
+        if not verdict.asked or verdict.alive is None:  # without an address it is not alive, and is not asked
+            return None
         timeline = self.timelines.get(verdict.instance.id)
-        if timeline is None or verdict.alive is None or verdict.alive is not timeline.alive:
-            return None
-        if not verdict.asked:  # one without an address is not alive, and was not asked
-            return None
-        return Since(timeline.since, timeline.at_least)
+        own = None
+        if timeline and timeline.alive is verdict.alive:
+            own = Since(timeline.since, timeline.at_least)
+        if not verdict.witnesses:
+            return own
+        if verdict.alive:
+            return own and own._replace(at_least=True)
+        times = [own.at] if own else []
+        if elsewhere := self.silent_elsewhere.get(verdict.instance.id):
+            times.append(elsewhere)
+        return Since(max(times), at_least=verdict.last_reply_at is None) if times else None
 
     @property
     def unexplained(self) -> frozenset[str]:

@@ -185,6 +185,9 @@ class Monitor:
         """Seconds since the newest snapshot's sweep was begun; else inf."""
         return self._sweep.age if self._sweep else math.inf
 
+    def last_day(self, _instance_id: str, /) -> None:
+        """Return nothing: what other exporters said is not read."""
+
     def snapshot(
         self, *, timeout: float | None, stop_waiting: Callable[[], bool] = lambda: False
     ) -> Snapshot | None:

@@ -21,7 +21,7 @@ class Fleet(Section, frozen=True):
     """Where the words of the other exporters are read, and how old they may be."""
 
     prometheus: str
-    """URL under which ``/api/v1/query`` is."""
+    """URL under which ``/api/v1/query`` and ``/api/v1/query_range`` are."""
     max_age: Duration = Duration(180)
     """Age from which a word of another exporter does not count."""
     match: Mapping[str, str] = {}

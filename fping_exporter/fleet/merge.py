@@ -43,6 +43,7 @@ def merge(snapshot: Snapshot, reading: Reading | None, *, max_age: float) -> Sna
         verdicts=verdicts,
         missed=snapshot.missed - answering,
         never_answered=snapshot.never_answered - answering,
+        silent_elsewhere=reading.silent_since,
     )
 
 

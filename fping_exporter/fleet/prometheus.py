@@ -1,4 +1,4 @@
-"""Instant queries through the HTTP API that Prometheus, Thanos, Mimir and VictoriaMetrics share.
+"""Instant and range queries through the HTTP API that Prometheus, Thanos, Mimir and VictoriaMetrics share.
 
 Source: https://prometheus.io/docs/prometheus/latest/querying/api/
 """
@@ -9,7 +9,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -22,7 +22,7 @@ from fping_exporter.text import printable
 if TYPE_CHECKING:
     import urllib3
 
-__all__ = ["MAX_BODY_BYTES", "Answer", "Element", "Prometheus"]
+__all__ = ["MAX_BODY_BYTES", "Answer", "Element", "Prometheus", "Series"]
 
 MAX_BODY_BYTES = 256 << 20
 """How large an answer may be once it is decompressed; the one on 100,000 instances has 15 to 20 MB."""
@@ -40,6 +40,15 @@ class Element(msgspec.Struct, frozen=True, gc=False):
     """Its labels."""
     value: tuple[float, str]
     """When it was evaluated, in Unix seconds, and the value, which may be ``NaN`` or ``+Inf``."""
+
+
+class Series(msgspec.Struct, frozen=True, gc=False):
+    """One series of a range vector."""
+
+    metric: dict[str, str]
+    """Its labels."""
+    values: list[tuple[float, str]]
+    """Times of evaluation, in Unix seconds, and values; times without a value are left out."""
 
 
 class Answer(NamedTuple):
@@ -60,6 +69,7 @@ class Prometheus:
         self._max_body_bytes = max_body_bytes
         self._settings = settings
         self._url = f"{settings.prometheus.rstrip('/')}/api/v1/query"
+        """Of instant queries; that of range queries begins so."""
         self._deadline = 0.0
         import urllib3  # noqa: PLC0415, of an agent it would take some MiB, and it reads no Prometheus
 
@@ -78,19 +88,34 @@ class Prometheus:
         That is a time by the monotonic clock, in seconds. Only the resolver may take longer. Raises
         ConfigError if a file with a secret can no longer be read.
         """
+        return self.parse(*self._post(self._url, {"query": expression}, deadline=deadline))
+
+    def query_range(
+        self, expression: str, *, start: float, end: float, step: float, deadline: float
+    ) -> list[Series]:
+        """Evaluate an expression each `step` seconds from `start` to `end`, Unix times; raises as `query`."""
+        url = f"{self._url}_range"
+        fields = {"query": expression, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
+        status, headers, body = self._post(url, fields, deadline=deadline)
+        data, _ = _decode(_MATRIX, url, status, headers, body)
+        return data.result
+
+    def _post(
+        self, url: str, fields: Mapping[str, str], *, deadline: float
+    ) -> tuple[int, Mapping[str, str], bytes]:
         self._deadline = deadline
         left = deadline - time.monotonic()
         if left <= 0:
-            raise FleetError(f"{self._url}: not asked, there is no time left")
+            raise FleetError(f"{url}: not asked, there is no time left")
         headers = self._headers()
         import urllib3  # noqa: PLC0415, as above
 
         try:
             response = self._pool.request(
                 "POST",
-                self._url,
+                url,
                 # VictoriaMetrics would look half a minute back without nocache; the others ignore it.
-                fields={"query": expression, "timeout": f"{max(left, 1):.0f}s", "nocache": "1"},
+                fields={**fields, "timeout": f"{max(left, 1):.0f}s", "nocache": "1"},
                 encode_multipart=False,
                 headers=headers,
                 timeout=urllib3.Timeout(connect=min(_CONNECT_SECONDS, left), read=left),
@@ -98,49 +123,37 @@ class Prometheus:
                 preload_content=False,
             )
             try:
-                body = self._read(response)
+                body = self._read(response, url)
             finally:
                 response.release_conn()
         except TooLateError:
-            raise FleetError(f"{self._url}: no complete answer within {left:.0f} s") from None
+            raise FleetError(f"{url}: no complete answer within {left:.0f} s") from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise FleetError(f"{self._url}: {_describe(error)}") from error
-        return self.parse(response.status, response.headers, body)
+            raise FleetError(f"{url}: {_describe(error)}") from error
+        return response.status, response.headers, body
 
-    def _read(self, response: "urllib3.BaseHTTPResponse") -> bytes:
+    def _read(self, response: "urllib3.BaseHTTPResponse", url: str) -> bytes:
         body = bytearray()
         for piece in response.stream(_PIECE_BYTES, decode_content=True):
             body += piece
             if len(body) > self._max_body_bytes:
                 response.close()
                 raise FleetError(
-                    f"{self._url}: the answer is larger than {self._max_body_bytes >> 20} MiB; restrict it "
+                    f"{url}: the answer is larger than {self._max_body_bytes >> 20} MiB; restrict it "
                     "to series of this cloud (fleet.match)"
                 )
         return bytes(body)
 
     def parse(self, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
         """Return the answer in a response; raises FleetError if it is none, or an error."""
-        if status in _REDIRECTS:
-            raise FleetError(
-                f"{self._url}: HTTP {status}: redirects are not followed; name the address it leads to in "
-                f"fleet.prometheus: {_one_line(headers.get('Location', '').partition('?')[0])}"
-            )
-        try:
-            answer = _DECODER.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            if status != _OK:
-                raise FleetError(f"{self._url}: HTTP {status}") from None
-            raise FleetError(f"{self._url}: not an answer of Prometheus: {_one_line(str(error))}") from None
-        if status != _OK or answer.status != "success" or answer.data is None:
-            raise FleetError(f"{self._url}: HTTP {status}: {_one_line(answer.reason)}")
-        elements = answer.data.result
+        data, partial = _decode(_VECTOR, self._url, status, headers, body)
+        elements = data.result
         evaluated = max((element.value[0] for element in elements[:1]), default=0.0)
         return Answer(
             elements,
             # A server may evaluate at an earlier time than now, as VictoriaMetrics does by default.
             now=max(evaluated, _parse_date(headers.get("Date", ""))) or time.time(),
-            partial=bool(answer.warnings) or answer.is_partial,
+            partial=partial,
         )
 
     def _headers(self) -> dict[str, str]:
@@ -157,12 +170,20 @@ class Prometheus:
         return headers
 
 
-class _Data(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+class _Vector(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     result_type: Literal["vector"]
     result: list[Element]
 
 
-class _Body(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+class _Matrix(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    result_type: Literal["matrix"]
+    result: list[Series]
+
+
+_Data = TypeVar("_Data", _Vector, _Matrix)
+
+
+class _Body(msgspec.Struct, Generic[_Data], frozen=True, gc=False, rename="camel"):
     """The envelope of every answer."""
 
     status: Literal["success", "error"]
@@ -178,7 +199,35 @@ class _Body(msgspec.Struct, frozen=True, gc=False, rename="camel"):
         return ": ".join(filter(None, (self.error_type, self.error))) or "no result"
 
 
-_DECODER = msgspec.json.Decoder(_Body)
+_VECTOR = msgspec.json.Decoder(_Body[_Vector])
+_MATRIX = msgspec.json.Decoder(_Body[_Matrix])
+
+
+def _decode(
+    decoder: msgspec.json.Decoder[_Body[_Data]],
+    url: str,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+) -> tuple[_Data, bool]:
+    """Return the data in a response of `url`, and whether the server warns that something may be missing.
+
+    Raises FleetError if there are none, or an error.
+    """
+    if status in _REDIRECTS:
+        raise FleetError(
+            f"{url}: HTTP {status}: redirects are not followed; name the address it leads to in "
+            f"fleet.prometheus: {_one_line(headers.get('Location', '').partition('?')[0])}"
+        )
+    try:
+        answer = decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        if status != _OK:
+            raise FleetError(f"{url}: HTTP {status}") from None
+        raise FleetError(f"{url}: not an answer of Prometheus: {_one_line(str(error))}") from None
+    if status != _OK or answer.status != "success" or answer.data is None:
+        raise FleetError(f"{url}: HTTP {status}: {_one_line(answer.reason)}")
+    return answer.data, bool(answer.warnings) or answer.is_partial
 
 
 def _parse_date(text: str) -> float:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from fping_exporter import config
 from fping_exporter.errors import FpingExporterError
+from fping_exporter.fleet.day import DayReader
 from fping_exporter.fleet.prometheus import Prometheus
 from fping_exporter.fleet.reading import Reading, read_fleet
 from fping_exporter.log_limit import LogLimit
@@ -63,6 +64,8 @@ class FleetReader:
         """However old; the words in it have ages."""
         self.failing = False
         """Whether the last reading failed."""
+        self.days = DayReader(settings, interval=interval)
+        """Reads the last 24 hours of single instances."""
         self._prometheus = Prometheus(settings)
         self._interval = interval
         self._observer: Observer | None = observer

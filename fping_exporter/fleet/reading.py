@@ -18,6 +18,7 @@ from typing import Protocol
 import msgspec
 
 from fping_exporter.fleet.prometheus import Answer, Element
+from fping_exporter.fleet.promql import matchers
 from fping_exporter.model import FleetExporter, Reason, Witness
 
 __all__ = ["QueryApi", "Reading", "read_fleet"]
@@ -55,6 +56,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """Ages of the words that are older than their exporters, in seconds."""
     last_replies: Mapping[str, float] = {}
     """Unix time at which an instance last answered any of them, by its id."""
+    silent_since: Mapping[str, float] = {}
+    """Unix time since which an instance has not answered any of those to which it is silent, by its id."""
     partial: bool = False
     """Whether the server warns that something may be missing."""
     began: float
@@ -128,6 +131,7 @@ def read_fleet(
         words=words,
         older=frozenset(older),
         last_replies=_last_replies(words, turns.replies, before, now=sampled.now),
+        silent_since=turns.silent_since,
         partial=queries.partial,
         began=began,
         turns=turns,
@@ -151,6 +155,8 @@ class _Turns(msgspec.Struct, frozen=True, kw_only=True):
     """Who is silent and called off by Nova, and was sent something: the reason alone does not tell that."""
     replies: Mapping[str, float] = {}
     """Unix times at which the instances that are silent to somebody last answered anybody, by id."""
+    silent_since: Mapping[str, float] = {}
+    """Unix times since which they have been silent to all to whom they are silent, by id."""
     asked_at: Mapping[str, float] = {}
     """By the name of the field."""
 
@@ -167,6 +173,7 @@ def _take_turns(
     if ages[oldest] >= max_age / 4:
         due.add(oldest)
     old, rtts, replies, off = turns.old, turns.rtts, turns.replies, turns.off
+    silent_since = turns.silent_since
     if "old" in due:
         old = exporters.lingering(queries.older("instance_alive", exporters.now - max_age / 2))
     if "rtts" in due:
@@ -177,6 +184,12 @@ def _take_turns(
             f" and on (id) instance_silent{{{queries.match}}})"
         )
         replies = {each.metric.get("id", ""): _number(each) for each in replied.elements}
+        since = queries.ask(f"max by (id) (instance_silent_since_timestamp_seconds{{{queries.match}}})")
+        silent_since = {
+            each.metric.get("id", ""): at
+            for each in since.elements
+            if math.isfinite(at := _number(each)) and 0 < at <= exporters.now
+        }
     if "off" in due:
         sent = queries.ask(
             f'max without (project_id) (instance_silent{{reason="{Reason.NOT_ACTIVE}"{queries.more}}}'
@@ -184,7 +197,7 @@ def _take_turns(
         )
         off = frozenset(exporters.values(sent.elements))
     asked_at = {**turns.asked_at, **dict.fromkeys(due, began)}
-    return _Turns(old=old, rtts=rtts, replies=replies, off=off, asked_at=asked_at)
+    return _Turns(old=old, rtts=rtts, replies=replies, silent_since=silent_since, off=off, asked_at=asked_at)
 
 
 class _Queries:
@@ -193,7 +206,7 @@ class _Queries:
     def __init__(self, api: QueryApi, match: Mapping[str, str], *, deadline: float) -> None:
         self._api = api
         self._deadline = deadline
-        self.match = ",".join(f"{name}={_quote(value)}" for name, value in match.items())
+        self.match = matchers(match)
         """What stands between the braces of a selector."""
         self.more = f",{self.match}" if match else ""
         """The same after another matcher."""
@@ -310,9 +323,3 @@ def _last_replies(
                 at = witness.exporter.swept_at
                 found[id_] = max(at, found.get(id_, at))
     return {id_: at for id_, at in found.items() if id_ in replies or now - at < _REMEMBERED_SECONDS}
-
-
-def _quote(value: str) -> str:
-    """Return a string literal of PromQL."""
-    escaped = value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-    return f'"{escaped}"'

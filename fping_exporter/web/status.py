@@ -27,7 +27,7 @@ from fping_exporter.web.once import OncePer
 from fping_exporter.web.origin import Origin
 from fping_exporter.web.overview import Overview, count
 from fping_exporter.web.ping_state import answers_though_off, classify, ping_state
-from fping_exporter.web.strip import own_strip
+from fping_exporter.web.strip import day_strip, own_strip
 from fping_exporter.web.table import (
     COLUMNS,
     PAGE_SIZE,
@@ -134,6 +134,7 @@ class _Pages:
             response = self._render("gone.html", snapshot, id=instance_id, part=part)
             response.status_code = 404
             return response
+        day = self._monitor().last_day(instance_id)
         return self._render(
             "instance.html",
             snapshot,
@@ -143,7 +144,8 @@ class _Pages:
             first_step=advise(verdict).command,
             links=_links(verdict, self._monitor().settings.links),
             since=snapshot.since(verdict),
-            strips=list(filter(None, [own_strip(snapshot, instance_id)])),
+            strips=[strip for strip in (own_strip(snapshot, instance_id), day_strip(day)) if strip],
+            day_error=day.error if day else "",
         )
 
     def hypervisors(self) -> Response:

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+from fping_exporter.fleet.day import CELL_SECONDS, Day
 from fping_exporter.model import Snapshot
 from fping_exporter.timeline import PingResult
 
-__all__ = ["Run", "Strip", "own_strip"]
+__all__ = ["Run", "Strip", "day_strip", "own_strip"]
 
 
 class Run(NamedTuple):
@@ -20,9 +21,9 @@ class Run(NamedTuple):
     """Number of its first cell in the strip, from 0."""
     cells: int
     began: float
-    """Unix time of its first cell, in seconds."""
+    """Unix time at which its first cell begins, in seconds."""
     ended: float
-    """Unix time of its last cell, in seconds."""
+    """Unix time at which its last cell ends, in seconds."""
 
 
 class Strip(NamedTuple):
@@ -30,18 +31,19 @@ class Strip(NamedTuple):
 
     runs: list[Run]
     title: str
-    """What a cell is."""
+    unit: str
+    """What a cell is, in the plural."""
 
     @classmethod
-    def of(cls, results: Iterable[tuple[str, float]], title: str) -> "Strip":
-        """Build a strip of results and the Unix times of their cells."""
+    def of(cls, cells: Iterable["_Cell"], title: str, *, unit: str) -> "Strip":
+        """Build a strip of cells."""
         runs = []
         first = 0
-        for result, cells in groupby(results, key=lambda each: each[0]):
-            times = [at for _, at in cells]
-            runs.append(Run(result, first, len(times), times[0], times[-1]))
-            first += len(times)
-        return cls(runs, title)
+        for result, neighbours in groupby(cells, key=lambda cell: cell.result):
+            same = list(neighbours)
+            runs.append(Run(result, first, len(same), same[0].began, same[-1].ended))
+            first += len(same)
+        return cls(runs, title, unit)
 
     @property
     def cells(self) -> int:
@@ -57,6 +59,12 @@ class Strip(NamedTuple):
         return ", ".join(f"{counts[result]} {result}" for result in RESULTS if counts[result])
 
 
+class _Cell(NamedTuple):
+    result: str
+    began: float
+    ended: float
+
+
 RESULTS = ("answered", "partly", "silent", "unknown")
 _NAMES = {
     PingResult.ANSWERED: "answered",
@@ -65,16 +73,24 @@ _NAMES = {
 }
 
 
+def day_strip(day: Day | None) -> Strip | None:
+    """Return the strip of the last 24 hours; None if they are not known."""
+    if day is None or not day.cells:
+        return None
+    cells = (_Cell(result, ended - CELL_SECONDS, ended) for result, ended in day.cells)
+    return Strip.of(cells, "Last 24 hours, of all exporters", unit="quarters of an hour")
+
+
 def own_strip(snapshot: Snapshot, instance_id: str) -> Strip | None:
     """Return what the last sweeps of this exporter found out; None for an instance that was not in any."""
     timeline = snapshot.timelines.get(instance_id)
     if timeline is None:
         return None
-    return Strip.of(_timed(list(timeline), snapshot.sweeps), "Last sweeps of this exporter")
+    return Strip.of(_timed(list(timeline), snapshot.sweeps), "Last sweeps of this exporter", unit="sweeps")
 
 
-def _timed(results: Sequence[PingResult], sweeps: Sequence[float]) -> Iterable[tuple[str, float]]:
+def _timed(results: Sequence[PingResult], sweeps: Sequence[float]) -> Iterable[_Cell]:
     """Yield the results of those sweeps that knew the instance, with the times of the sweeps."""
     for result, at in zip(results[len(results) - len(sweeps) :], sweeps, strict=True):
         if result is not PingResult.NONE:
-            yield _NAMES[result], at
+            yield _Cell(_NAMES[result], at, at)

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 from fping_exporter.demo.http import Answer, LoopbackServer, Request
 
-__all__ = ["FakePrometheus", "Scraped", "vector"]
+__all__ = ["FakePrometheus", "Scraped", "matrix", "vector"]
 
 _SELECTOR = re.compile(r"(\w*)\{(.*?)\}")
 _MATCHER = re.compile(r'(\w+)(=~|=)"((?:[^"\\]|\\.)*)"')
@@ -32,6 +32,12 @@ def vector(*elements: tuple[Mapping[str, str], float], now: float | None = None)
     return {"status": "success", "data": {"resultType": "vector", "result": result}}
 
 
+def matrix(*series: list[tuple[float, str]]) -> dict[str, object]:
+    """Return the body of an answer: times and values of each series."""
+    result = [{"metric": {}, "values": values} for values in series]
+    return {"status": "success", "data": {"resultType": "matrix", "result": result}}
+
+
 class FakePrometheus:
     """It evaluates the forms of expressions that a reading has, and nothing else."""
 
@@ -51,6 +57,8 @@ class FakePrometheus:
         """What all series have that are scraped from now on."""
         self.clock_offset = 0.0
         """How many seconds its clock is ahead of this machine's."""
+        self.day: list[tuple[float, str]] = []
+        """Times and values of what a range query finds."""
         self.hold = threading.Event()
         """No query is answered until it is set."""
         self.hold.set()
@@ -85,6 +93,7 @@ class FakePrometheus:
         blind: bool = False,
         layer2: Mapping[str, bool] = {},
         last_replies: Mapping[str, float] = {},
+        silent_since: Mapping[str, float] = {},
     ) -> None:
         """Add what a scrape of `exporter` gave `age` seconds ago, `sweep_age` seconds after its sweep."""
         target = {"instance": exporter, "job": "fping-exporter", **self.external_labels}
@@ -103,6 +112,9 @@ class FakePrometheus:
                 self.series.append(Scraped("instance_silent", labels | {"reason": self.reason}, 1, at))
                 if self.sends:
                     self.series.append(Scraped("instance_packet_loss_ratio", labels, 1, at))
+            if id_ in silent_since:
+                since = silent_since[id_]
+                self.series.append(Scraped("instance_silent_since_timestamp_seconds", labels, since, at))
             if id_ in layer2:
                 self.series.append(Scraped("instance_layer2_alive", labels, layer2[id_], at))
             replied_at = swept_at if answers else last_replies.get(id_)
@@ -116,6 +128,8 @@ class FakePrometheus:
         self.hold.wait(10)
         if fault := next(self.faults, None):
             return fault
+        if request.path.endswith("/query_range"):
+            return Answer(200, matrix(self.day))
         body = vector(*self._evaluate(expression), now=self.now)
         return Answer(200, body | self.extra)
 
@@ -139,6 +153,11 @@ class FakePrometheus:
                 if (id_ := each.labels["id"]) in both:
                     highest[id_] = max(each.value, highest.get(id_, each.value))
             return [({"id": id_}, value) for id_, value in highest.items()]
+        if found := re.fullmatch(r"max by \(id\) \((.*)\)", expression):
+            chosen = sorted(self._select(found[1]), key=lambda each: each.value)
+            return list(
+                {each.labels["id"]: ({"id": each.labels["id"]}, each.value) for each in chosen}.values()
+            )
         return [({"__name__": each.name, **each.labels}, each.value) for each in self._select(expression)]
 
     def _select(self, selector: str) -> list[Scraped]:

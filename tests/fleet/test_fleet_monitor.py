@@ -118,6 +118,23 @@ def test_every_page_but_the_metrics_speaks_of_the_whole(scraped: FakePrometheus)
     assert "fping_exporter_fleet_success 1.0" in metrics
 
 
+def test_the_last_day_is_on_the_page_of_an_instance_or_why_it_is_not(scraped: FakePrometheus) -> None:
+    scraped.day = [(time.time() - 900, "0"), (time.time(), "1")]
+    central = Central(scraped)
+    html = central.get("/instance/far")
+    assert "Last 24 hours, of all exporters: 1 answered, 1 silent, 94 unknown" in html
+    assert central.get("/instance/far").count("<svg") == 2
+    asked = [request for request in scraped.requests if request.path.endswith("query_range")]
+    assert len(asked) == 1
+    assert central.client.get("/instance/nobody").status_code == 404
+    assert len([request for request in scraped.requests if request.path.endswith("query_range")]) == 1
+    scraped.faults = iter([Answer(503, b"")])
+    html = central.get("/instance/near")
+    assert "last 24 hours cannot be shown" in html
+    assert "api/v1/query_range: HTTP 503" in html
+    assert html.count("<svg") == 1
+
+
 def test_the_readings_are_reported(scraped: FakePrometheus) -> None:
     scraped.scrape("compute-2:10605", blind=True)
     scraped.scrape("compute-3:10605", age=1000)
@@ -146,7 +163,7 @@ def test_the_fleet_is_read_once_in_an_interval_by_whoever_asks(scraped: FakeProm
         thread.join()
     central.get("/")
     central.get("/metrics")
-    assert len(scraped.expressions) == 10
+    assert len(scraped.expressions) == 11
 
 
 def test_a_scrape_makes_the_fleet_be_read_without_waiting_for_it(scraped: FakePrometheus) -> None:

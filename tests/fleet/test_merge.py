@@ -20,6 +20,7 @@ from fping_exporter.model import (
     Verdict,
     Witness,
 )
+from fping_exporter.timeline import Since, Timeline
 from fping_exporter.verdict.judge import judge_instance
 from tests.build import ALIVE, NOW, SILENT, UNREACHABLE, address, instance, inventory, sweep
 
@@ -53,6 +54,49 @@ def merged(verdict: Verdict, *words: Witness, blind: bool = False, **reading: ob
     read = Reading(words={"a": words} if words else {}, began=0, **reading)  # type: ignore[arg-type]
     [found] = merge(snapshot, read, max_age=MAX_AGE).verdicts
     return found
+
+
+@pytest.mark.parametrize(
+    ("own_since", "elsewhere", "replied_at", "since"),
+    [
+        (NOW - 60, NOW - 90, None, Since(NOW - 60, at_least=True)),
+        (NOW - 60, NOW - 30, NOW - 45, Since(NOW - 30, at_least=False)),
+        (None, NOW - 30, NOW - 45, Since(NOW - 30, at_least=False)),
+        (NOW - 60, None, NOW - 70, Since(NOW - 60, at_least=False)),
+        (None, None, None, None),
+    ],
+)
+def test_an_instance_is_silent_since_the_last_of_all_heard_nothing_more(
+    own_since: float | None, elsewhere: float | None, replied_at: float | None, since: Since | None
+) -> None:
+    verdict = own("silent")
+    snapshot = Snapshot(
+        inventory=inventory(verdict.instance),
+        verdicts=(verdict,),
+        sweep=sweep({}),
+        timelines={"a": Timeline(alive=False, since=own_since)} if own_since else {},
+    )
+    reading = Reading(
+        words={"a": (said(E1, alive=False),)},
+        silent_since={"a": elsewhere} if elsewhere else {},
+        last_replies={"a": replied_at} if replied_at else {},
+        began=0,
+    )
+    whole = merge(snapshot, reading, max_age=MAX_AGE)
+    assert whole.since(whole.verdicts[0]) == since
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_what_answers_somebody_may_have_done_so_for_longer(alive: bool) -> None:  # noqa: FBT001, a value of the table
+    verdict = own("alive" if alive else "silent")
+    snapshot = Snapshot(
+        inventory=inventory(verdict.instance),
+        verdicts=(verdict,),
+        sweep=sweep({}),
+        timelines={"a": Timeline(alive=alive, since=NOW - 60)},
+    )
+    whole = merge(snapshot, Reading(words={"a": (said(E1, alive=True),)}, began=0), max_age=MAX_AGE)
+    assert whole.since(whole.verdicts[0]) == (Since(NOW - 60, at_least=True) if alive else None)
 
 
 def said(

@@ -66,6 +66,13 @@ def test_who_answers_did_so_in_the_sweep_of_its_exporter(server: FakePrometheus)
     assert again.last_replies == reading.last_replies
 
 
+def test_silence_began_when_it_began_for_the_last_of_them(server: FakePrometheus) -> None:
+    now = server.now
+    server.scrape("e1", {"a": False, "b": False}, silent_since={"a": now - 900, "b": now - 50})
+    server.scrape("e2", {"a": False, "c": False}, silent_since={"a": now - 600, "c": 4e9})
+    assert read(server).silent_since == {"a": now - 600, "b": now - 50}
+
+
 @pytest.mark.parametrize("at", [1e18, -1e18, 0, 4e9])
 def test_no_time_is_out_of_bounds_whatever_an_exporter_says(server: FakePrometheus, at: float) -> None:
     server.scrape("e1", {"b": False}, last_replies={"b": at})
@@ -133,7 +140,7 @@ def test_an_exporter_that_is_scraped_seldom_is_as_old_as_its_last_scrape(server:
 def test_what_changes_less_is_asked_in_turns(server: FakePrometheus) -> None:
     server.scrape("e1", {"a": True, "b": False}, last_replies={"b": 1e9})
     reading = read(server)
-    assert len(server.expressions) == 10
+    assert len(server.expressions) == 11
     turned = []
     for _ in range(12):  # every fifteen seconds
         server.expressions.clear()
@@ -145,7 +152,7 @@ def test_what_changes_less_is_asked_in_turns(server: FakePrometheus) -> None:
         [[a], [b]] = reading.words.values()
         assert (a.rtt, b.rtt) == (0.0004, None)
         assert reading.last_replies["b"] == 1e9
-    assert turned == [0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
+    assert turned == [0, 0, 1, 1, 2, 1, 1, 1, 2, 1, 1, 1]  # last replies and since when are asked together
 
 
 def test_after_a_pause_all_is_asked_again(server: FakePrometheus) -> None:
@@ -156,7 +163,7 @@ def test_after_a_pause_all_is_asked_again(server: FakePrometheus) -> None:
     turns = msgspec.structs.replace(reading.turns, asked_at=earlier)
     server.expressions.clear()
     read(server, before=msgspec.structs.replace(reading, turns=turns))
-    assert len(server.expressions) == 10
+    assert len(server.expressions) == 11
 
 
 @pytest.mark.parametrize("reason", ["no_address", "no_vantage", "ambiguous_address", "brand_new", ""])
@@ -194,7 +201,7 @@ def test_exporters_of_the_same_name_are_told_apart_by_their_other_labels(server:
     assert [reading.words[id_][0].exporter for id_ in "ab"] == list(reading.exporters)
     assert words(read(server, match={"cluster": "b"})) == {"b": [("e1", False)]}
     assert [each.name for each in read(server, match={"cluster": 'a"\\'}).exporters] == ["e1"]
-    assert all('{cluster="' in each or ',cluster="' in each for each in server.expressions[-10:])
+    assert all('{cluster="' in each or ',cluster="' in each for each in server.expressions[-11:])
 
 
 @pytest.mark.parametrize("lost", [0, 2.4e-6, -2.4e-6])
@@ -221,7 +228,7 @@ def test_a_warning_makes_the_reading_partial(server: FakePrometheus) -> None:
     assert read(server).partial
 
 
-@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("number", range(11))
 def test_half_a_reading_is_none(server: FakePrometheus, number: int) -> None:
     server.scrape("e1", {"a": True})
     server.faults = iter([*[None] * number, Answer(503, b"")])
@@ -236,7 +243,7 @@ def test_a_value_that_says_nothing_costs_that_series(server: FakePrometheus, val
     odd = vector(({"id": "a", **labels}, 1), ({"id": "b", **labels}, 1))
     odd["data"]["result"][0]["value"][1] = value  # type: ignore[index]
     server.scrape("e1")
-    server.faults = iter([*[None] * 7, Answer(200, odd)])
+    server.faults = iter([*[None] * 8, Answer(200, odd)])
     assert words(read(server)) == {"b": [("e1", True)]}
 
 

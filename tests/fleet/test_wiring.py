@@ -65,7 +65,7 @@ def test_a_reload_takes_up_another_fleet_or_none(prometheus: FakePrometheus, tmp
         assert only(service).whole.latest
         assert telemetry.fleet
         assert telemetry.fleet.success
-        assert asked == 10
+        assert asked == 11
         assert witnesses() == ["e1"]
 
         with pytest.raises(ConfigError, match=r"fleet.bearer_token_file: .* cannot be read"):
