@@ -13,6 +13,7 @@ import yaml
 
 from fping_exporter.config import Cache
 from fping_exporter.config.duration import Duration
+from tests.grafana.promql import kept
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy" / "prometheus"
@@ -54,14 +55,15 @@ def test_the_rules_are_valid_and_lint_free() -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("name", ["prometheus.yml", "shards.yml"])
+@pytest.mark.parametrize("name", ["prometheus.yml", "shards.yml", "clouds.yml"])
 def test_the_configuration_is_valid(name: str) -> None:
     promtool("check", "config", DEPLOY / name)
 
 
 @pytest.mark.e2e
-def test_vmagent_takes_the_configuration_for_shards() -> None:
-    command = ["vmagent", "-dryRun", f"-promscrape.config={DEPLOY / 'shards.yml'}"]
+@pytest.mark.parametrize("name", ["shards.yml", "clouds.yml"])
+def test_vmagent_takes_the_configuration(name: str) -> None:
+    command = ["vmagent", "-dryRun", f"-promscrape.config={DEPLOY / name}"]
     command.append("-remoteWrite.url=http://127.0.0.1:9/")
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -160,10 +162,18 @@ def test_a_list_as_old_as_is_recommended_raises_no_alert() -> None:
     assert oldest < int(stale[1]) < Cache().max_stale
 
 
-@pytest.mark.parametrize("name", ["prometheus.yml", "shards.yml", "kubernetes.yml"])
+@pytest.mark.parametrize("name", ["prometheus.yml", "shards.yml", "kubernetes.yml", "clouds.yml"])
 def test_every_rule_joins_the_job_that_is_scraped(name: str) -> None:
     jobs = {job["job_name"] for job in load(DEPLOY / name)["scrape_configs"]}
-    assert set(re.findall(r'job="([^"]+)"', RULES.read_text(encoding="utf-8"))) <= jobs
+    joined = set(re.findall(r'job="([^"]+)"', RULES.read_text(encoding="utf-8")))
+    assert joined == {"fping-exporter", "fping-exporter-process"}
+    assert joined <= jobs or joined - jobs == {"fping-exporter-process"}, "which only several clouds need"
+
+
+def test_what_two_clouds_may_have_in_common_is_joined_by_cloud() -> None:
+    for rule in (rule for group in load(RULES)["groups"] for rule in group["rules"]):
+        for labels in kept(rule["expr"]):
+            assert "cloud" in labels or not labels & {"job", "project_id", "hypervisor"}, rule
 
 
 @pytest.mark.e2e

@@ -18,7 +18,7 @@ PROMETHEUS = {"up", "scrape_duration_seconds", "ALERTS", "ALERTS_FOR_STATE"}
 """Written by Prometheus itself."""
 _ALERTMANAGER = {"alertmanager_notifications_failed_total": {"integration"}}
 """Metrics of Alertmanager that the rules read, with their labels."""
-_OF_TARGETS = {"job", "instance", "shard"}
+_OF_TARGETS = {"job", "instance", "shard", "cloud"}
 """Labels that the shipped scrape configurations give to targets."""
 
 

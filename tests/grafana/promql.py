@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-__all__ = ["concrete", "joined", "matched", "metrics"]
+__all__ = ["concrete", "joined", "kept", "matched", "metrics"]
 
 _KEYWORDS = {
     "and",
@@ -44,6 +44,12 @@ def joined(expr: str) -> set[str]:
     """Return the labels that the query groups by, joins on, or copies in a join."""
     lists = re.findall(r"\b(?:by|on|group_left|group_right|without|ignoring)\s*\(([^)]*)\)", expr)
     return {label for each in lists for label in re.findall(r"\w+", each)}
+
+
+def kept(expr: str) -> list[set[str]]:
+    """Return the labels of each ``by`` and each ``on``: of all others, nothing is left or compared."""
+    lists = re.findall(r"\b(?:by|on)\s*\(([^)]*)\)", expr)
+    return [set(re.findall(r"\w+", each)) for each in lists]
 
 
 def concrete(expr: str, variables: Mapping[str, str]) -> str:
