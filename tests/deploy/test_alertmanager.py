@@ -41,6 +41,7 @@ def test_mails_link_to_dashboards_and_variables_that_exist() -> None:
     links = re.findall(r"}}(fping-[a-z]+)(.*)", TEMPLATE.read_text(encoding="utf-8"))
     assert {uid for uid, _ in links} == set(variables)
     assert all(set(re.findall(r"var-(\w+)=", query)) <= variables[uid] for uid, query in links)
+    assert all("var-cloud=" in query for _, query in links)
 
 
 def test_mails_link_to_the_status_page_with_parameters_that_it_has() -> None:

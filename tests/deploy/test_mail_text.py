@@ -121,6 +121,11 @@ def beginning_now(*alerts: Any) -> Iterator[Any]:
     return (each | {"startsAt": now()} for each in alerts)
 
 
+def in_cloud(cloud: str, given: Any) -> Any:
+    """Return an alert of an exporter with several clouds."""
+    return given | {"labels": given["labels"] | {"cloud": cloud}}
+
+
 @pytest.fixture
 def address() -> str:
     return f"127.0.0.1:{free_port()}"
@@ -208,6 +213,29 @@ def test_the_exporters_own_trouble_is_told_apart(sink: Sink, address: str) -> No
     (warnings,) = [mail for mail in mails if "WARNING" in mail.message["Subject"]]
     check_golden("exporter-warnings", warnings)
     eventually(lambda: expect_pages(sink, "FpingExporterGone"))
+
+
+def test_of_two_clouds_each_has_its_own_outage(sink: Sink, address: str) -> None:
+    """The instance of `us` is on a hypervisor with the name of that of `eu`, and in a project with its id."""
+    post(
+        address,
+        *beginning_now(in_cloud("eu", HYPERVISOR_DOWN), in_cloud("ap", HYPERVISOR_DOWN)),
+        in_cloud("eu", silent(WEB_1, "web-1", **BETA)),
+        in_cloud("us", silent(WEB_2, "web-2", **BETA)),
+    )
+    mails = expect(sink, 2)
+    assert all("web-1" not in mail.part("plain") for mail in mails), "the outage inhibits it"
+    (instance,) = [mail for mail in mails if "[cloud us]" in mail.message["Subject"]]
+    (outages,) = [mail for mail in mails if mail is not instance]
+    check_golden("clouds-hypervisors", outages)
+    check_golden("clouds-instance", instance)
+
+
+def test_an_exporter_that_ends_is_one_alert_whatever_clouds_it_has(sink: Sink, address: str) -> None:
+    process = GONE | {"labels": GONE["labels"] | {"job": "fping-exporter-process"}}
+    post(address, *beginning_now(process, in_cloud("eu", GONE), in_cloud("us", GONE)))
+    [mail] = expect(sink, 1)
+    assert mail.message["Subject"] == "[fping-exporter] CRITICAL FpingExporterGone mon-1:10605: 1 now"
 
 
 def test_a_mail_has_an_end(sink: Sink, address: str) -> None:

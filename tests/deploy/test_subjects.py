@@ -48,6 +48,21 @@ GROUPS = {
     f"[cloud] ALERT InstanceSilent {NASTY}: 1 now": [
         {"alertname": "InstanceSilent", "project_id": "n", "project": NASTY}
     ],
+    # Of one cloud among several, and of two that have a hypervisor of the same name.
+    "[cloud eu] ALERT InstanceSilent Beta: 1 now": [
+        {"alertname": "InstanceSilent", "project_id": "b", "project": "Beta", "cloud": "eu"}
+    ],
+    "[cloud us] ALERT InstanceSilent Beta: 1 now": [
+        {"alertname": "InstanceSilent", "project_id": "b", "project": "Beta", "cloud": "us"}
+    ],
+    "[cloud] CRITICAL HypervisorOfSeveral eu c1, us c1: 2 now": [
+        {"alertname": "HypervisorOfSeveral", "hypervisor": "c1", "cloud": each, "severity": "critical"}
+        for each in ("eu", "us")
+    ],
+    "[fping-exporter eu] CRITICAL FpingExporterNoResults x1: 1 now": [
+        {"alertname": "FpingExporterNoResults", "instance": "x1", "cloud": "eu", "severity": "critical"}
+        | EXPORTER,
+    ],
     # A whole rack.
     "[cloud] ALERT HypervisorDownGuestsAnswering "
     "node00.example.com, node01.example.com, node02.example.com, ...: 40 now": [
