@@ -4,28 +4,22 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
 from grafana import parts
 from grafana.parts import Column
-from grafana.queries import Scope, count
+from grafana.project import project_variable
+from grafana.queries import ANY, Scope, count
 
 __all__ = ["UID", "build"]
 
 UID = "fping-cloud"
 
-PROJECTS = parts.variable(
-    "project",
-    "Project",
-    'query_result(group by (project_id, name) (project_info{job=~"$job"}) or on (project_id) label_replace('
-    'group by (project_id) (instance_info{job=~"$job"}), "name", "$1", "project_id", "(.*)"))',
-    regex='/name="(?<text>[^"]*)".*project_id="(?<value>[^"]*)"/',
-    every=True,
-)
+PROJECTS = project_variable(every=True)
 HYPERVISORS = parts.variable(
-    "hypervisor", "Hypervisor", 'label_values(instance_info{job=~"$job"}, hypervisor)', every=True
+    "hypervisor", "Hypervisor", f"label_values(instance_info{{{ANY}}}, hypervisor)", every=True
 )
 
-SCOPE = Scope('job=~"$job",project_id=~"$project"', 'hypervisor=~"$hypervisor"')
+SCOPE = Scope(f'{ANY},project_id=~"$project"', 'hypervisor=~"$hypervisor"')
 PLACED = SCOPE._replace(info='hypervisor=~"$hypervisor",hypervisor!=""')
 """The instances whose hypervisor the credentials may see."""
-HYPERVISOR_UP = 'max by (hypervisor) (hypervisor_up{job=~"$job",hypervisor=~"$hypervisor"})'
+HYPERVISOR_UP = f'max by (cloud, hypervisor) (hypervisor_up{{{ANY},hypervisor=~"$hypervisor"}})'
 
 
 def build() -> Dashboard:
@@ -93,7 +87,7 @@ def build() -> Dashboard:
             parts.single(
                 "Oldest sweep",
                 "Age of the last complete sweep, of the exporter with the oldest one.",
-                'max(time() - fping_exporter_sweep_last_success_timestamp_seconds{job=~"$job"})',
+                f"max(time() - fping_exporter_sweep_last_success_timestamp_seconds{{{ANY}}})",
                 unit="s",
                 steps=[(None, "green"), (120, "orange"), (180, "red")],
                 span=3,
@@ -129,8 +123,8 @@ def build() -> Dashboard:
                 "State changes",
                 "How many times instances stopped or began to answer, within the last four scrapes.",
                 {
-                    "changes": 'sum(max by (id) (changes(instance_alive{job=~"$job",project_id=~"$project"}'
-                    '[$__rate_interval]) and on (id) instance_info{job=~"$job",hypervisor=~"$hypervisor"}))'
+                    "changes": f"sum(max by (id) (changes(instance_alive{{{SCOPE.matchers}}}"
+                    f"[$__rate_interval]) and on (id) instance_info{{{SCOPE.matchers},{SCOPE.info}}}))"
                 },
                 span=8,
             )
@@ -140,7 +134,7 @@ def build() -> Dashboard:
             parts.tabular(
                 "Hypervisors",
                 "Whether nova-compute reports in, and how the instances answer.",
-                keys=["hypervisor"],
+                keys=["hypervisor", "cloud"],
                 columns=[
                     Column(
                         "nova-compute",
@@ -156,11 +150,11 @@ def build() -> Dashboard:
             parts.tabular(
                 "Projects",
                 "How the instances of each project answer.",
-                keys=["name", "project_id"],
+                keys=["name", "cloud", "project_id"],
                 columns=[
                     Column(
                         "info",
-                        'group by (project_id, name) (project_info{job=~"$job",project_id=~"$project"})',
+                        f"group by (cloud, project_id, name) (project_info{{{SCOPE.matchers}}})",
                     ),
                     *_answers("project_id"),
                 ],
@@ -174,19 +168,19 @@ def build() -> Dashboard:
             parts.tabular(
                 "ACTIVE and silent",
                 "Each instance that is ACTIVE in Nova and answers no exporter, with its project's contact.",
-                keys=["name", "id", "project_id", "email", "hypervisor", "reason"],
+                keys=["name", "cloud", "id", "project_id", "email", "hypervisor", "reason"],
                 columns=[
                     Column(
                         "reason",
                         f"({SCOPE.reasons()} and on (id) ({SCOPE.silent}))"
-                        " * on (id) group_left (name, project_id, hypervisor)"
-                        f" {SCOPE.info_by('name', 'project_id', 'hypervisor')}",
+                        " * on (id) group_left (name, cloud, project_id, hypervisor)"
+                        f" {SCOPE.info_by('name', 'cloud', 'project_id', 'hypervisor')}",
                     ),
                     Column(
                         "contact",
-                        f"({SCOPE.info_by('project_id')} and on (id) ({SCOPE.silent}))"
-                        " * on (project_id) group_left (email) max by (project_id, email)"
-                        ' (topk by (project_id) (1, project_contact_info{job=~"$job"}))',
+                        f"({SCOPE.info_by('cloud', 'project_id')} and on (id) ({SCOPE.silent}))"
+                        " * on (cloud, project_id) group_left (email) max by (cloud, project_id, email)"
+                        f" (topk by (cloud, project_id) (1, project_contact_info{{{ANY}}}))",
                     ),
                     Column(
                         "last reply",
@@ -246,13 +240,13 @@ def _counted(name: str, expr: str, color: str) -> Column:
 
 def _answers(label: str) -> list[Column]:
     """Return columns that count answering and silent ACTIVE instances by a label of instance_info."""
-    info = (PLACED if label == "hypervisor" else SCOPE).info_by(label)
-    none = f"0 * count by ({label}) ({info})"
+    info = (PLACED if label == "hypervisor" else SCOPE).info_by("cloud", label)
+    none = f"0 * count by (cloud, {label}) ({info})"
     return [
-        Column("answering", f"count by ({label}) ({info} and on (id) {SCOPE.alive} == 1) or {none}"),
+        Column("answering", f"count by (cloud, {label}) ({info} and on (id) {SCOPE.alive} == 1) or {none}"),
         Column(
             "ACTIVE and silent",
-            f"count by ({label}) ({info} and on (id) ({SCOPE.silent})) or {none}",
+            f"count by (cloud, {label}) ({info} and on (id) ({SCOPE.silent})) or {none}",
             steps=[(None, "text"), (1, "red")],
             sorts=True,
         ),

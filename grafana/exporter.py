@@ -1,17 +1,22 @@
 """The dashboard of the exporters: whether their results are fresh, and what they cost."""
 
+from collections.abc import Sequence
+
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
+from grafana_foundation_sdk.models.dashboard import ValueMap
 
 from grafana import parts
 from grafana.parts import Column
+from grafana.queries import ANY, PROCESS
 
 __all__ = ["UID", "build"]
 
 UID = "fping-exporter"
 
-EXPORTERS = parts.variable("exporter", "Exporter", 'label_values(up{job=~"$job"}, instance)', every=True)
+EXPORTERS = parts.variable("exporter", "Exporter", f"label_values(up{{{ANY}}}, instance)", every=True)
 
-IT = 'job=~"$job",instance=~"$exporter"'
+IT = f'{ANY},instance=~"$exporter"'
+ITS_PROCESS = f'{PROCESS},instance=~"$exporter"'
 YES = parts.values({"0": ("no", "red"), "1": ("yes", "green")})
 
 
@@ -30,60 +35,50 @@ def build() -> Dashboard:
             parts.tabular(
                 "Exporters",
                 "Whether each is scraped and has results; success and age of its last listing and sweep; "
-                "whether it is blind, so that silence says nothing of an instance.",
+                "whether it is blind, so that silence says nothing of an instance. Of several clouds, each "
+                "has a row.",
+                keys=["instance", "cloud"],
+                columns=[
+                    _newest("scraped", "up", how="min", mappings=YES),
+                    _newest("results", "fping_exporter_up", mappings=YES),
+                    _newest("listing ok", "fping_exporter_inventory_success", mappings=YES),
+                    _age("listing age", "inventory", steps=[(None, "green"), (240, "orange"), (480, "red")]),
+                    _newest("sweep ok", "fping_exporter_sweep_success", mappings=YES),
+                    _age("sweep age", "sweep", steps=[(None, "green"), (120, "orange"), (180, "red")]),
+                    _newest(
+                        "blind",
+                        "fping_exporter_blind",
+                        mappings=parts.values({"0": ("no", "green"), "1": ("yes", "red")}),
+                    ),
+                    _newest("state stored", "fping_exporter_state_success", mappings=YES),
+                ],
+                span=16,
+                height=6,
+            )
+        )
+        .with_panel(
+            parts.tabular(
+                "Processes",
+                "The version that runs, and whether the configuration could be read when it last changed.",
                 keys=["instance", "version"],
                 columns=[
-                    Column("build", f"group by (instance, version) (fping_exporter_build_info{{{IT}}})"),
-                    Column("scraped", f"min by (instance) (up{{{IT}}})", mappings=YES),
-                    Column("results", f"max by (instance) (fping_exporter_up{{{IT}}})", mappings=YES),
                     Column(
-                        "listing ok",
-                        f"max by (instance) (fping_exporter_inventory_success{{{IT}}})",
-                        mappings=YES,
-                    ),
-                    Column(
-                        "listing age",
-                        "time() - max by (instance)"
-                        f" (fping_exporter_inventory_last_success_timestamp_seconds{{{IT}}})",
-                        unit="s",
-                        steps=[(None, "green"), (240, "orange"), (480, "red")],
-                    ),
-                    Column(
-                        "sweep ok",
-                        f"max by (instance) (fping_exporter_sweep_success{{{IT}}})",
-                        mappings=YES,
-                    ),
-                    Column(
-                        "sweep age",
-                        "time() - max by (instance)"
-                        f" (fping_exporter_sweep_last_success_timestamp_seconds{{{IT}}})",
-                        unit="s",
-                        steps=[(None, "green"), (120, "orange"), (180, "red")],
-                    ),
-                    Column(
-                        "blind",
-                        f"max by (instance) (fping_exporter_blind{{{IT}}})",
-                        mappings=parts.values({"0": ("no", "green"), "1": ("yes", "red")}),
+                        "build", f"group by (instance, version) (fping_exporter_build_info{{{ITS_PROCESS}}})"
                     ),
                     Column(
                         "config ok",
-                        f"max by (instance) (fping_exporter_config_last_reload_successful{{{IT}}})",
-                        mappings=YES,
-                    ),
-                    Column(
-                        "state stored",
-                        f"max by (instance) (fping_exporter_state_success{{{IT}}})",
+                        f"max by (instance) (fping_exporter_config_last_reload_successful{{{ITS_PROCESS}}})",
                         mappings=YES,
                     ),
                     Column(
                         "config loaded",
                         "1000 * max by (instance)"
-                        f" (fping_exporter_config_last_reload_success_timestamp_seconds{{{IT}}})",
+                        f" (fping_exporter_config_last_reload_success_timestamp_seconds{{{ITS_PROCESS}}})",
                         unit="dateTimeFromNow",
                     ),
                 ],
                 hide=["build"],
-                span=24,
+                span=8,
                 height=6,
             )
         )
@@ -92,7 +87,7 @@ def build() -> Dashboard:
             parts.series(
                 "Sweep duration",
                 "From the first packet until the last reply or timeout.",
-                {"{{instance}}": f"fping_exporter_sweep_duration_seconds{{{IT}}}"},
+                {"{{instance}} {{cloud}}": f"fping_exporter_sweep_duration_seconds{{{IT}}}"},
                 unit="s",
                 span=8,
             )
@@ -101,7 +96,7 @@ def build() -> Dashboard:
             parts.series(
                 "Targets",
                 "Addresses that a sweep pings.",
-                {"{{instance}}": f"fping_exporter_sweep_targets{{{IT}}}"},
+                {"{{instance}} {{cloud}}": f"fping_exporter_sweep_targets{{{IT}}}"},
                 span=8,
             )
         )
@@ -133,7 +128,7 @@ def build() -> Dashboard:
             parts.series(
                 "Scrape duration",
                 "As Prometheus measures it. If the last sweep is too old, a scrape waits for the next one.",
-                {"{{instance}}": f"max by (instance) (scrape_duration_seconds{{{IT}}})"},
+                {"{{instance}} {{cloud}}": f"max by (instance, cloud) (scrape_duration_seconds{{{IT}}})"},
                 unit="s",
                 steps=[(None, "green"), (10, "orange"), (15, "red")],
             )
@@ -144,20 +139,20 @@ def build() -> Dashboard:
                 "Vantages",
                 "From where it pings, by kind: its own network namespace (local) or those of Neutron. "
                 "How many have targets, how many of these can send, and the number of targets.",
-                keys=["instance", "vantage"],
+                keys=["instance", "cloud", "vantage"],
                 columns=[
                     Column(
                         "with targets",
-                        f"max by (instance, vantage) (fping_exporter_vantages{{{IT}}})",
+                        f"max by (instance, cloud, vantage) (fping_exporter_vantages{{{IT}}})",
                     ),
                     Column(
                         "can send",
-                        f"max by (instance, vantage) (fping_exporter_vantage_up{{{IT}}})",
+                        f"max by (instance, cloud, vantage) (fping_exporter_vantage_up{{{IT}}})",
                         steps=[(None, "red"), (1, "green")],
                     ),
                     Column(
                         "targets",
-                        f"max by (instance, vantage) (fping_exporter_vantage_targets{{{IT}}})",
+                        f"max by (instance, cloud, vantage) (fping_exporter_vantage_targets{{{IT}}})",
                     ),
                 ],
                 span=12,
@@ -169,7 +164,7 @@ def build() -> Dashboard:
                 "Vantages that cannot send",
                 "They have targets, which are not asked. FpingExporterVantageLost fires after three minutes.",
                 {
-                    "{{instance}} {{vantage}}": f"fping_exporter_vantages{{{IT}}}"
+                    "{{instance}} {{cloud}} {{vantage}}": f"fping_exporter_vantages{{{IT}}}"
                     f" - fping_exporter_vantage_up{{{IT}}}"
                 },
                 steps=[(None, "green"), (1, "red")],
@@ -181,7 +176,10 @@ def build() -> Dashboard:
                 "Neighbour table overflows",
                 "How often the kernel had no room for another neighbour during a sweep, in five minutes. "
                 "Raise net.ipv4.neigh.default.gc_thresh3 to more than the addresses pinged.",
-                {"{{instance}}": f"increase(fping_exporter_neighbour_table_overflows_total{{{IT}}}[5m])"},
+                {
+                    "{{instance}} {{cloud}}": "increase"
+                    f"(fping_exporter_neighbour_table_overflows_total{{{IT}}}[5m])"
+                },
                 steps=[(None, "green"), (1, "orange")],
                 span=6,
             )
@@ -193,25 +191,15 @@ def build() -> Dashboard:
                 "Only of exporters with `fleet` in their configuration: whether the last reading of what the "
                 "other exporters say was completed, the age and duration of the newest complete one, and the "
                 "instances in it. Partial: Prometheus warned that it may lack something.",
-                keys=["instance"],
+                keys=["instance", "cloud"],
                 columns=[
-                    Column("ok", f"max by (instance) (fping_exporter_fleet_success{{{IT}}})", mappings=YES),
-                    Column(
-                        "age",
-                        "time() - max by (instance)"
-                        f" (fping_exporter_fleet_last_success_timestamp_seconds{{{IT}}})",
-                        unit="s",
-                        steps=[(None, "green"), (120, "orange"), (180, "red")],
-                    ),
-                    Column(
-                        "duration",
-                        f"max by (instance) (fping_exporter_fleet_duration_seconds{{{IT}}})",
-                        unit="s",
-                    ),
-                    Column("instances", f"max by (instance) (fping_exporter_fleet_instances{{{IT}}})"),
-                    Column(
+                    _newest("ok", "fping_exporter_fleet_success", mappings=YES),
+                    _age("age", "fleet", steps=[(None, "green"), (120, "orange"), (180, "red")]),
+                    _newest("duration", "fping_exporter_fleet_duration_seconds", unit="s"),
+                    _newest("instances", "fping_exporter_fleet_instances"),
+                    _newest(
                         "partial",
-                        f"max by (instance) (fping_exporter_fleet_partial{{{IT}}})",
+                        "fping_exporter_fleet_partial",
                         mappings=parts.values({"0": ("no", "green"), "1": ("yes", "orange")}),
                     ),
                 ],
@@ -223,7 +211,7 @@ def build() -> Dashboard:
                 "Exporters in the reading",
                 "How many other exporters it knows of. heard: their word counts; blind: only replies to them "
                 "count; stale: nothing they say counts, as it is too old.",
-                {"{{instance}} {{state}}": f"fping_exporter_fleet_exporters{{{IT}}}"},
+                {"{{instance}} {{cloud}} {{state}}": f"fping_exporter_fleet_exporters{{{IT}}}"},
             )
         )
         .with_row(Row("OpenStack"))
@@ -231,7 +219,7 @@ def build() -> Dashboard:
             parts.series(
                 "Listing duration",
                 "To list all instances, with projects, hypervisors and ports.",
-                {"{{instance}}": f"fping_exporter_inventory_duration_seconds{{{IT}}}"},
+                {"{{instance}} {{cloud}}": f"fping_exporter_inventory_duration_seconds{{{IT}}}"},
                 unit="s",
                 span=6,
             )
@@ -240,7 +228,7 @@ def build() -> Dashboard:
             parts.series(
                 "Instances",
                 "In the newest complete listing, after the configuration's selection.",
-                {"{{instance}}": f"fping_exporter_inventory_instances{{{IT}}}"},
+                {"{{instance}} {{cloud}}": f"fping_exporter_inventory_instances{{{IT}}}"},
                 span=6,
             )
         )
@@ -261,17 +249,17 @@ def build() -> Dashboard:
                 "Parts of the listing",
                 "What is listed, how many entries could not be read in five minutes, and whether the last "
                 "list succeeded.",
-                keys=["instance", "part"],
+                keys=["instance", "cloud", "part"],
                 columns=[
                     Column(
                         "unreadable",
-                        "sum by (instance, part)"
+                        "sum by (instance, cloud, part)"
                         f" (increase(fping_exporter_entries_skipped_total{{{IT}}}[5m]))",
                         steps=[(None, "green"), (1, "orange")],
                     ),
                     Column(
                         "ok",
-                        f"max by (instance, part) (fping_exporter_part_success{{{IT}}})",
+                        f"max by (instance, cloud, part) (fping_exporter_part_success{{{IT}}})",
                         mappings=YES,
                     ),
                 ],
@@ -284,7 +272,7 @@ def build() -> Dashboard:
             parts.series(
                 "Memory",
                 "Resident memory.",
-                {"{{instance}}": f"process_resident_memory_bytes{{{IT}}}"},
+                {"{{instance}}": f"process_resident_memory_bytes{{{ITS_PROCESS}}}"},
                 unit="bytes",
                 span=8,
             )
@@ -293,7 +281,7 @@ def build() -> Dashboard:
             parts.series(
                 "CPU",
                 "Share of one core.",
-                {"{{instance}}": f"rate(process_cpu_seconds_total{{{IT}}}[$__rate_interval])"},
+                {"{{instance}}": f"rate(process_cpu_seconds_total{{{ITS_PROCESS}}}[$__rate_interval])"},
                 unit="percentunit",
                 span=8,
             )
@@ -302,9 +290,22 @@ def build() -> Dashboard:
             parts.series(
                 "Open files",
                 "Open file descriptors, sockets included, as a share of the limit.",
-                {"{{instance}}": f"process_open_fds{{{IT}}} / process_max_fds{{{IT}}}"},
+                {"{{instance}}": f"process_open_fds{{{ITS_PROCESS}}} / process_max_fds{{{ITS_PROCESS}}}"},
                 unit="percentunit",
                 span=8,
             )
         )
     )
+
+
+def _newest(
+    name: str, metric: str, *, how: str = "max", unit: str = "short", mappings: Sequence[ValueMap] = ()
+) -> Column:
+    """Return a column of a metric's newest value; `how` to aggregate the shards of an exporter."""
+    return Column(name, f"{how} by (instance, cloud) ({metric}{{{IT}}})", unit=unit, mappings=mappings)
+
+
+def _age(name: str, of: str, *, steps: parts.Steps) -> Column:
+    """Return a column of the age of the last success of the listing, the sweep or the reading, in seconds."""
+    newest = f"max by (instance, cloud) (fping_exporter_{of}_last_success_timestamp_seconds{{{IT}}})"
+    return Column(name, f"time() - {newest}", unit="s", steps=steps)

@@ -5,7 +5,7 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 from grafana import parts
 from grafana.parts import Column
 from grafana.project import PROJECT
-from grafana.queries import Scope
+from grafana.queries import ANY, Scope
 
 __all__ = ["UID", "build"]
 
@@ -14,7 +14,7 @@ UID = "fping-instance"
 INSTANCE = parts.variable(
     "id",
     "Instance",
-    'query_result(group by (id, name) (instance_info{job=~"$job",project_id="$project"}))',
+    f'query_result(group by (id, name) (instance_info{{{ANY},project_id="$project"}}))',
     regex='/id="(?<value>[^"]*)".*name="(?<text>[^"]*)"/',
 )
 
@@ -136,8 +136,11 @@ def build() -> Dashboard:
                 columns=[
                     Column(
                         "info",
-                        "group by (instance, name, status, power_state, task_state, hypervisor,"
-                        f" availability_zone, addresses) (instance_info{{{RAW}}})",
+                        # The page of one of several clouds is HOST:PORT/clouds/NAME.
+                        "label_replace(label_join(group by (instance, cloud, name, status, power_state,"
+                        f" task_state, hypervisor, availability_zone, addresses) (instance_info{{{RAW}}}),"
+                        ' "instance", "/clouds/", "instance", "cloud"), "instance", "$1", "instance",'
+                        ' "(.*)/clouds/")',
                     )
                 ],
                 hide=["info"],

@@ -104,14 +104,21 @@ def new(
             .datasource(_DATASOURCE)
             .enable(enable=True)
             .icon_color("red")
-            .expr(f'max by (alertname, id, hypervisor) (ALERTS{{alertstate="firing",{alerts}}})')
+            .expr(
+                "max by (alertname, cloud, id, hypervisor)"
+                f' (ALERTS{{alertstate="firing",cloud=~"$cloud",{alerts}}})'
+            )
         )
         .with_variable(dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"))
-        # No `.*` for "All": `up` of every job would match.
+        # No `.*` for "All": `up` of every job would match. A job of processes has no such metric.
         .with_variable(
-            variable("job", "Job", "label_values(fping_exporter_up, job)")
+            variable("job", "Job", "label_values(fping_exporter_blind, job)")
             .multi(multi=True)
             .include_all(include_all=True)
+        )
+        # None to choose where exporters have one cloud: `.*` selects series without the label, too.
+        .with_variable(
+            variable("cloud", "Cloud", 'label_values(fping_exporter_up{job=~"$job"}, cloud)', every=True)
         )
         .with_variable(
             variable("runbook", "Runbook", "label_values(fping_exporter:runbook:info, url)").hide(
@@ -406,7 +413,7 @@ def tabular(
 def link(uid: str, *kept: str, **chosen: str) -> str:
     """Return a URL to another dashboard, with variables `kept` or `chosen` from fields of the row."""
     parameters = [
-        *(f"${{{name}:queryparam}}" for name in ("datasource", "job", *kept)),
+        *(f"${{{name}:queryparam}}" for name in ("datasource", "job", "cloud", *kept)),
         *(f"var-{name}=${{__data.fields.{field}}}" for name, field in chosen.items()),
         "${__url_time_range}",
     ]

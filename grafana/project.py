@@ -1,24 +1,32 @@
 """The dashboard of a project: its instances, each over time."""
 
-from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
+from grafana_foundation_sdk.builders.dashboard import Dashboard, QueryVariable, Row
 
 from grafana import parts
 from grafana.parts import Column
-from grafana.queries import Scope, count
+from grafana.queries import ANY, Scope, count
 
-__all__ = ["PROJECT", "UID", "build"]
+__all__ = ["PROJECT", "UID", "build", "project_variable"]
 
 UID = "fping-project"
 
-PROJECT = parts.variable(
-    "project",
-    "Project",
-    'query_result(group by (project_id, name) (project_info{job=~"$job"}) or on (project_id) label_replace('
-    'group by (project_id) (instance_info{job=~"$job"}), "name", "$1", "project_id", "(.*)"))',
-    regex='/name="(?<text>[^"]*)".*project_id="(?<value>[^"]*)"/',
-)
 
-SCOPE = Scope('job=~"$job",project_id="$project"')
+def project_variable(*, every: bool = False) -> QueryVariable:
+    """Return the variable of the projects, each shown by its name and, where there is one, its cloud."""
+    return parts.variable(
+        "project",
+        "Project",
+        f"query_result(label_join(group by (cloud, project_id, name) (project_info{{{ANY}}})"
+        f" or on (cloud, project_id) label_replace(group by (cloud, project_id) (instance_info{{{ANY}}}),"
+        ' "name", "$1", "project_id", "(.*)"), "name", ", ", "name", "cloud"))',
+        regex='/name="(?<text>[^"]*?)(?:, )?".*project_id="(?<value>[^"]*)"/',
+        every=every,
+    )
+
+
+PROJECT = project_variable()
+
+SCOPE = Scope(f'{ANY},project_id="$project"')
 
 
 def build() -> Dashboard:

@@ -7,7 +7,12 @@ exporter got a reply.
 
 from typing import NamedTuple
 
-__all__ = ["EXPORTERS_HEALTHY", "Scope", "count"]
+__all__ = ["ANY", "EXPORTERS_HEALTHY", "PROCESS", "Scope", "count"]
+
+ANY = 'job=~"$job",cloud=~"$cloud"'
+"""Label matchers of every dashboard. Series have a label `cloud` where exporters have several clouds."""
+PROCESS = 'job=~"$job|fping-exporter-process"'
+"""For the metrics of an exporter's process, which an exporter of several clouds has in /metrics only."""
 
 
 class Scope(NamedTuple):
@@ -71,7 +76,7 @@ class Scope(NamedTuple):
         """
         lost = (
             f"instance_packet_loss_ratio{{{self.matchers}}} > bool 0"
-            f" and on (job, instance, id) instance_alive{{{self.matchers}}} == 1"
+            f" and on (job, instance, cloud, id) instance_alive{{{self.matchers}}} == 1"
         )
         share = f"avg_over_time(({lost})[{over}:]{at})"
         if self.info:
@@ -92,15 +97,15 @@ class Scope(NamedTuple):
 
 def count(of: str) -> str:
     """Count series: 0 if there is none, and no data if no exporter has results."""
-    return f'count({of}) or 0 * count(fping_exporter_up{{job=~"$job"}} == 1)'
+    return f"count({of}) or 0 * count(fping_exporter_up{{{ANY}}} == 1)"
 
 
 EXPORTERS_HEALTHY = (
-    'min(up{job=~"$job"} == 0'
-    ' or fping_exporter_up{job=~"$job"} == 0'
-    ' or fping_exporter_inventory_success{job=~"$job"} == 0'
-    ' or fping_exporter_sweep_success{job=~"$job"} == 0'
-    ' or 0 * (fping_exporter_blind{job=~"$job"} == 1)'
-    ' or up{job=~"$job"})'
+    f"min(up{{{ANY}}} == 0"
+    f" or fping_exporter_up{{{ANY}}} == 0"
+    f" or fping_exporter_inventory_success{{{ANY}}} == 0"
+    f" or fping_exporter_sweep_success{{{ANY}}} == 0"
+    f" or 0 * (fping_exporter_blind{{{ANY}}} == 1)"
+    f" or up{{{ANY}}})"
 )
 """1 if each is scraped, has results, completed its last listing and sweep, and is not blind; else 0."""

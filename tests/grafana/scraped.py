@@ -55,6 +55,7 @@ def _choices(address: str) -> list[dict[str, str]]:
     return [
         {
             "job": "fping-exporter",
+            "cloud": ".*",
             "project": each["metric"]["project_id"],
             "hypervisor": ".*",
             "id": each["metric"]["id"],

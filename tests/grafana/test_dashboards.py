@@ -16,13 +16,14 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from grafana.__main__ import DASHBOARDS, render
 from grafana.queries import EXPORTERS_HEALTHY
 from tests.grafana import contract
-from tests.grafana.promql import concrete, joined, matched, metrics
+from tests.grafana.promql import concrete, joined, kept, matched, metrics
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "fping-exporter.rules.yml"
 TEXTS = render()
 VARIABLES = {
     "job": "fping-exporter",
+    "cloud": ".*",
     "project": "p",
     "hypervisor": "c1",
     "id": "a",
@@ -126,6 +127,13 @@ class TestDashboard:
             assert set(re.findall(r"var-(\w+)=", parameters)) <= set(there)
             assert set(re.findall(r"\$\{(\w+):queryparam\}", parameters)) <= set(variables(name)) & set(there)
 
+    def test_tells_apart_what_two_clouds_may_have_in_common(self, name: str) -> None:
+        for query in set(queries(name)) - {'fping_exporter_up{job=~"$job"}'}:  # that of the variable itself
+            for labels in kept(query):
+                assert labels & {"cloud", "id"} or not labels & {"job", "project_id", "hypervisor"}, query
+            for metric, labels in matched(query):
+                assert labels & {"cloud", "id"} or metric.startswith(OF_THE_PROCESS), query
+
     def test_reads_only_metrics_that_are_exported(self, name: str) -> None:
         for query in queries(name):
             read = metrics(query)
@@ -146,6 +154,7 @@ class TestDashboard:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+OF_THE_PROCESS = ("process_", "fping_exporter_config_", "fping_exporter_build_info")
 HEALTH = {"Exporters", "Oldest sweep"}
 """Panels that tell of the exporters themselves."""
 
@@ -223,7 +232,74 @@ def test_the_tile_of_the_exporters_health(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-NOTED = {"job", "instance", "id", "project_id", "name", "status", "hypervisor", "project", "email"}
+@pytest.mark.e2e  # promtool
+@pytest.mark.parametrize(("cloud", "down"), [(".*", 1), ("eu", 1), ("us", 0)])
+def test_hypervisors_of_one_name_are_those_of_two_clouds(cloud: str, down: int, tmp_path: Path) -> None:
+    (panel,) = [panel for panel in panels("fping-cloud.json") if panel["title"] == "Hypervisors down"]
+    asked = concrete(panel["targets"][0]["expr"], VARIABLES | {"cloud": cloud})
+    series = {f'hypervisor_up{{job="fping-exporter",cloud="{each}",hypervisor="c1"}}': up for each, up in UP}
+    run_promtool(tmp_path, series, asked, [{"labels": "{}", "value": down}])
+
+
+UP = (("eu", "0"), ("us", "1"))
+
+
+@pytest.mark.e2e  # promtool
+@pytest.mark.parametrize(
+    ("cloud", "page"), [("", "x1:10605"), (',cloud="eu"', "x1:10605/clouds/eu")], ids=["one", "several"]
+)
+def test_an_exporters_name_leads_to_the_page_of_its_cloud(cloud: str, page: str, tmp_path: Path) -> None:
+    (panel,) = [panel for panel in panels("fping-instance.json") if panel["title"] == "Instance"]
+    series = {f'instance_info{{job="fping-exporter",instance="x1:10605"{cloud},id="a",project_id="p"}}': "1"}
+    labels = f'{{instance="{page}"{cloud}}}'
+    asked = concrete(panel["targets"][0]["expr"], VARIABLES)
+    run_promtool(tmp_path, series, asked, [{"labels": labels, "value": 1}])
+
+
+@pytest.mark.e2e  # promtool
+@pytest.mark.parametrize(
+    ("cloud", "joined_name", "text"),
+    [("", "shop, ", "shop"), ('cloud="eu",', "shop, eu", "shop, eu")],
+    ids=["one", "several"],
+)
+def test_projects_are_told_apart_by_cloud(cloud: str, joined_name: str, text: str, tmp_path: Path) -> None:
+    variable = variables("fping-project.json")["project"]
+    asked = concrete(variable["query"]["query"].removeprefix("query_result(").removesuffix(")"), VARIABLES)
+    found = f'{{{cloud}name="{joined_name}",project_id="p"}}'
+    series = {f'project_info{{job="fping-exporter",{cloud}project_id="p",name="shop"}}': "1"}
+    run_promtool(tmp_path, series, asked, [{"labels": found, "value": 1}])
+    regex = variable["regex"].strip("/").replace("(?<", "(?P<")
+    choice = re.search(regex, found)
+    assert choice
+    assert choice.groupdict() == {"text": text, "value": "p"}
+
+
+def run_promtool(directory: Path, series: dict[str, str], expr: str, expected: list[Any]) -> None:
+    """Assert that the query gives the `expected` samples if the `series` have these values."""
+    case = {
+        "input_series": [{"series": each, "values": values} for each, values in series.items()],
+        "promql_expr_test": [{"expr": expr, "eval_time": "0m", "exp_samples": expected}],
+    }
+    path = directory / "query.test.yml"
+    path.write_text(yaml.safe_dump({"tests": [case]}), encoding="utf-8")
+    done = subprocess.run(
+        ["promtool", "test", "rules", path], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+NOTED = {
+    "job",
+    "instance",
+    "cloud",
+    "id",
+    "project_id",
+    "name",
+    "status",
+    "hypervisor",
+    "project",
+    "email",
+}
 """The labels of ``id:instance:noted``. Two rules read its value of the evaluation before."""
 
 
