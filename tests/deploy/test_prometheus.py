@@ -147,7 +147,7 @@ def test_the_address_of_the_runbook_is_in_one_place() -> None:
 
 def test_the_runbook_has_a_section_for_every_alert_and_for_no_other() -> None:
     runbook = (ROOT / "deploy" / "runbook.md").read_text(encoding="utf-8")
-    assert sorted(re.findall(r"^### (\w+)$", runbook, re.MULTILINE)) == sorted(ALERTS)
+    assert sorted(re.findall(r"^### ([A-Z]\w+)$", runbook, re.MULTILINE)) == sorted(ALERTS)
 
 
 def test_a_list_as_old_as_is_recommended_raises_no_alert() -> None:
