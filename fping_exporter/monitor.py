@@ -249,7 +249,8 @@ class Monitor:
             exposition = render(
                 snapshot,
                 before=self._sweep.exposition if self._sweep else EMPTY,
-                disabled=self.settings.metrics.disable,
+                metrics=self.settings.metrics,
+                labels=self.settings.labels,
             )
         except FpingExporterError as error:
             self._give_up(error)

@@ -15,6 +15,7 @@ from fping_exporter.config import strict_yaml
 from fping_exporter.config.duration import Duration
 from fping_exporter.config.fleet import Agents, CentralInventory
 from fping_exporter.config.fleet_prometheus import Fleet
+from fping_exporter.config.labels import check_labels
 from fping_exporter.config.layer2 import Layer2
 from fping_exporter.config.links import Links
 from fping_exporter.config.mail_address import are_mail_addresses
@@ -186,11 +187,14 @@ Metric = Literal[
     "instance_launched_timestamp_seconds",
     "instance_address_alive",
     "instance_info",
+    "instance_pings_sent_total",
+    "instance_pings_lost_total",
     "project_info",
     "project_contact_info",
     "project_instances",
     "hypervisor_up",
     "hypervisor_instances",
+    "hypervisor_rtt_seconds",
 ]
 """The metrics of a snapshot; those of the exporter itself cannot be disabled."""
 
@@ -200,6 +204,8 @@ class Metrics(Section, frozen=True):
 
     disable: tuple[Metric, ...] = ()
     """Metrics that are left out: nothing of them is rendered."""
+    counters: bool = False
+    """Whether packets of each instance are counted, and round trips to the instances of each hypervisor."""
 
 
 class OsFping(Section, frozen=True):
@@ -245,6 +251,8 @@ class Config(Section, frozen=True):
     probe: Probe = Probe()
     cache: Cache = Cache()
     metrics: Metrics = Metrics()
+    labels: Mapping[str, str] = {}
+    """Labels that instance_info and the targets of ``/sd`` get beside their own, by their names."""
     os_fping: OsFping = OsFping()
     contacts: Mapping[str, str] = {}
     """E-mail addresses, separated by commas, by the id of the project, or by its name if it is unique."""
@@ -274,6 +282,7 @@ class Config(Section, frozen=True):
             raise ValueError(
                 f"fleet.max_age: must be above cache.sweep ({self.cache.sweep}), got {self.fleet.max_age}"
             )
+        check_labels(self.labels)
         for project, emails in self.contacts.items():
             if not are_mail_addresses(emails):
                 raise ValueError(

@@ -6,8 +6,19 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+from fping_exporter.config import Metrics
 from fping_exporter.metrics.deflated import Checksum, Piece, deflate, gzip_file, join
-from fping_exporter.metrics.families import INSTANCE_FAMILIES, Group, InstanceFamily, head, totals
+from fping_exporter.metrics.families import (
+    INSTANCE_FAMILIES,
+    Group,
+    InstanceFamily,
+    head,
+    info_family,
+    ping_families,
+    round_trips,
+    totals,
+)
+from fping_exporter.metrics.ping_counts import PingCounts
 from fping_exporter.model import Snapshot, Verdict
 
 __all__ = ["BUCKETS", "EMPTY", "WHOLE", "Exposition", "Shard", "render"]
@@ -38,37 +49,58 @@ class Shard(NamedTuple):
 WHOLE = Shard(0, 1)
 
 
+class _Heads(NamedTuple):
+    """The lines before the samples of a metric; they differ for counters only."""
+
+    text: Piece
+    openmetrics: Piece
+
+    @classmethod
+    def of(cls, family: InstanceFamily[Any]) -> "_Heads":
+        """Write them."""
+        return cls(deflate(head(family)), deflate(head(family, openmetrics=True)))
+
+
 class _FamilyText(NamedTuple):
     """The text of one metric.
 
-    Of a metric about instances, the parts are the head and the samples of each bucket; other metrics are one
-    part.
+    Of a metric about instances, the parts are the samples of each bucket; other metrics are one part, their
+    head included.
     """
 
-    whole: Piece
+    heads: _Heads
+    samples: Piece
     ends: Sequence[int]
-    """Where each part ends in the whole."""
+    """Where each part ends in the samples."""
     checksums: Sequence[Checksum]
     """Of each part."""
     values: Sequence[object]
-    """What the samples in each bucket depend on, the heads apart."""
+    """What each part depends on."""
 
     @classmethod
-    def of(cls, parts: Sequence[Piece], values: Sequence[object]) -> "_FamilyText":
+    def of(cls, heads: _Heads, parts: Sequence[Piece], values: Sequence[object]) -> "_FamilyText":
         """Put the parts together."""
         ends = list(accumulate(len(part.deflated) for part in parts))
-        return cls(join(parts), ends, [part.checksum for part in parts], values)
+        return cls(heads, join(parts), ends, [part.checksum for part in parts], values)
 
     def part(self, number: int) -> Piece:
         """Return one part."""
         begin = self.ends[number - 1] if number else 0
-        return Piece(self.whole.deflated[begin : self.ends[number]], self.checksums[number])
+        return Piece(self.samples.deflated[begin : self.ends[number]], self.checksums[number])
 
-    def shard(self, shard: Shard) -> list[Piece]:
-        """Return the parts that belong to a shard."""
+    def whole(self, *, openmetrics: bool) -> list[Piece]:
+        """Return all of it, in as few pieces as there are."""
+        return [self.heads.openmetrics if openmetrics else self.heads.text, self.samples]
+
+    def shard(self, shard: Shard, *, openmetrics: bool) -> list[Piece]:
+        """Return the head and the parts that belong to a shard."""
         if len(self.ends) == 1:
             return [self.part(0)] if shard.number == 0 else []
-        return [self.part(0), *map(self.part, range(1 + shard.number, len(self.ends), shard.total))]
+        [first, _] = self.whole(openmetrics=openmetrics)
+        return [first, *map(self.part, range(shard.number, len(self.ends), shard.total))]
+
+
+_NO_HEADS = _Heads(deflate(b""), deflate(b""))
 
 
 class Exposition:
@@ -83,19 +115,36 @@ class Exposition:
         self,
         families: Mapping[str, _FamilyText] = {},
         owners: Sequence[tuple[list[str], list[str]]] = (),
+        labels: Mapping[str, str] = {},
+        counts: PingCounts | None = None,
     ) -> None:
-        """Hold the text of each metric, by its name; `owners` are those of each bucket's group."""
+        """Hold the text of each metric, by its name.
+
+        `owners` are those of each bucket's group. `labels` are the chosen ones. `counts` are what the
+        counters have counted, None if there are none.
+        """
         self.families = families
         self.owners = owners
+        self.labels = labels
+        self.counts = counts
 
-    def plain(self, *, names: Collection[str] | None = None, shard: Shard = WHOLE) -> Iterator[bytes]:
+    def plain(
+        self, *, names: Collection[str] | None = None, shard: Shard = WHOLE, openmetrics: bool = False
+    ) -> Iterator[bytes]:
         """Yield the text of the metrics called `names` (None: all), piece by piece."""
         for family in self._choose(names):
-            for part in family.shard(shard):
+            for part in family.shard(shard, openmetrics=openmetrics):
                 if part.deflated:
                     yield part.inflate()
 
-    def gzip(self, *, names: Collection[str] | None = None, shard: Shard = WHOLE, end: bytes) -> list[bytes]:
+    def gzip(
+        self,
+        *,
+        names: Collection[str] | None = None,
+        shard: Shard = WHOLE,
+        openmetrics: bool = False,
+        end: bytes,
+    ) -> list[bytes]:
         """Return the same and then `end` as a gzip file, in parts.
 
         Without a shard, those of the snapshot are the same objects in every answer: clients who read slowly
@@ -103,41 +152,58 @@ class Exposition:
         """
         chosen = self._choose(names)
         if shard == WHOLE:
-            return gzip_file([family.whole for family in chosen], end=end)
-        parts = [part for family in chosen for part in family.shard(shard)]
+            return gzip_file([p for family in chosen for p in family.whole(openmetrics=openmetrics)], end=end)
+        parts = [part for family in chosen for part in family.shard(shard, openmetrics=openmetrics)]
         return [b"".join(gzip_file(parts, end=end))]
 
     def _choose(self, names: Collection[str] | None) -> list[_FamilyText]:
-        return [family for name, family in self.families.items() if names is None or name in names]
+        """Return the metrics that have a sample with one of these names."""
+        return [
+            family
+            for name, family in self.families.items()
+            if names is None or any(name + suffix in names for suffix in ("", "_bucket", "_count", "_sum"))
+        ]
 
 
 EMPTY = Exposition()
 """The text where there is no snapshot."""
 
 
-def render(snapshot: Snapshot, *, before: Exposition = EMPTY, disabled: Collection[str] = ()) -> Exposition:
-    """Render and compress the text of a snapshot, without the metrics called `disabled`.
+_DEFAULTS = Metrics()
 
-    What is as it was in `before` is taken from there.
+
+def render(
+    snapshot: Snapshot,
+    *,
+    before: Exposition = EMPTY,
+    metrics: Metrics = _DEFAULTS,
+    labels: Mapping[str, str] = {},
+) -> Exposition:
+    """Render and compress the text of a snapshot.
+
+    `metrics` are the settings, and `labels` the chosen ones of instance_info. What is as it was in `before`
+    is taken from there, and its counters go on.
     """
+    counts = (before.counts or PingCounts()).after(snapshot) if metrics.counters else None
     groups = _divide(snapshot)
     owners = [group.owners for group in groups]
     stayed = {number for number, now in enumerate(owners) if before.owners and before.owners[number] == now}
     families: dict[str, _FamilyText] = {}
-    for family in INSTANCE_FAMILIES:
-        if family.name in disabled:
+    for family in (*INSTANCE_FAMILIES, info_family(labels), *(ping_families(counts) if counts else ())):
+        if family.name in metrics.disable:
             continue
+        same = family.name != "instance_info" or labels == before.labels
         families[family.name] = _render_instances(
-            family, groups, before=before.families.get(family.name), stayed=stayed
+            family, groups, before=before.families.get(family.name) if same else None, stayed=stayed
         )
-    for total in totals(snapshot):
-        if total.name in disabled:
+    for total in (*totals(snapshot), *((round_trips(counts),) if counts else ())):
+        if total.name in metrics.disable:
             continue
         old = before.families.get(total.name)
         if old is None or old.values != [total.samples]:
-            old = _FamilyText.of([deflate(total.render())], [total.samples])
+            old = _FamilyText.of(_NO_HEADS, [deflate(total.render())], [total.samples])
         families[total.name] = old
-    return Exposition(families, owners)
+    return Exposition(families, owners, labels, counts)
 
 
 def _render_instances(
@@ -156,13 +222,11 @@ def _render_instances(
     kept = {number for number in stayed if before and before.values[number] == values[number]}
     if before and len(kept) == len(groups):
         return before._replace(values=values)
-    parts = [deflate(head(family))]
-    for number, group in enumerate(groups):
-        if before and number in kept:
-            parts.append(before.part(1 + number))
-        else:
-            parts.append(deflate(family.render(group, values[number])))
-    return _FamilyText.of(parts, values)
+    parts = [
+        before.part(number) if before and number in kept else deflate(family.render(group, values[number]))
+        for number, group in enumerate(groups)
+    ]
+    return _FamilyText.of(before.heads if before else _Heads.of(family), parts, values)
 
 
 def _divide(snapshot: Snapshot) -> list[Group]:

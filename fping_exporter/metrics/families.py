@@ -21,25 +21,44 @@ For one silent instance that Nova calls ACTIVE:
     hypervisor_instances{alive="false",hypervisor="compute-1",status="ACTIVE"} 1.0
 
 and instance_rtt_seconds for those that are alive, instance_never_answered instead of instance_missed for
-those that have not answered since their launch. instance_address_alive comes with probe.per_address only.
+those that have not answered since their launch. instance_address_alive comes with probe.per_address only, and
+with metrics.counters only:
 
-Every metric here is a gauge. The lines are those of prometheus_client, in text format 0.0.4 and OpenMetrics
-alike: the two differ in counters and in quotes within a HELP line, and there are neither here.
+    instance_pings_sent_total{id="6ce1",project_id="5fa0"} 12.0
+    instance_pings_lost_total{id="6ce1",project_id="5fa0"} 3.0
+    hypervisor_rtt_seconds_bucket{hypervisor="compute-1",le="0.001"} 38.0
+    hypervisor_rtt_seconds_count{hypervisor="compute-1"} 40.0
+    hypervisor_rtt_seconds_sum{hypervisor="compute-1"} 0.0213
+
+The lines are those of prometheus_client, in text format 0.0.4 and OpenMetrics alike. The two differ in the
+head of a counter, and in quotes within a HELP line, of which there are none here.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
-from operator import attrgetter
+from itertools import accumulate, chain
+from operator import attrgetter, itemgetter
 from typing import Any, Generic, TypeVar
 
 from prometheus_client.utils import floatToGoString
 
+from fping_exporter.config.labels import label_reader
+from fping_exporter.metrics.ping_counts import BOUNDS, Histogram, PingCounts, Pings
 from fping_exporter.model import Instance, Reason, Snapshot, Verdict
 
-__all__ = ["INSTANCE_FAMILIES", "Group", "InstanceFamily", "TotalFamily", "head", "totals"]
+__all__ = [
+    "INSTANCE_FAMILIES",
+    "Group",
+    "InstanceFamily",
+    "TotalFamily",
+    "head",
+    "info_family",
+    "ping_families",
+    "round_trips",
+    "totals",
+]
 
 T = TypeVar("T")
 
@@ -79,6 +98,7 @@ class InstanceFamily(Generic[T]):
     lines: Callable[[str, Sequence[str], Sequence[T | None]], Iterable[str]]
     """Writes lines of the metric with this name, for the labels ``id`` and ``project_id``, as text, and the
     value of each verdict."""
+    type: str = "gauge"
 
     def of(self, group: Group) -> tuple[T | None, ...] | None:
         """Return the values of a group, None if it has no line; the garbage collector skips such tuples."""
@@ -100,6 +120,7 @@ class TotalFamily:
     """The names of the labels, sorted."""
     samples: list[tuple[tuple[str, ...], float]]
     """The values of the labels, and that of the sample."""
+    type: str = "gauge"
 
     def render(self) -> bytes:
         """Write the metric, its head included."""
@@ -110,9 +131,33 @@ class TotalFamily:
         return head(self) + "".join(lines).encode()
 
 
-def head(family: InstanceFamily[Any] | TotalFamily) -> bytes:
-    """Write the lines that precede the samples."""
-    return f"# HELP {family.name} {family.documentation}\n# TYPE {family.name} gauge\n".encode()
+@dataclass(frozen=True)
+class HistogramFamily:
+    """The histogram of round trips to the instances of each hypervisor."""
+
+    name: str
+    documentation: str
+    samples: Mapping[str, Histogram]
+    """By the hypervisor's name."""
+    type: str = "histogram"
+
+    def render(self) -> bytes:
+        """Write the metric, its head included."""
+        return head(self) + "".join(self._lines()).encode()
+
+    def _lines(self) -> Iterator[str]:
+        for hypervisor, (counts, total) in sorted(self.samples.items()):
+            label = _labels(("hypervisor",), (hypervisor,))
+            for bound, count in zip((*map(_number, BOUNDS), "+Inf"), accumulate(counts), strict=True):
+                yield f'{self.name}_bucket{{{label},le="{bound}"}} {_number(count)}\n'
+            yield f"{self.name}_count{{{label}}} {_number(sum(counts))}\n"
+            yield f"{self.name}_sum{{{label}}} {_number(total)}\n"
+
+
+def head(family: InstanceFamily[Any] | TotalFamily | HistogramFamily, *, openmetrics: bool = False) -> bytes:
+    """Write the lines that precede the samples. OpenMetrics has no ``_total`` in that of a counter."""
+    name = family.name.removesuffix("_total") if openmetrics else family.name
+    return f"# HELP {name} {family.documentation}\n# TYPE {name} {family.type}\n".encode()
 
 
 def totals(snapshot: Snapshot) -> Iterator[TotalFamily]:
@@ -216,7 +261,7 @@ def _addresses(group: Group) -> list[list[_Sample] | None]:
     return list(map(samples, group.verdicts))
 
 
-def _gauge_lines(name: str, who: Sequence[str], values: Sequence[float | None]) -> list[str]:
+def _number_lines(name: str, who: Sequence[str], values: Sequence[float | None]) -> list[str]:
     numbers = {value: _number(value) for value in set(values) if value is not None}
     return [
         f"{name}{{{labels}}} {numbers[value]}\n"
@@ -243,8 +288,20 @@ def _address_lines(
 _ADDRESS_LABELS = ("address", "id", "network", "project_id", "vantage")
 
 
-def _info_lines(name: str, _who: Sequence[str], values: Sequence[Instance | None]) -> list[str]:
-    return [f"{name}{{{_labels(_INFO_LABELS, _info(instance))}}} 1.0\n" for instance in values if instance]
+def info_family(labels: Mapping[str, str]) -> InstanceFamily[Instance]:
+    """Return the metric with what Nova says of an instance, and with the chosen labels."""
+    readers = [label_reader(source) for source in labels.values()]
+    names = (*_INFO_LABELS, *labels)
+    in_order = itemgetter(*sorted(range(len(names)), key=names.__getitem__))
+    sorted_names = in_order(names)
+
+    def lines(name: str, _who: Sequence[str], values: Sequence[Instance | None]) -> list[str]:
+        rows = [(*_info(each), *[read(each) for read in readers]) for each in values if each]
+        return [f"{name}{{{_labels(sorted_names, in_order(row))}}} 1.0\n" for row in rows]
+
+    return InstanceFamily(
+        "instance_info", "What Nova says of the instance (cached), always 1.", _each("instance"), lines
+    )
 
 
 _INFO_LABELS = (
@@ -304,7 +361,7 @@ INSTANCE_FAMILIES: tuple[InstanceFamily[Any], ...] = (
         "1 if any probed address of the instance answered in the last sweep (cached), else 0; absent "
         "where none could be asked, or an answer could be somebody else's.",
         _each("alive"),
-        _gauge_lines,
+        _number_lines,
     ),
     InstanceFamily(
         "instance_layer2_alive",
@@ -312,20 +369,20 @@ INSTANCE_FAMILIES: tuple[InstanceFamily[Any], ...] = (
         "neighbour discovery) in the last sweep (cached), else 0; absent where it was not asked or is "
         "not believed.",
         _each("layer2_alive"),
-        _gauge_lines,
+        _number_lines,
     ),
     InstanceFamily(
         "instance_hypervisor_active",
         "1 if Nova reports the instance as ACTIVE (cached), else 0.",
         _each("instance.active"),
-        _gauge_lines,
+        _number_lines,
     ),
     InstanceFamily(
         "instance_state_mismatch",
         "1 if an ACTIVE instance is silent, or one answers that Nova calls off, paused, suspended or "
         "shelved (cached), else 0.",
         _each("mismatch"),
-        _gauge_lines,
+        _number_lines,
     ),
     InstanceFamily(
         "instance_silent",
@@ -338,32 +395,32 @@ INSTANCE_FAMILIES: tuple[InstanceFamily[Any], ...] = (
         "1 if an ACTIVE instance that answered within a day before is silent, and nothing explained that "
         "when it began, until it answers or Nova calls it off (cached); absent otherwise.",
         _is_in("missed"),
-        _gauge_lines,
+        _number_lines,
     ),
     InstanceFamily(
         "instance_never_answered",
         "1 if an ACTIVE instance that was launched between 15 minutes and a day ago, while this exporter "
         "watched, has not answered since, and nothing explains it (cached); absent otherwise.",
         _is_in("never_answered"),
-        _gauge_lines,
+        _number_lines,
     ),
     InstanceFamily(
         "instance_rtt_seconds",
         "Best round trip to any address of the instance in the last sweep (cached), in seconds.",
         _each("rtt"),
-        _gauge_lines,
+        _number_lines,
     ),
     InstanceFamily(
         "instance_packet_loss_ratio",
         "Lost / sent packets of the instance's best address in the last sweep (cached), 0 to 1.",
         _each("loss"),
-        _gauge_lines,
+        _number_lines,
     ),
     InstanceFamily(
         "instance_last_reply_timestamp_seconds",
         "Unix time of the last sweep in which the instance answered this exporter, in seconds.",
         _each("last_reply_at"),
-        _gauge_lines,
+        _number_lines,
     ),
     InstanceFamily(
         "instance_silent_since_timestamp_seconds",
@@ -371,13 +428,13 @@ INSTANCE_FAMILIES: tuple[InstanceFamily[Any], ...] = (
         "seconds: it is silent since then at least, and longer if nobody asked it before; absent where it "
         "answers or could not be asked.",
         _silent_since,
-        _gauge_lines,
+        _number_lines,
     ),
     InstanceFamily(
         "instance_launched_timestamp_seconds",
         "Unix time when Nova launched the instance (cached), in seconds; absent until then.",
         _each("instance.launched_at"),
-        _gauge_lines,
+        _number_lines,
     ),
     InstanceFamily(
         "instance_address_alive",
@@ -385,10 +442,31 @@ INSTANCE_FAMILIES: tuple[InstanceFamily[Any], ...] = (
         _addresses,
         _address_lines,
     ),
-    InstanceFamily(
-        "instance_info",
-        "What Nova says of the instance (cached), always 1.",
-        _each("instance"),
-        _info_lines,
-    ),
 )
+"""Those that every exporter has, beside :func:`info_family`."""
+
+
+def ping_families(counts: PingCounts) -> Iterator[InstanceFamily[int]]:
+    """Yield the counters of packets."""
+    for name, field, documentation in (
+        ("instance_pings_sent_total", "sent", "Echo requests sent to the instance's best address"),
+        ("instance_pings_lost_total", "lost", "Echo requests to the instance's best address without a reply"),
+    ):
+        get = attrgetter(field)
+
+        def values(group: Group, get: Callable[[Pings], int] = get) -> list[int | None]:
+            found = [counts.instances.get(id_) for id_ in group.owners[0]]
+            return [None if pings is None else get(pings) for pings in found]
+
+        text = f"{documentation}, in all sweeps since this exporter was started (cached)."
+        yield InstanceFamily(name, text, values, _number_lines, "counter")
+
+
+def round_trips(counts: PingCounts) -> HistogramFamily:
+    """Return the histogram of round trips."""
+    return HistogramFamily(
+        "hypervisor_rtt_seconds",
+        "Best round trips to the instances of a hypervisor, in all sweeps since this exporter was started "
+        "(cached), in seconds.",
+        counts.hypervisors,
+    )

@@ -18,6 +18,7 @@ class Format(NamedTuple):
 
     content_type: str
     encode: Callable[[Collector], bytes]
+    openmetrics: bool
 
 
 def choose_format(accept: str) -> Format:
@@ -71,14 +72,15 @@ class _Known(NamedTuple):
         content_type = f"{self.media_type}; version={self.version}; charset=utf-8"
         if self.escapes:
             content_type += f"; escaping={escaping if escaping in _ESCAPINGS else _DEFAULT_ESCAPING}"
-        return Format(content_type, self.encode)
+        return Format(content_type, self.encode, openmetrics=self.media_type == _OPENMETRICS)
 
 
+_OPENMETRICS = "application/openmetrics-text"
 _KNOWN = (
     _Known("text/plain", "0.0.4", default=True, encode=generate_text, escapes=False),
     _Known("text/plain", "1.0.0", default=False, encode=generate_text, escapes=True),
     _Known(
-        "application/openmetrics-text",
+        _OPENMETRICS,
         "1.0.0",
         default=True,
         encode=partial(generate_openmetrics, version="1.0.0"),

@@ -68,10 +68,11 @@ def blueprint(monitor: Callable[[], Monitor], *, own: Iterable[Collector], path:
         # Last, as OpenMetrics ends in a line that says so.
         end = answer.encode(collect_scrape(parts, names=_own_names(names, shard)))
         if compressed:
-            body = exposition.gzip(names=names, shard=shard, end=end)
+            body = exposition.gzip(names=names, shard=shard, openmetrics=answer.openmetrics, end=end)
         else:
             with turn(until=until, stop_waiting=gone):
-                body = [*exposition.plain(names=names, shard=shard), end]
+                plain = exposition.plain(names=names, shard=shard, openmetrics=answer.openmetrics)
+                body = [*plain, end]
         response = Response(body, content_type=answer.content_type)
         response.headers["Vary"] = "Accept, Accept-Encoding"
         if compressed:

@@ -16,6 +16,7 @@ from cachetools import LRUCache
 from flask import Blueprint, Response, abort, request
 from werkzeug.datastructures import MultiDict
 
+from fping_exporter.config.labels import label_reader
 from fping_exporter.fleet_monitor import Snapshots
 from fping_exporter.model import Address, AddressKind, Instance, Inventory, Snapshot
 from fping_exporter.web.compression import GzippedBody
@@ -41,14 +42,15 @@ def blueprint(monitor: Callable[[], Snapshots]) -> Blueprint:
             selection = parse(request.args)
         except ValueError as error:
             abort(_error(str(error), status=400))
-        snapshot = monitor().snapshot(
+        current = monitor()
+        snapshot = current.snapshot(
             # Prometheus gives up a request after its refresh interval.
             timeout=time_to_wait(request.headers.get("X-Prometheus-Refresh-Interval-Seconds")),
             stop_waiting=stop_waiting(request.environ),
         )
         if snapshot is None:
             abort(_error("no results are fresh enough", status=503))
-        return answers.find(snapshot, selection).respond("application/json")
+        return answers.find(snapshot, selection, current.settings.labels).respond("application/json")
 
     return bp
 
@@ -100,18 +102,23 @@ _LAST_PORT = 65_535
 class _Answers:
     """The bodies for the selections that were asked last, each rendered once and kept compressed.
 
+    Those for other chosen labels are of an earlier configuration.
+
     The first who asks has it rendered. Where nobody asks, nothing is.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._by_selection: LRUCache[Selection, _Answer] = LRUCache(_KEPT_SELECTIONS)
+        self._answers: LRUCache[tuple[Selection, tuple[tuple[str, str], ...]], _Answer] = LRUCache(
+            _KEPT_SELECTIONS
+        )
 
-    def find(self, snapshot: Snapshot, selection: Selection) -> GzippedBody:
+    def find(self, snapshot: Snapshot, selection: Selection, labels: Mapping[str, str]) -> GzippedBody:
+        key = selection, tuple(labels.items())
         with self._lock:
-            answer = self._by_selection.get(selection)
+            answer = self._answers.get(key)
             if answer is None:
-                answer = self._by_selection[selection] = _Answer(selection)
+                answer = self._answers[key] = _Answer(selection, labels)
         return answer.body(snapshot)
 
 
@@ -122,28 +129,37 @@ _KEPT_SELECTIONS = 8
 class _Answer:
     """The body for one selection. It changes with each sweep if pings select, else with each list."""
 
-    def __init__(self, selection: Selection) -> None:
+    def __init__(self, selection: Selection, labels: Mapping[str, str]) -> None:
         self._alive = selection.alive
         self._of_snapshot = OncePer[Snapshot, GzippedBody](
             lambda snapshot: pack(
                 [v.instance for v in snapshot.verdicts if v.alive is selection.alive],
                 snapshot.inventory,
                 selection,
+                labels,
             )
         )
         self._of_list = OncePer[Inventory, GzippedBody](
-            lambda inventory: pack(inventory.instances, inventory, selection)
+            lambda inventory: pack(inventory.instances, inventory, selection, labels)
         )
 
     def body(self, snapshot: Snapshot) -> GzippedBody:
         return self._of_list(snapshot.inventory) if self._alive is None else self._of_snapshot(snapshot)
 
 
-def pack(instances: Iterable[Instance], inventory: Inventory, selection: Selection) -> GzippedBody:
-    """Render the targets of the instances and compress them; the whole plain text is never in memory."""
+def pack(
+    instances: Iterable[Instance],
+    inventory: Inventory,
+    selection: Selection,
+    labels: Mapping[str, str] = {},
+) -> GzippedBody:
+    """Render the targets of the instances and compress them; the whole plain text is never in memory.
+
+    `labels` are the chosen ones; they come without a prefix, so that Prometheus keeps them.
+    """
     stream = zlib.compressobj(_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
     packed, size = [], 0
-    for part in _render(_target_groups(instances, inventory, selection)):
+    for part in _render(_target_groups(instances, inventory, selection, labels)):
         packed.append(stream.compress(part))
         size += len(part)
     packed.append(stream.flush())
@@ -155,7 +171,7 @@ _LEVEL = 3
 
 
 class _Labels(msgspec.Struct, kw_only=True, omit_defaults=True, rename=_PREFIX.__add__, gc=False):
-    """The labels of a target, without the tags. An empty one is left out: to Prometheus it is none."""
+    """Labels of a target, tags and chosen ones apart. An empty one is left out: to Prometheus it is none."""
 
     instance_flavor: str = ""
     instance_id: str = ""
@@ -177,7 +193,10 @@ class _TargetGroup(msgspec.Struct, gc=False):
 
 
 def _target_groups(
-    instances: Iterable[Instance], inventory: Inventory, selection: Selection
+    instances: Iterable[Instance],
+    inventory: Inventory,
+    selection: Selection,
+    chosen: Mapping[str, str],
 ) -> Iterator[_TargetGroup]:
     """Yield a target group for each fixed address, as openstack_sd does.
 
@@ -185,10 +204,12 @@ def _target_groups(
     without its word, Nova's list does where only one is possible.
     """
     topology = inventory.topology
+    readers = [(name, label_reader(source)) for name, source in chosen.items()]
     if selection.projects:
         instances = _of_projects(instances, inventory, selection.projects)
     for instance in instances:
-        tags = _tags(instance.metadata) if instance.metadata else None
+        added = _tags(instance.metadata) | {name: read(instance) for name, read in readers}
+        more = _encode({name: value for name, value in added.items() if value}) if added else b"{}"
         for address in instance.addresses:
             if address.kind is not AddressKind.FIXED:
                 continue
@@ -211,7 +232,7 @@ def _target_groups(
             host = f"[{address.ip}]" if address.family == _IPV6 else address.ip
             yield _TargetGroup(
                 (f"{host}:{selection.port}",),
-                msgspec.Raw(_encode(labels)[:-1] + b"," + tags[1:]) if tags else labels,
+                labels if more == b"{}" else msgspec.Raw(_encode(labels)[:-1] + b"," + more[1:]),
             )
 
 
@@ -230,10 +251,9 @@ def _of_projects(
     return [instance for instance in instances if instance.project_id in ids]
 
 
-def _tags(metadata: Mapping[str, str]) -> bytes | None:
-    """Return the labels of an instance's metadata as a JSON object; None if there are none."""
-    labels = {_tag_label(key): value for key, value in metadata.items() if value}
-    return _encode(labels) if labels else None
+def _tags(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels of an instance's metadata."""
+    return {_tag_label(key): value for key, value in metadata.items()}
 
 
 @lru_cache(maxsize=1024)

@@ -4,9 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from fping_exporter.cli import main
-from tests.exposition import metrics
+from fping_exporter.config import Metrics
+from fping_exporter.metrics.exposition import render
 from tests.metrics.test_exposition import example
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -27,8 +29,10 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_table_of_metrics_is_complete() -> None:
     rows = dict(re.findall(r"(?m)^\| `(\w+)` \| ([\w, ]+) \|", README))
-    for metric in metrics(example()):
+    text = b"".join(render(example(), metrics=Metrics(counters=True)).plain()).decode()
+    for metric in text_string_to_metric_families(text):
         assert metric.samples
         names = {name for sample in metric.samples for name in sample.labels}
-        assert set(rows.pop(metric.name).split(", ")) == names
+        name = metric.name + "_total" * (metric.type == "counter")
+        assert set(rows.pop(name).split(", ")) == names
     assert rows == {}

@@ -39,6 +39,7 @@ from fping_exporter.verdict.plan import plan
 from tests.build import ALIVE, SILENT, UNREACHABLE, address, instance, inventory, sweep
 from tests.exposition import metrics, text
 
+INFO = families.info_family({})
 GOLDEN = Path(__file__).parents[1] / "golden" / "instances.prom"
 
 
@@ -194,7 +195,7 @@ def test_a_shard_has_all_of_an_instance(total: int) -> None:
 
 def test_every_shard_has_the_heads_of_all_instances_and_the_first_the_other_metrics() -> None:
     first, second = (text(example(), shard=Shard(number, 2)) for number in range(2))
-    of_instances = {f"# TYPE {family.name} gauge" for family in families.INSTANCE_FAMILIES}
+    of_instances = {f"# TYPE {family.name} gauge" for family in (*families.INSTANCE_FAMILIES, INFO)}
     others = {f"# TYPE {family.name} gauge" for family in families.totals(example())}
     assert {line for line in first.splitlines() if line.startswith("# TYPE")} == of_instances | others
     assert {line for line in second.splitlines() if line.startswith("# TYPE")} == of_instances
@@ -294,16 +295,19 @@ def test_names_choose_families() -> None:
 
 
 def test_the_configuration_knows_the_metrics() -> None:
-    of_instances = [family.name for family in families.INSTANCE_FAMILIES]
-    others = [family.name for family in families.totals(example())]
-    assert list(get_args(config.Metric)) == of_instances + others
+    counted = render(example(), metrics=config.Metrics(counters=True))
+    assert list(get_args(config.Metric)) == list(counted.families)
 
 
 @settings(max_examples=25)
 @given(st.sets(st.sampled_from(get_args(config.Metric))), st.sets(st.sampled_from(get_args(config.Metric))))
 def test_what_is_disabled_is_not_rendered_and_comes_back(before: set[str], disabled: set[str]) -> None:
-    exposition = render(example(), before=render(example(), disabled=before), disabled=disabled)
-    left = [name for name in get_args(config.Metric) if name not in disabled]
+    def left_out(names: set[str]) -> config.Metrics:
+        return msgspec.convert({"disable": list(names)}, config.Metrics)
+
+    old = render(example(), metrics=left_out(before))
+    exposition = render(example(), before=old, metrics=left_out(disabled))
+    left = [name for name in render(example()).families if name not in disabled]
     assert list(exposition.families) == left
     assert b"".join(exposition.plain()).decode() == text(example(), left)
 
@@ -382,7 +386,7 @@ def texts_kept(now: Snapshot, before: Snapshot) -> set[str]:
     """The metrics of which not a byte was rendered or compressed anew."""
     old = render(before)
     new = render(now, before=old)
-    return {name for name, family in new.families.items() if family.whole is old.families[name].whole}
+    return {name for name, family in new.families.items() if family.samples is old.families[name].samples}
 
 
 def test_what_did_not_change_is_not_rendered_again() -> None:
@@ -398,7 +402,7 @@ def test_of_a_metric_that_changed_only_the_buckets_are_rendered_that_changed() -
     new = render(now, before=old)
     kept = [
         new.families["instance_alive"].part(number) == old.families["instance_alive"].part(number)
-        for number in range(1 + BUCKETS)
+        for number in range(BUCKETS)
     ]
     assert kept.count(False) == 1
     assert b"".join(new.plain()) == text(now).encode()

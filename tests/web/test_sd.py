@@ -258,3 +258,11 @@ def test_without_results_prometheus_is_to_keep_what_it_has() -> None:
     answer = Exporter(no_cloud, Pinger({})).client.get("/sd")
     assert answer.status_code == 503
     assert answer.text == "no results are fresh enough\n"
+
+
+def test_chosen_labels_come_without_a_prefix() -> None:
+    settings = config.Config(labels={"team": "metadata.role", "pool": "tag:pool=*"})
+    exporter = Exporter(cloud, Pinger({}), settings=settings)
+    groups = exporter.client.get("/sd").get_json()
+    assert [group["labels"].get("team") for group in groups] == ["web", "web", None]
+    assert not any("pool" in group["labels"] for group in groups)  # an empty label is none
