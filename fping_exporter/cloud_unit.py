@@ -1,6 +1,8 @@
 """One cloud of a running exporter: its monitor, its os-fping API and its telemetry, over all reloads."""
 
 import logging
+import math
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -28,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 _OS_FPING_SECONDS = 30.0
 """How long a caller of os-fping waits for a sweep; after that the snapshot before it is used."""
+
+_TRIED_SECONDS = 60.0
+"""For how long a cloud keeps the process from being ready while its first list hangs."""
 
 Connect = Callable[[Config, Callable[[str, int], object]], Upstream]
 """Returns where a configuration has its list from; raises ConfigError. Nothing is sent yet.
@@ -71,36 +76,27 @@ class CloudUnit:
     A configuration is prepared, which may fail and changes nothing, and then taken up, which cannot fail.
     """
 
-    def __init__(
-        self,
-        name: str,
-        settings: Config,
-        *,
-        connect: Connect,
-        shared: Shared,
-        find_storage: FindStorage,
-    ) -> None:
-        """Prepare the cloud `name` with `settings`; nothing is sent or read yet.
+    def __init__(self, name: str, *, connect: Connect, shared: Shared, find_storage: FindStorage) -> None:
+        """Begin without a configuration; nothing is sent or read yet.
 
-        Raises ConfigError where `settings` name no cloud, or files that cannot be read. `find_storage`
-        returns where an earlier process has stored what it knew of the same instances, if anywhere.
+        `find_storage` returns where an earlier process has stored what it knew of the cloud `name`, if
+        anywhere.
         """
         self.name = name
         self.telemetry = Telemetry()
         self._connect = connect
         self._shared = shared
         self._storage = find_storage(name, self.telemetry.observe_state)
-        self._started = False
+        self._begun_at = math.inf
         self._rate_limits = RateLimits()
         self._trust = Trust()
         self._share: Share | None = None
-        self._first = self.prepare(settings)
         self._runtime: Runtime | None = None
 
     @property
     def runtime(self) -> Runtime:
         """What the configuration in use has made; another one after each reload, swapped as a whole."""
-        assert self._runtime, "the first configuration is taken up by resume()"  # noqa: S101
+        assert self._runtime, "a configuration is taken up before anything else"  # noqa: S101
         return self._runtime
 
     @property
@@ -123,30 +119,11 @@ class CloudUnit:
         """The os-fping API of the configuration in use."""
         return self.runtime.api
 
-    def resume(self) -> None:
-        """Take up the first configuration, and go on with what an earlier process has stored."""
-        setup, upstream = self._first
-        stored = self._storage.read(upstream.scope) if self._storage else None
-        if stored and stored.age < setup.settings.cache.max_stale:
-            upstream.recall(stored.inventory, listed_at=stored.list_began)
-        monitor = (
-            Monitor.resume(setup, stored, telemetry=self.telemetry)
-            if stored
-            else Monitor(setup, telemetry=self.telemetry)
-        )
-        self._runtime = self._make_runtime(monitor, setup, upstream)
-
-    def start(self) -> None:
-        """Begin with a first sweep, so that the first scrape finds it done or under way."""
-        self._started = True
-        self._use_share(self.runtime.share)
-        self.monitor.refresh()
-        if self.runtime.poller:
-            self.runtime.poller.start()
-
-    def close(self) -> None:
-        """Leave the instances to the others that share them; that takes five seconds at most."""
-        self._use_share(None)
+    @property
+    def is_tried(self) -> bool:
+        """Whether its first sweep is complete, or will not be soon: something failed, or a minute is over."""
+        failed = self.telemetry.inventory.error or self.telemetry.sweep.error
+        return bool(self.monitor.latest or failed or time.monotonic() - self._begun_at >= _TRIED_SECONDS)
 
     def prepare(self, settings: Config) -> Prepared:
         """Return what `settings` need; raises ConfigError, and changes nothing."""
@@ -164,12 +141,26 @@ class CloudUnit:
             setup = setup._replace(save=partial(self._storage.save, scope=upstream.scope))
         return Prepared(setup, upstream)
 
-    def take_up(self, prepared: Prepared) -> None:
-        """Use another configuration from now on.
+    def is_same(self, prepared: Prepared) -> bool:
+        """Return whether what is prepared is what is in use already."""
+        before = self._runtime
+        return bool(
+            before
+            and prepared.setup.settings == before.monitor.settings
+            and prepared.upstream.is_same(before.cloud)
+        )
 
-        Where it lists the same instances, what is known of them stays in use until the next sweep.
+    def take_up(self, prepared: Prepared) -> None:
+        """Use a configuration from now on.
+
+        Where it lists the same instances as the one before, what is known of them stays in use until the next
+        sweep. Before the first one, what an earlier process has stored takes its place.
         """
-        before, (setup, upstream) = self.runtime, prepared
+        setup, upstream = prepared
+        before = self._runtime
+        if before is None:
+            self._runtime = self._make_runtime(self._resume(prepared), setup, upstream)
+            return
         same_cloud = upstream.scope == before.cloud.scope
         if same_cloud:
             upstream.take_over(before.cloud)
@@ -179,10 +170,38 @@ class CloudUnit:
         self._runtime = self._make_runtime(monitor, setup, upstream)
         if before.poller:
             before.poller.stop()
-        if self._started:
-            if self._runtime.poller:
-                self._runtime.poller.start()
-            self._use_share(self._runtime.share)
+
+    def start(self) -> None:
+        """Begin the work of the configuration in use.
+
+        That is a sweep if there is none, so that the first scrape finds it done or under way. To leave those
+        who shared the instances before may take five seconds.
+        """
+        self._begun_at = min(self._begun_at, time.monotonic())
+        if self.monitor.latest is None:
+            self.monitor.refresh()
+        if self.runtime.poller:
+            self.runtime.poller.start()
+        self._use_share(self.runtime.share)
+
+    def retire(self) -> None:
+        """Begin and report nothing any more: the cloud is not configured any longer."""
+        self.monitor.retire()
+        if self.runtime.poller:
+            self.runtime.poller.stop()
+
+    def close(self) -> None:
+        """Leave the instances to the others that share them; that takes five seconds at most."""
+        self._use_share(None)
+
+    def _resume(self, prepared: Prepared) -> Monitor:
+        setup, upstream = prepared
+        stored = self._storage.read(upstream.scope) if self._storage else None
+        if stored is None:
+            return Monitor(setup, telemetry=self.telemetry)
+        if stored.age < setup.settings.cache.max_stale:
+            upstream.recall(stored.inventory, listed_at=stored.list_began)
+        return Monitor.resume(setup, stored, telemetry=self.telemetry)
 
     def _make_fleet_reader(self, settings: Config) -> FleetReader | None:
         if settings.fleet is None:

@@ -62,6 +62,13 @@ class Upstream(InventorySource, Protocol):
         """What the lists depend on: those of the same scope list the same instances."""
         ...
 
+    def is_same(self, other: Self) -> bool:
+        """Return whether what the settings name, such as an entry of clouds.yaml, is the same as for `other`.
+
+        Both have the same settings.
+        """
+        ...
+
     def take_over(self, before: Self) -> None:
         """Begin with what `before` knows, which has the same scope; call it before listing."""
         ...

@@ -137,6 +137,13 @@ class Monitor:
         self._telemetry.forget_refreshes()
         return Monitor(setup, telemetry=self._telemetry)
 
+    def retire(self) -> None:
+        """Report nothing from now on: there is no next configuration of this cloud."""
+        self._retired = True
+        if self._setup.fleet:
+            self._setup.fleet.retire()
+        self._lister.retire()
+
     @property
     def listing(self) -> Listing | None:
         """The newest complete list, however old; asking for it refreshes nothing."""

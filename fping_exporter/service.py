@@ -2,31 +2,29 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from fping_exporter import open_files
-from fping_exporter.cloud_unit import CloudUnit, Connect, Shared
-from fping_exporter.config import Agents, Config
-from fping_exporter.errors import ConfigError, FpingExporterError
+from fping_exporter.cloud_unit import CloudUnit, Connect, Prepared, Shared
+from fping_exporter.config import Agents, Config, locate
+from fping_exporter.errors import ConfigError, FpingExporterError, ResourceError
 from fping_exporter.httpd.listen import ListenAddress, is_local
 from fping_exporter.httpd.web_config import Settings as WebSettings
 from fping_exporter.metrics.process import ProcessTelemetry
 from fping_exporter.probe import Pacer, SocketBudget
-from fping_exporter.storage import FindStorage
+from fping_exporter.single_flight import start_daemon_thread
+from fping_exporter.storage import NOTHING_STORED, StateDirectory
 
-__all__ = ["DEFAULT_CLOUD", "Service", "check_exposure"]
+__all__ = ["Service", "check_exposure"]
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_CLOUD = "default"
-"""The name of the only cloud of a configuration that names none."""
 
 
 class Service:
     """The clouds of the process, of one configuration at a time.
 
-    `check` raises ConfigError where the command line does not go with a configuration,
-    and `connect` where it names no cloud or files that cannot be read.
+    `check` raises ConfigError where the command line does not go with the settings of a cloud,
+    and `connect` where they name no cloud or files that cannot be read.
     """
 
     def __init__(
@@ -37,41 +35,43 @@ class Service:
         check: Callable[[Config], None],
         connect: Connect,
         telemetry: ProcessTelemetry,
-        find_storage: FindStorage = lambda _name, _observe: None,
+        state: StateDirectory = NOTHING_STORED,
     ) -> None:
-        """Begin with `settings`, and with what `find_storage` has of the same instances. Nothing is sent yet.
+        """Begin with `settings`, and with what `state` has of the same instances. Nothing is sent yet.
 
         What comes after `settings` is what `read` returns.
         """
-        self._read, self._check = read, check
+        self._read, self._check, self._connect = read, check, connect
+        self._state = state
         self._telemetry = telemetry
         self._reloading = threading.Lock()
-        self._pacer = Pacer(rate=settings.probe.rate)
-        shared = Shared(self._pacer, SocketBudget(open_files.shares().icmp_sockets))
-        self._check(settings)
-        unit = CloudUnit(DEFAULT_CLOUD, settings, connect=connect, shared=shared, find_storage=find_storage)
-        unit.resume()
-        self.units: Mapping[str, CloudUnit] = {DEFAULT_CLOUD: unit}
-        """The clouds by name."""
+        self._started = False
+        self._shared = Shared(Pacer(rate=settings.probe.rate), SocketBudget(open_files.shares().icmp_sockets))
+        self.settings = settings
+        """The whole configuration in use."""
+        self.units: Mapping[str, CloudUnit] = {}
+        """The clouds by name; another mapping after each reload."""
+        self._take_up(settings, self._prepare(settings))
         telemetry.observe_reload(success=True)
 
     def start(self) -> None:
         """Begin with a first sweep of each cloud, so that the first scrape finds it done or under way."""
         with self._reloading:
+            self._started = True
             for unit in self.units.values():
                 unit.start()
 
     def reload(self) -> None:
         """Read the configuration again, and use it from now on unless something is wrong with it.
 
-        Where it lists the same instances, what is known of them stays in use until the next sweep.
-        A wrong configuration is refused whole: the error is logged and raised, and the old one goes on.
+        Of several clouds, those whose settings are the same go on undisturbed. Where a changed one lists the
+        same instances, what is known of them stays in use until the next sweep. A wrong configuration is
+        refused whole: the error is logged and raised, and the old one goes on.
         """
         with self._reloading:
             try:
                 settings = self._read()
-                self._check(settings)
-                prepared = {name: unit.prepare(settings) for name, unit in self.units.items()}
+                prepared = self._prepare(settings)
             except FpingExporterError as error:
                 self._telemetry.observe_reload(success=False)
                 logger.error("the configuration stays as it was: %s", error)  # noqa: TRY400, the line says it all
@@ -80,16 +80,59 @@ class Service:
                 self._telemetry.observe_reload(success=False)
                 logger.exception("the configuration stays as it was, because of a bug")
                 raise ConfigError("a bug, see the log") from error
-            self._pacer.rate = settings.probe.rate
-            for name, unit in self.units.items():
-                unit.take_up(prepared[name])
+            self._take_up(settings, prepared)
             self._telemetry.observe_reload(success=True)
             logger.info("the configuration was read again")
 
     def close(self) -> None:
-        """Leave the instances to the others that share them."""
-        for unit in self.units.values():
-            unit.close()
+        """Leave the instances to the others that share them; that takes five seconds at most."""
+        with self._reloading:
+            _run_all([unit.close for unit in self.units.values()])
+
+    def _prepare(self, settings: Config) -> Mapping[str, tuple[CloudUnit, Prepared]]:
+        """Prepare all clouds; raises ConfigError, and changes nothing."""
+        prepared = {}
+        for name, own in settings.by_cloud().items():
+            try:
+                self._check(own)
+                unit = self.units.get(name) or CloudUnit(
+                    name, connect=self._connect, shared=self._shared, find_storage=self._state.storage
+                )
+                prepared[name] = unit, unit.prepare(own)
+            except ConfigError as error:
+                if not settings.clouds:
+                    raise
+                raise ConfigError(locate(name, error)) from error
+        return prepared
+
+    def _take_up(self, settings: Config, prepared: Mapping[str, tuple[CloudUnit, Prepared]]) -> None:
+        before, self.settings = self.units, settings
+        self._shared.pacer.rate = settings.probe.rate
+        alone = before.keys() == prepared.keys() and len(before) == 1
+        touched = []
+        for unit, setup in prepared.values():
+            if alone or not unit.is_same(setup):
+                unit.take_up(setup)
+                touched.append(unit)
+        self.units = {name: unit for name, (unit, _) in prepared.items()}
+        gone = [unit for name, unit in before.items() if name not in self.units]
+        for unit in gone:
+            unit.retire()
+        self._state.tidy(self.units.keys())
+        if self._started:
+            _run_all([*(unit.close for unit in gone), *(unit.start for unit in touched)])
+
+
+def _run_all(calls: Sequence[Callable[[], None]]) -> None:
+    """Make all calls at once, each of which may wait for a coordinator of a share, and wait for all."""
+    threads = []
+    for call in calls:
+        try:
+            threads.append(start_daemon_thread(call, name="share"))
+        except ResourceError:
+            call()
+    for thread in threads:
+        thread.join()
 
 
 def check_exposure(

@@ -19,8 +19,8 @@ from fping_exporter.demo.http import Answer
 from fping_exporter.metrics.process import ProcessTelemetry
 from fping_exporter.probe.loopback import Behaviour
 from fping_exporter.service import Service
-from fping_exporter.storage import Storage
-from fping_exporter.storage.directory import FILE, UNREADABLE_FILE, Directory
+from fping_exporter.storage import StateDirectory
+from fping_exporter.storage.directory import FILE, Directory, unreadable
 from tests.cloud.faulty import ADMIN, BETA, SERVERS, make_servers
 from tests.cloud.neutron import PORTS, NeutronCloud, port
 from tests.permission import need_ping
@@ -95,7 +95,7 @@ class Restarts:
 
     @contextlib.contextmanager
     def service(self) -> Iterator[Service]:
-        storage = Storage(Directory(self._path), interval=0)
+        state = StateDirectory(Directory(self._path), interval=0)
         self.service_now = service = Service(
             self.settings,
             read=lambda: self.settings,
@@ -104,10 +104,10 @@ class Restarts:
                 settings, region=self._standin.region(ADMIN), sleep=lambda _seconds: None
             ),
             telemetry=ProcessTelemetry(),
-            find_storage=lambda _name, _observe: storage,
+            state=state,
         )
         yield service
-        storage.close(SOON)
+        state.close(SOON)
 
     def sample(self, name: str) -> float | None:
         assert self.service_now
@@ -209,7 +209,7 @@ def test_a_restart_with_another_scope_begins_with_nothing(
     with restarts.service() as service:
         assert "(changed: projects). It is state.jsonl.gz.unreadable now" in caplog.text
         assert only(service).monitor.snapshot(timeout=SOON) is None
-    assert {path.name for path in tmp_path.iterdir()} == {"lock", UNREADABLE_FILE}
+    assert {path.name for path in tmp_path.iterdir()} == {"lock", unreadable(FILE)}
 
 
 def test_after_a_reload_the_list_of_the_new_scope_is_stored(restarts: Restarts, tmp_path: Path) -> None:
@@ -252,22 +252,22 @@ def test_a_scrape_does_not_wait_for_the_disk(standin: NeutronCloud, tmp_path: Pa
     released = threading.Event()
 
     class SlowDirectory(Directory):
-        def replace(self, write: Callable[[BinaryIO], object]) -> None:
+        def replace(self, file: str, write: Callable[[BinaryIO], object]) -> None:
             assert released.wait(SOON)
-            super().replace(write)
+            super().replace(file, write)
 
-    storage = Storage(SlowDirectory(tmp_path), interval=0)
+    state = StateDirectory(SlowDirectory(tmp_path), interval=0)
     service = Service(
         Config(cache=CACHE),
         read=Config,
         check=lambda _settings: None,
         connect=lambda settings, _observe: Cloud(settings, region=standin.region(ADMIN)),
         telemetry=ProcessTelemetry(),
-        find_storage=lambda _name, _observe: storage,
+        state=state,
     )
     sweeps = [only(service).monitor.snapshot(timeout=SOON) for _ in range(3)]
     assert len({sweep.sweep.started_at for sweep in sweeps if sweep}) == 3
     assert not (tmp_path / FILE).exists()
     released.set()
-    storage.close(SOON)
+    state.close(SOON)
     assert (tmp_path / FILE).exists()

@@ -39,7 +39,8 @@ def serve(args: argparse.Namespace) -> int:
         from fping_exporter.cli import readers
 
         command.check(args, settings)
-        for line in readers.miss(settings.metrics.disable):
+        disabled = [name for own in settings.by_cloud().values() for name in own.metrics.disable]
+        for line in readers.miss(disabled):
             print(f"fping-exporter: warning: {line}", file=sys.stderr)
         print(f"{file or 'No file, so the defaults'}: the configuration is right.")
         return 0
@@ -57,7 +58,10 @@ def list_instances(args: argparse.Namespace) -> int:
 
     _set_up_log(args)
     return command.list_instances(
-        settings, as_json=args.json, only_silent=args.silent, storage_path=args.storage_path
+        settings.choose(args.clouds),
+        as_json=args.json,
+        only_silent=args.silent,
+        storage_path=args.storage_path,
     )
 
 
@@ -69,7 +73,7 @@ def explain(args: argparse.Namespace) -> int:
     from fping_exporter.cli import explain as command
 
     _set_up_log(args)
-    return command.explain(settings, args.instance, as_json=args.json)
+    return command.explain(settings.choose_one(args.cloud), args.instance, as_json=args.json)
 
 
 def wait(args: argparse.Namespace) -> int:
@@ -80,7 +84,8 @@ def wait(args: argparse.Namespace) -> int:
     from fping_exporter.cli import wait as command
 
     _set_up_log(args)
-    return command.wait(settings, args.instances, timeout=args.timeout, down=args.down, json_lines=args.json)
+    one = settings.choose_one(args.cloud)
+    return command.wait(one, args.instances, timeout=args.timeout, down=args.down, json_lines=args.json)
 
 
 def demo(args: argparse.Namespace) -> int:

@@ -4,21 +4,31 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from tqdm import tqdm
 
 from fping_exporter import open_files
 from fping_exporter.cli import report
 from fping_exporter.cli.fleet_words import read_fleet
-from fping_exporter.cli.upstream import connect_upstream
-from fping_exporter.config import Config, Scope
+from fping_exporter.cli.together import run_for_each
+from fping_exporter.cli.upstream import Connector
+from fping_exporter.config import DEFAULT_CLOUD, Config, Scope
 from fping_exporter.errors import ConfigError, StorageError
 from fping_exporter.fleet.merge import merge
 from fping_exporter.history import History
-from fping_exporter.model import Verdict
-from fping_exporter.probe import check_permission, make_layer2_prober, make_prober
+from fping_exporter.model import Inventory, Snapshot, Verdict
+from fping_exporter.probe import (
+    Layer2Witness,
+    Pacer,
+    Prober,
+    SocketBudget,
+    check_permission,
+    make_layer2_prober,
+    make_prober,
+)
 from fping_exporter.snapshot import take_snapshot
 from fping_exporter.storage import read_another
 from fping_exporter.verdict.missed import find_missed
@@ -32,50 +42,111 @@ EXIT_UNASKED = 4
 """Exit code when none is silent, but an ACTIVE instance was not asked, so that nothing is known of it."""
 
 
-def list_instances(
-    settings: Config, *, as_json: bool, only_silent: bool, storage_path: Path | None = None
-) -> int:
-    """Ping the instances once and print them; return the exit code.
+class _Listed(NamedTuple):
+    """What was found out of a cloud before its instances are pinged."""
 
-    `only_silent` leaves out what answers and what is not ACTIVE. `storage_path` is the directory of a running
-    exporter; raises ConfigError if it cannot be read.
+    inventory: Inventory
+    history: History | None
+
+
+def list_instances(
+    clouds: Mapping[str, Config], *, as_json: bool, only_silent: bool, storage_path: Path | None = None
+) -> int:
+    """Ping the instances of all `clouds` once and print them; return the exit code.
+
+    The clouds are listed at once, and then pinged at once. One that cannot be is named on standard error, and
+    raises its error if it is the only one. `only_silent` leaves out what answers and what is not ACTIVE.
+    `storage_path` is the directory of a running exporter; raises ConfigError if it cannot be read.
     """
     check_permission()
     open_files.raise_limit()
+    connect = Connector()
+    pacer = Pacer(rate=next(iter(clouds.values())).probe.rate)
+    sockets = SocketBudget(open_files.shares().icmp_sockets)
     with _progress_bar("listing", unit=" answers") as bar:
-        upstream = connect_upstream(settings, lambda _service, _code: bar.update())
-        history = _read_history(storage_path, upstream.scope)
-        inventory = select(upstream.inventory(), settings.instances)
-    addresses = sum(len(instance.addresses) for instance in inventory.instances)
-    with _progress_bar("pinging", unit=" replies", total=addresses * settings.probe.count) as bar:
-        snapshot = take_snapshot(
-            inventory,
-            prober=make_prober(settings.probe, progress=bar.update),
-            layer2=make_layer2_prober(settings.probe),
-            probe=settings.probe,
-            host=settings.host,
-            last_replies=history.last_replies if history else {},
-        )
+
+        def look(name: str) -> _Listed:
+            settings = clouds[name]
+            upstream = connect(settings, lambda _service, _code: bar.update())
+            history = _read_history(storage_path, upstream.scope, cloud=name)
+            return _Listed(select(upstream.inventory(), settings.instances), history)
+
+        listed, errors = run_for_each(clouds, look)
+    packets = sum(
+        len(instance.addresses) * clouds[name].probe.count
+        for name, found in listed.items()
+        for instance in found.inventory.instances
+    )
+    with _progress_bar("pinging", unit=" replies", total=packets) as bar:
+        shared = partial(make_prober, pacer=pacer, sockets=sockets, progress=bar.update)
+
+        def ping(name: str) -> Snapshot:
+            probe = clouds[name].probe
+            layer2 = make_layer2_prober(probe, pacer=pacer, sockets=sockets)
+            return _take_snapshot(clouds[name], listed[name], prober=shared(probe), layer2=layer2)
+
+        snapshots, failed = run_for_each(listed, ping)
+    errors |= failed
+    for name, error in errors.items():
+        if len(clouds) == 1:
+            raise error
+        print(f"fping-exporter: {name}: {error}", file=sys.stderr)
+    return _report(
+        {name: snapshots[name] for name in clouds if name in snapshots},
+        as_json=as_json,
+        only_silent=only_silent,
+        named=list(clouds) != [DEFAULT_CLOUD],
+        failed=next((error.exit_code for error in errors.values()), 0),
+    )
+
+
+def _take_snapshot(
+    settings: Config, listed: _Listed, *, prober: Prober, layer2: Layer2Witness | None
+) -> Snapshot:
+    inventory, history = listed
+    snapshot = take_snapshot(
+        inventory,
+        prober=prober,
+        layer2=layer2,
+        probe=settings.probe,
+        host=settings.host,
+        last_replies=history.last_replies if history else {},
+    )
     if history:
         snapshot = find_missed(snapshot, history)
         snapshot = history.after(snapshot, max_pause=settings.cache.max_stale).told(snapshot)
     if settings.fleet:
         snapshot = merge(snapshot, read_fleet(settings.fleet), max_age=settings.fleet.max_age)
-    silent = [verdict for verdict in snapshot.verdicts if verdict.silent]
-    unasked = [verdict for verdict in snapshot.verdicts if verdict.unasked]
-    shown = snapshot.verdicts
-    if only_silent:
-        shown = tuple(verdict for verdict in shown if verdict.silent or verdict.unasked)
-    print(report.as_json(snapshot, shown) if as_json else report.as_table(snapshot, shown))
+    return snapshot
+
+
+def _report(
+    snapshots: Mapping[str, Snapshot], *, as_json: bool, only_silent: bool, named: bool, failed: int
+) -> int:
+    """Print the instances, with the names of their clouds if `named`; return the exit code.
+
+    `failed` is that of a cloud of which nothing is known, else 0.
+    """
+    verdicts = [verdict for snapshot in snapshots.values() for verdict in snapshot.verdicts]
+    silent = [verdict for verdict in verdicts if verdict.silent]
+    unasked = [verdict for verdict in verdicts if verdict.unasked]
+    shown = [
+        report.Shown(name if named else None, snapshot, verdict)
+        for name, snapshot in snapshots.items()
+        for verdict in snapshot.verdicts
+        if not only_silent or verdict.silent or verdict.unasked
+    ]
+    since = any(each.since(verdict) for each in snapshots.values() for verdict in each.verdicts)
+    print(report.as_json(shown) if as_json else report.as_table(shown, named=named, since=since))
     if unasked:
-        print(_count_unasked(snapshot.verdicts, unasked), file=sys.stderr)
+        print(_count_unasked(verdicts, unasked), file=sys.stderr)
     if silent:
         return EXIT_SILENT
-    return EXIT_UNASKED if unasked else 0
+    return failed or (EXIT_UNASKED if unasked else 0)
 
 
 def _read_history(
-    path: Path | None, scope: Scope, environment: Mapping[str, str] = os.environ
+    path: Path | None, scope: Scope, *, cloud: str, environment: Mapping[str, str] = os.environ
 ) -> History | None:
     """Return what a running exporter remembers, from `path`, else from ``STATE_DIRECTORY``; None if nothing.
 
@@ -85,7 +156,7 @@ def _read_history(
     if not directory:
         return None
     try:
-        state = read_another(Path(directory), scope)
+        state = read_another(Path(directory), scope, cloud=cloud)
     except StorageError as error:
         if path:
             raise ConfigError(f"--storage.path: {error}") from error
@@ -94,7 +165,7 @@ def _read_history(
     return state.history if state else None
 
 
-def _count_unasked(verdicts: tuple[Verdict, ...], unasked: list[Verdict]) -> str:
+def _count_unasked(verdicts: list[Verdict], unasked: list[Verdict]) -> str:
     """Return the line on standard error: how many were not asked, and for which reasons."""
     active = sum(verdict.instance.active for verdict in verdicts)
     reasons = Counter(verdict.reason or "not sent" for verdict in unasked)

@@ -20,7 +20,17 @@ __all__ = ["build_parser", "parse_arguments"]
 
 _T = TypeVar("_T")
 
-RESERVED = frozenset({"-", "config", "hypervisors", "instance", "sd", "static", "v1"}) | OS_FPING_SEGMENTS
+RESERVED = OS_FPING_SEGMENTS | {
+    "-",
+    "clouds",
+    "config",
+    "hypervisors",
+    "instance",
+    "probe",
+    "sd",
+    "static",
+    "v1",
+}
 """First segments of paths that other pages use, so that the metrics cannot be there."""
 _SHELLS = ("bash", "tcsh", "zsh")
 _COLUMN = 32  # at which the text of a flag or command begins in --help
@@ -116,10 +126,19 @@ def _add_list(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
         description="Ping the instances once and print the result.\n\n"
         "Exit code: 0 all ACTIVE instances answer, 1 some are silent, 2 usage, configuration or the\n"
         "permission to ping, 3 the cloud could not be listed, 4 none is silent but some ACTIVE ones\n"
-        "could not be asked.",
+        "could not be asked. With several clouds, 2 and 3 are for one of which nothing is known, if no\n"
+        "instance of the others is silent.",
     )
     flags = _add_flags(parser)
     _add_config_file(flags)
+    flags.add_argument(
+        "--cloud",
+        dest="clouds",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="Only this one of several clouds in the configuration; repeatable. [all]",
+    )
     flags.add_argument("--json", action="store_true", help="Print JSON instead of a table.")
     flags.add_argument(
         "--silent",
@@ -153,6 +172,7 @@ def _add_explain(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
     parser.add_argument("instance", metavar="INSTANCE", help="Id, name or address of the instance.")
     flags = _add_flags(parser)
     _add_config_file(flags)
+    _add_cloud(flags)
     flags.add_argument("--json", action="store_true", help="Print JSON instead of a text.")
     _add_log_flags(flags)
     parser.set_defaults(run=commands.explain)
@@ -175,6 +195,7 @@ def _add_wait(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
     )
     flags = _add_flags(parser)
     _add_config_file(flags)
+    _add_cloud(flags)
     flags.add_argument(
         "--timeout",
         type=_checked(Duration.parse),
@@ -348,6 +369,15 @@ def _add_config_file(flags: argparse._ArgumentGroup) -> None:
         type=Path,
         metavar="FILE",
         help=f"Configuration file. [{config.DEFAULT_FILE} if it exists, else the defaults]",
+    )
+
+
+def _add_cloud(flags: argparse._ArgumentGroup) -> None:
+    flags.add_argument(
+        "--cloud",
+        dest="cloud",
+        metavar="NAME",
+        help="Which one of several clouds in the configuration. [the only one]",
     )
 
 

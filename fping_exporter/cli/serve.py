@@ -7,36 +7,29 @@ import gc
 import logging
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable
 
-from flask import Flask
-
 from fping_exporter import __version__, open_files
-from fping_exporter.cli.upstream import connect_upstream
-from fping_exporter.cloud_unit import CloudUnit, Connect
-from fping_exporter.config import Config
-from fping_exporter.errors import FpingExporterError
+from fping_exporter.cli.site import make_site
+from fping_exporter.cli.upstream import Connector
+from fping_exporter.cloud_unit import Connect
+from fping_exporter.config import Config, locate
+from fping_exporter.errors import ConfigError, FpingExporterError
 from fping_exporter.fleet.prometheus import Prometheus
 from fping_exporter.fleet.share import Share
-from fping_exporter.httpd.listen import ListenAddress, is_local, parse_listen_address
+from fping_exporter.httpd.listen import ListenAddress, parse_listen_address
 from fping_exporter.httpd.middleware import WebConfigMiddleware
 from fping_exporter.httpd.prefix import PathPrefix
 from fping_exporter.httpd.server import HttpServer, Limits
 from fping_exporter.httpd.web_config import WebConfig
 from fping_exporter.metrics.process import ProcessTelemetry
 from fping_exporter.metrics.telemetry import Telemetry
-from fping_exporter.os_fping.paths import is_os_fping
-from fping_exporter.os_fping.views import blueprint as os_fping_blueprint
 from fping_exporter.probe import check_permission
-from fping_exporter.service import DEFAULT_CLOUD, Service, check_exposure
-from fping_exporter.storage import Observe as ObserveWrite
-from fping_exporter.storage import Storage, check_named_directory, open_storage
+from fping_exporter.service import Service, check_exposure
+from fping_exporter.storage import NOTHING_STORED, StateDirectory, check_named_directory, open_state
 from fping_exporter.systemd import notify, watchdog_interval
-from fping_exporter.web import create_app, inventory
 from fping_exporter.web.lifecycle import Controls
-from fping_exporter.web.origin import Origin
 
 __all__ = ["block_signals", "check", "run_server", "serve"]
 
@@ -58,8 +51,8 @@ def serve(args: argparse.Namespace, settings: Config, *, read: Callable[[], Conf
         args,
         settings,
         read=read,
-        connect=connect_upstream,
-        find_storage=lambda observe: open_storage(args.storage_path, observe=observe),
+        connect=Connector(),
+        open_state=lambda: open_state(args.storage_path),
     )
 
 
@@ -70,12 +63,19 @@ def check(args: argparse.Namespace, settings: Config) -> None:
     agent, it includes the files with its credentials.
     """
     web = WebConfig(args.web_config_file) if args.web_config_file else None
-    check_exposure(settings, _listen_addresses(args), web.settings() if web else None)
-    connect_upstream(settings)
-    if settings.fleet:
-        Prometheus(settings.fleet)
-    if settings.share:
-        Share(settings.share, observer=Telemetry())
+    connect = Connector()
+    for name, own in settings.by_cloud().items():
+        try:
+            check_exposure(own, _listen_addresses(args), web.settings() if web else None)
+            connect(own)
+            if own.fleet:
+                Prometheus(own.fleet)
+            if own.share:
+                Share(own.share, observer=Telemetry())
+        except ConfigError as error:
+            if not settings.clouds:
+                raise
+            raise ConfigError(locate(name, error)) from error
     if args.storage_path:
         check_named_directory(args.storage_path)
 
@@ -90,14 +90,14 @@ def run_server(
     *,
     read: Callable[[], Config],
     connect: Connect,
-    find_storage: Callable[[ObserveWrite], Storage | None] = lambda _observe: None,
+    open_state: Callable[[], StateDirectory] = lambda: NOTHING_STORED,
     reload_on_hangup: bool = True,
     greeting: str = "",
 ) -> int:
     """Serve until SIGTERM or SIGINT.
 
     SIGHUP reloads the configuration with `read`, or ends the server if not `reload_on_hangup`.
-    `find_storage` returns where to store what outlives a restart, if anywhere. `greeting` is printed when
+    `open_state` returns where to store what outlives a restart, if anywhere. `greeting` is printed when
     the server listens; it may contain ``{url}``, which has no slash at its end.
     """
     _return_memory_to_os()
@@ -109,35 +109,29 @@ def run_server(
     listen = _listen_addresses(args)
     web = WebConfig(args.web_config_file) if args.web_config_file else None
     telemetry = ProcessTelemetry()
-    stored: list[Storage] = []
-
-    def store(_name: str, observe: ObserveWrite) -> Storage | None:
-        storage = find_storage(observe)
-        stored.extend([storage] if storage else [])
-        return storage
-
+    state = open_state()
     service = Service(
         settings,
         read=read,
         check=lambda settings: check_exposure(settings, listen, web.settings() if web else None),
         connect=connect,
         telemetry=telemetry,
-        find_storage=store,
+        state=state,
     )
     controls = Controls(reload=service.reload, quit=lambda: os.kill(os.getpid(), signal.SIGTERM))
-    app = _make_app(
-        service.units[DEFAULT_CLOUD],
+    site = make_site(
+        service,
         process=telemetry,
         telemetry_path=args.telemetry_path,
         controls=controls if args.enable_lifecycle else None,
-        local=all(map(is_local, listen)),
+        listen=listen,
     )
-    prefixed = PathPrefix(app, external_url=args.external_url, route_prefix=args.route_prefix)
+    prefixed = PathPrefix(site.app, external_url=args.external_url, route_prefix=args.route_prefix)
     server = HttpServer(
         WebConfigMiddleware(
             prefixed,
             settings=web.settings,
-            is_public=lambda path: _is_public(prefixed.inner_path(path)),
+            is_public=lambda path: (inner := prefixed.inner_path(path)) is not None and site.is_public(inner),
         )
         if web
         else prefixed,
@@ -160,40 +154,10 @@ def run_server(
     logger.info("stopping")
     notify("STOPPING=1")
     service.close()
-    for storage in stored:
-        storage.write()  # while requests end: a container has ten seconds in all
+    state.write()  # while requests end: a container has ten seconds in all
     server.stop(_LAST_REQUESTS_SECONDS)
-    for storage in stored:
-        storage.close(_LAST_WRITE_SECONDS)
+    state.close(_LAST_WRITE_SECONDS)
     return 0
-
-
-def _make_app(
-    unit: CloudUnit,
-    *,
-    process: ProcessTelemetry,
-    telemetry_path: str,
-    controls: Controls | None,
-    local: bool,
-) -> Flask:
-    """Make the web application of one cloud; `local`: none but this machine's users can reach it."""
-
-    def origin() -> Origin:
-        return Origin(unit.cloud.name, unit.cloud.region, socket.gethostname())
-
-    return create_app(
-        lambda: unit.monitor,
-        whole=lambda: unit.whole,
-        telemetry=unit.telemetry,
-        process=process,
-        telemetry_path=telemetry_path,
-        origin=origin,
-        others=[
-            os_fping_blueprint(lambda: unit.api, telemetry=unit.telemetry),
-            inventory.blueprint(lambda: unit.monitor, origin=origin, local=local),
-        ],
-        controls=controls,
-    )
 
 
 def block_signals() -> None:
@@ -214,14 +178,6 @@ def _wait_for_signal(server: HttpServer) -> signal.Signals:
         if server.alive:
             notify("WATCHDOG=1")
     return signal.Signals(received.si_signo)
-
-
-def _is_public(path: str | None) -> bool:
-    """Return whether `path`, without the prefix, needs no password.
-
-    Health checks have none, and os-fping checks tokens itself.
-    """
-    return path is not None and (path == "/-/healthy" or is_os_fping(path))
 
 
 def _return_memory_to_os() -> None:

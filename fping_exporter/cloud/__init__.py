@@ -11,6 +11,7 @@ from fping_exporter.cloud.memory import Memory
 from fping_exporter.cloud.servers import MICROVERSIONS, read_server
 from fping_exporter.cloud.session import Observe, connect
 from fping_exporter.cloud.time_limit import time_limit
+from fping_exporter.cloud.tokens import SharedTokens
 from fping_exporter.cloud.worker import GivenUpError, Worker
 from fping_exporter.config import Config, Scope
 from fping_exporter.hosts import own_host
@@ -31,16 +32,18 @@ class Cloud:
         *,
         observe: Observe = lambda _service, _code: None,
         region: CloudRegion | None = None,
+        tokens: SharedTokens | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Prepare to list what `config` names; nothing is sent yet.
 
         `observe` is called with the service (``compute``, ``identity``) and the status code
         of every response. `region` takes the place of clouds.yaml and the OS_* variables.
-        `sleep` waits between attempts. Raises ConfigError where no credentials are configured.
+        Clouds with the same credentials share the tokens in `tokens`. `sleep` waits between attempts.
+        Raises ConfigError where no credentials are configured.
         """
         self._config = config
-        self.session = connect(config, observe=observe, region=region, sleep=sleep)
+        self.session = connect(config, observe=observe, region=region, tokens=tokens, sleep=sleep)
         self._worker = Worker("listing the cloud")
         self.memory = Memory()
         """What listings so far found out."""
@@ -62,6 +65,10 @@ class Cloud:
         host = config.instances.host and own_host(config.instances.host)
         identity = self.session.identity(own_project=not config.all_projects)
         return {**config.scope, "instances.host": host, **identity}
+
+    def is_same(self, other: "Cloud") -> bool:
+        """Return whether `other` lists with the same credentials and options of clouds.yaml."""
+        return self.session.is_same(other.session)
 
     def take_over(self, before: "Cloud") -> None:
         """Begin with what `before` knows, which lists the same instances; call it before listing."""

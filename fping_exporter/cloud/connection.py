@@ -17,6 +17,7 @@ from openstack.exceptions import SDKException
 
 from fping_exporter.cloud.faults import UNREADABLE, describe
 from fping_exporter.cloud.time_limit import time_left
+from fping_exporter.cloud.tokens import TokenShare
 from fping_exporter.cloud.transport import RESPONSE_SECONDS, BoundedAdapter
 from fping_exporter.errors import CloudError, ConfigError
 
@@ -31,8 +32,12 @@ _VERSIONS = {"compute": ("2.1", "2.latest"), "identity": ("3", "3.latest"), "net
 class Connection:
     """One keystoneauth session to a cloud, with its own token and its own TCP connections."""
 
-    def __init__(self, region: CloudRegion, *, note: Callable[[requests.Response], None]) -> None:
+    def __init__(
+        self, region: CloudRegion, *, note: Callable[[requests.Response], None], tokens: TokenShare
+    ) -> None:
         """Prepare a session to `region`; nothing is sent yet. `note` gets every response.
+
+        Tokens are taken from `tokens`, where other sessions with the same credentials leave theirs.
 
         Raises ConfigError if the configuration of the cloud names a file that is not there.
         """
@@ -50,6 +55,7 @@ class Connection:
                 raise ConfigError(f"the configuration of OpenStack: {named} cannot be read")
         if isinstance(auth, BaseIdentityPlugin):
             auth._lock = _AuthenticationLock()  # type: ignore[assignment]  # noqa: SLF001, see there
+            _share_tokens(auth, tokens)
         self.session = keystoneauth.Session(
             auth=auth,
             verify=verify,
@@ -83,6 +89,12 @@ class Connection:
     def close(self) -> None:
         """Close the TCP connections that are not in use."""
         self.session.session.close()
+
+
+def _share_tokens(auth: BaseIdentityPlugin, tokens: TokenShare) -> None:
+    """Have the plugin look for a token in `tokens` before it asks Keystone for one."""
+    ask = auth.get_auth_ref
+    auth.get_auth_ref = lambda session: tokens.get(lambda: ask(session))  # type: ignore[method-assign]
 
 
 def _is_readable(path: str) -> bool:

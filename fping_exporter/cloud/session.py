@@ -30,6 +30,7 @@ from fping_exporter.cloud.faults import (
 )
 from fping_exporter.cloud.region import identify, read_region
 from fping_exporter.cloud.time_limit import time_left, time_limit
+from fping_exporter.cloud.tokens import SharedTokens
 from fping_exporter.config import Config
 from fping_exporter.errors import CloudError, ConfigError
 from fping_exporter.model import Project
@@ -57,24 +58,32 @@ def connect(
     *,
     observe: Observe = lambda _service, _code: None,
     region: CloudRegion | None = None,
+    tokens: SharedTokens | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> "Session":
     """Make a session from clouds.yaml and the OS_* variables; `region` takes their place if given.
 
+    Sessions with the same credentials share the tokens in `tokens`.
     Nothing is sent yet. Raises ConfigError where the cloud or the credentials are not
     configured, with what would be right.
     """
-    return Session(region or read_region(config), observe=observe, sleep=sleep)
+    return Session(region or read_region(config), observe=observe, tokens=tokens, sleep=sleep)
 
 
 class Session:
     """One cloud, as one set of credentials sees it. Threads may share it."""
 
     def __init__(
-        self, region: CloudRegion, *, observe: Observe, sleep: Callable[[float], None] = time.sleep
+        self,
+        region: CloudRegion,
+        *,
+        observe: Observe,
+        tokens: SharedTokens | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Prepare a session to `region`; `sleep` waits between attempts."""
         self._region = region
+        self._tokens = (tokens or SharedTokens()).join(region)
         self._observe = observe
         self._sleep = sleep
         self._unreported: deque[tuple[str, int]] = deque()
@@ -86,6 +95,11 @@ class Session:
     def identity(self, *, own_project: bool) -> dict[str, str]:
         """Return what tells this cloud from others; see :func:`fping_exporter.cloud.region.identify`."""
         return identify(self._region, own_project=own_project)
+
+    def is_same(self, other: "Session") -> bool:
+        """Return whether both are to the same region with the same credentials and options."""
+        mine, its = self._region, other._region  # noqa: SLF001, of this class
+        return (mine.name, mine.region_name, mine.config) == (its.name, its.region_name, its.config)
 
     def client(self, service: str) -> "Client":
         """Return the client of `service`, by its type in the catalog."""
@@ -108,7 +122,7 @@ class Session:
             return self._connection
 
     def _connect(self) -> Connection:
-        return Connection(self._region, note=self._note_response)
+        return Connection(self._region, note=self._note_response, tokens=self._tokens)
 
     @contextlib.contextmanager
     def foreign_answers(self) -> Iterator[None]:

@@ -5,13 +5,14 @@ The types have the defaults. ``deploy/fping-exporter.yml`` is the commented samp
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta
 
 from fping_exporter.config import strict_yaml
+from fping_exporter.config.clouds import DEFAULT_CLOUD, check_cloud, is_cloud_name, locate, merge
 from fping_exporter.config.duration import Duration
 from fping_exporter.config.fleet import Agents, CentralInventory
 from fping_exporter.config.fleet_prometheus import Fleet
@@ -24,6 +25,7 @@ from fping_exporter.config.strict_yaml import Section
 from fping_exporter.errors import ConfigError
 
 __all__ = [
+    "DEFAULT_CLOUD",
     "DEFAULT_FILE",
     "Agents",
     "Cache",
@@ -40,7 +42,9 @@ __all__ = [
     "Scope",
     "Share",
     "find",
+    "is_cloud_name",
     "load",
+    "locate",
     "parse",
 ]
 
@@ -264,6 +268,8 @@ class Config(Section, frozen=True):
     """Where the words of other exporters are read. None: only this one's own counts."""
     share: Share | None = None
     """Where exporters agree on who pings what. None: this one pings all."""
+    clouds: Mapping[str, Any] = {}
+    """What each of several clouds has over these settings, by its name. Empty: there is one cloud."""
 
     def __post_init__(self) -> None:
         """Refuse values and combinations of settings that cannot work."""
@@ -289,6 +295,39 @@ class Config(Section, frozen=True):
                     f"contacts: {project}: expected mail addresses such as ops@example.org, "
                     f'joined by commas, got "{emails}"'
                 )
+        _refuse_shared_groups(self.by_cloud())
+
+    def by_cloud(self) -> Mapping[str, "Config"]:
+        """Return the settings of each cloud, by its name; :data:`DEFAULT_CLOUD` where there is only one."""
+        if not self.clouds:
+            return {DEFAULT_CLOUD: self}
+        defaults = strict_yaml.to_data(self) | {"clouds": {}}
+        found = {}
+        for name, own in self.clouds.items():
+            check_cloud(name, own)
+            try:
+                found[name] = strict_yaml.convert(merge(defaults, own or {}), Config)
+            except ValueError as error:
+                raise ValueError(locate(name, error)) from None
+        return found
+
+    def choose(self, names: Sequence[str]) -> Mapping[str, "Config"]:
+        """Return the settings of the clouds of these names, by name; of all, if there is no name.
+
+        Raises ConfigError with the known names if there is no such cloud.
+        """
+        clouds = self.by_cloud()
+        for name in names:
+            if name not in clouds:
+                raise ConfigError(f"--cloud: unknown: {name!r:.80}; known are {', '.join(clouds)}")
+        return {name: clouds[name] for name in dict.fromkeys(names)} if names else clouds
+
+    def choose_one(self, name: str | None) -> "Config":
+        """Return the settings of the cloud `name`; None: of the only one. Raises as :meth:`choose`."""
+        clouds = self.choose([name] if name else [])
+        if len(clouds) > 1:
+            raise ConfigError(f"--cloud: choose one of {', '.join(clouds)}")
+        return next(iter(clouds.values()))
 
     def _refuse_settings_of_a_cloud(self) -> None:
         """Raise ValueError if anything is set that an agent leaves to its centrals."""
@@ -324,6 +363,19 @@ class Config(Section, frozen=True):
             "projects": self.projects,
             "instances.host": self.instances.host,
         }
+
+
+def _refuse_shared_groups(clouds: Mapping[str, Config]) -> None:
+    """Raise ValueError if two clouds share their instances out in one group: each would ping only a part."""
+    members: dict[tuple[str, str], str] = {}
+    for name, settings in clouds.items():
+        if share := settings.share:
+            other = members.setdefault((share.url, share.group), name)
+            if other != name:
+                raise ValueError(
+                    f'clouds.{name}.share.group: "{share.group}" is the group of clouds.{other} as well, '
+                    "so that each would ping only a part of its instances: give each cloud a group"
+                )
 
 
 DEFAULT_FILE = Path("fping-exporter.yml")

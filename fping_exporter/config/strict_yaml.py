@@ -13,7 +13,7 @@ import yaml
 
 from fping_exporter.errors import ConfigError
 
-__all__ = ["Section", "dump", "parse", "read"]
+__all__ = ["Section", "convert", "dump", "parse", "read", "to_data"]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,9 +57,23 @@ def parse(text: str, kind: type[_S], *, source: str, as_text: Collection[str] = 
     except (yaml.YAMLError, ValueError) as error:  # control characters; 2026-13-01
         raise ConfigError(f"{source}: {_one_line(str(error))}") from None
     try:
-        return msgspec.convert({} if data is None else data, kind, strict=True, dec_hook=_decode)
+        return convert({} if data is None else data, kind)
+    except ValueError as error:
+        raise ConfigError(f"{source}: {error}") from None
+
+
+def convert(data: object, kind: type[_S]) -> _S:
+    """Convert what YAML gave into a `kind`. Raises ValueError with the place and what would be right."""
+    try:
+        return msgspec.convert(data, kind, strict=True, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {_one_line(_explain(str(error), kind))}") from None
+        raise ValueError(_one_line(_explain(str(error), kind))) from None
+
+
+def to_data(section: Section) -> dict[str, Any]:
+    """Return a configuration, defaults included, as YAML would give it; :func:`convert` reads it back."""
+    data: dict[str, Any] = msgspec.to_builtins(section, enc_hook=str)
+    return data
 
 
 def _one_line(text: str) -> str:
@@ -72,7 +86,7 @@ def _decode(kind: Any, value: object) -> object:  # noqa: ANN401, any type with 
 
 def dump(section: Section) -> str:
     """Return the YAML of a configuration, defaults included; :func:`parse` reads it back."""
-    return yaml.safe_dump(msgspec.to_builtins(section, enc_hook=str), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(to_data(section), sort_keys=False, allow_unicode=True)
 
 
 def _read_as_text(node: yaml.Node | None, path: str) -> None:

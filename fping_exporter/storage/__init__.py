@@ -5,26 +5,29 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from fping_exporter.config import Scope
 from fping_exporter.errors import ConfigError, StorageError, StorageInUseError
+from fping_exporter.history import RETENTION
 from fping_exporter.log_limit import LogLimit
 from fping_exporter.single_flight import SingleFlight
 from fping_exporter.storage import format as file_format
 from fping_exporter.storage.clock import Moment
-from fping_exporter.storage.directory import FILE, UNREADABLE_FILE, Directory, check_directory, peek
+from fping_exporter.storage.directory import FILE, Directory, check_directory, file_of, peek, unreadable
 from fping_exporter.storage.format import State
 
 __all__ = [
+    "NOTHING_STORED",
     "FindStorage",
     "Observe",
     "State",
+    "StateDirectory",
     "Storage",
     "check_named_directory",
-    "open_storage",
+    "open_state",
     "read_another",
 ]
 
@@ -46,31 +49,22 @@ def _ignore(*, success: bool) -> None:
     """Record nothing."""
 
 
-def open_storage(
-    named: Path | None,
-    *,
-    observe: Observe = _ignore,
-    environment: Mapping[str, str] = os.environ,
-) -> "Storage | None":
+def open_state(named: Path | None, *, environment: Mapping[str, str] = os.environ) -> "StateDirectory":
     """Open the directory that is `named` by --storage.path, else the first one in ``STATE_DIRECTORY``.
 
-    systemd sets that variable: systemd.exec(5). None: nothing is stored, because neither is given, another
-    process has the directory, or that of the variable cannot be used; the latter two are logged. Raises
-    ConfigError if the directory that is `named` cannot be used.
-
-    `observe` is called with False if nothing is stored though it should be, and then with whether each write
-    succeeded.
+    systemd sets that variable: systemd.exec(5). Nothing is stored if neither is given, if another process has
+    the directory, or if that of the variable cannot be used; the latter two are logged. Raises ConfigError if
+    the directory that is `named` cannot be used.
     """
     given = environment.get("STATE_DIRECTORY", "").partition(":")[0]
     if named is None and not given:
-        return None
+        return NOTHING_STORED
     try:
         with _named() if named else contextlib.nullcontext():
-            return Storage(Directory(named or Path(given)), observe=observe)
+            return StateDirectory(Directory(named or Path(given)))
     except StorageError as error:
-        observe(success=False)
         logger.warning("the state is not stored, and a restart will begin without it: %s", error)
-        return None
+        return StateDirectory(None, expected=True)
 
 
 def check_named_directory(path: Path) -> None:
@@ -89,23 +83,23 @@ def _named() -> Iterator[None]:
         raise ConfigError(f"--storage.path: {error}") from error
 
 
-def read_another(path: Path, scope: Scope) -> State | None:
-    """Read the state that another process keeps in the directory at `path`; None if there is none yet.
+def read_another(path: Path, scope: Scope, *, cloud: str) -> State | None:
+    """Read what another process keeps of a cloud in the directory at `path`; None if there is nothing yet.
 
     Raises StorageError if it cannot be read, or is of another scope.
     """
-    file = peek(path)
+    file = peek(path, file_of(cloud))
     if file is None:
         return None
     with file:
         try:
             return file_format.read(file, scope=scope, now=Moment.now())
         except StorageError as error:
-            raise StorageError(f"{path / FILE}: {error}") from error
+            raise StorageError(f"{path / file_of(cloud)}: {error}") from error
 
 
 class Storage:
-    """Keeps the newest state of one scope in a file. A thread of its own writes it, once a minute at most.
+    """Keeps the newest state of one cloud in a file. A thread of its own writes it, once a minute at most.
 
     No caller of :meth:`save` waits for the disk.
     """
@@ -114,14 +108,16 @@ class Storage:
         self,
         directory: Directory,
         *,
+        file: str = FILE,
         observe: Observe = _ignore,
         interval: float = _INTERVAL_SECONDS,
     ) -> None:
-        """Use the file in `directory`; `interval` is in seconds.
+        """Use `file` in `directory`; `interval` is in seconds.
 
         `observe` is called with whether a write succeeded.
         """
         self._directory = directory
+        self._file = file
         self._observe = observe
         self._interval = interval
         self._lock = threading.Lock()
@@ -147,9 +143,9 @@ class Storage:
         except Exception as error:
             logger.exception("reading the stored state failed, which is a bug")
             reason = error
-        file = self._directory.path / FILE
+        file = self._directory.path / self._file
         try:
-            self._directory.set_aside()
+            self._directory.set_aside(self._file)
         except OSError as error:
             logger.warning(
                 "%s cannot be used: %s. It cannot be renamed either (%s), so nothing is stored",
@@ -160,11 +156,11 @@ class Storage:
             self._usable = False
             self._observe(success=False)
         else:
-            logger.warning("%s cannot be used: %s. It is %s now", file, reason, UNREADABLE_FILE)
+            logger.warning("%s cannot be used: %s. It is %s now", file, reason, unreadable(self._file))
         return None
 
     def _read(self, scope: Scope) -> State | None:
-        file = self._directory.read()
+        file = self._directory.read(self._file)
         if file is None:
             return None
         with file:
@@ -190,18 +186,18 @@ class Storage:
         """Begin to write the newest state unless it is written; the event is set when that has ended."""
         return self._flight.start()
 
-    def close(self, seconds: float) -> None:
-        """Write what is not written yet; give that up after so many seconds."""
+    def close(self, seconds: float) -> bool:
+        """Write what is not written yet, for so many seconds at most; return whether nothing is left."""
         deadline = time.monotonic() + seconds
         for _ in range(2):  # a write that is under way may be of an older state
             if self._unwritten is None:
                 break
             if not self.write().wait(max(deadline - time.monotonic(), 0)):
                 logger.warning(
-                    "the state could not be written within %.0f s: the file is that of before", seconds
+                    "%s could not be written within %.0f s: it is that of before", self._file, seconds
                 )
-                return
-        self._directory.close()
+                return False
+        return True
 
     def _write(self) -> None:
         with self._lock:
@@ -211,7 +207,7 @@ class Storage:
             return
         try:
             self._directory.replace(
-                lambda file: file_format.write(state, file, scope=scope, now=Moment.now())
+                self._file, lambda file: file_format.write(state, file, scope=scope, now=Moment.now())
             )
         except (OSError, StorageError) as error:
             self._fail(error)
@@ -229,8 +225,63 @@ class Storage:
         self._observe(success=False)
         reason = getattr(error, "strerror", None) or str(error)
         if self._log_limit.allows(reason):
-            logger.error("the state cannot be written to %s: %s", self._directory.path, reason)
+            logger.error("the state cannot be written to %s: %s", self._directory.path / self._file, reason)
 
 
 FindStorage = Callable[[str, Observe], Storage | None]
 """Returns where what is known of the cloud of a name is stored; None: nowhere."""
+
+
+class StateDirectory:
+    """The state files of all clouds, in one directory under one lock."""
+
+    def __init__(
+        self, directory: Directory | None, *, expected: bool = False, interval: float = _INTERVAL_SECONDS
+    ) -> None:
+        """Use `directory`; None: nothing is stored, which is a failure if it is `expected`.
+
+        `interval` is the least time between two writes for one cloud, in seconds.
+        """
+        self._directory = directory
+        self._expected = expected
+        self._interval = interval
+        self._storages: dict[str, Storage] = {}
+
+    def storage(self, cloud: str, observe: Observe) -> Storage | None:
+        """Return the storage of a cloud, of which nothing is read yet; None if nothing is stored.
+
+        `observe` is called with False if nothing is stored though it should be, and then with whether each
+        write succeeded.
+        """
+        if self._directory is None:
+            if self._expected:
+                observe(success=False)
+            return None
+        storage = Storage(self._directory, file=file_of(cloud), observe=observe, interval=self._interval)
+        self._storages[cloud] = storage
+        return storage
+
+    def tidy(self, clouds: Collection[str]) -> None:
+        """Remove the files of clouds that are not among these, once nothing in them is of use any more.
+
+        That is a day after they were written: until then the cloud may come back.
+        """
+        if self._directory and (removed := self._directory.remove_others(clouds, age=RETENTION)):
+            logger.info("files of clouds that are not configured were removed: %s", ", ".join(removed))
+
+    def write(self) -> None:
+        """Begin to write what is not written yet."""
+        for storage in self._storages.values():
+            storage.write()
+
+    def close(self, seconds: float) -> None:
+        """Write what is not written yet, give that up after so many seconds, and give the lock back."""
+        deadline = time.monotonic() + seconds
+        self.write()
+        left = [not each.close(max(deadline - time.monotonic(), 0)) for each in self._storages.values()]
+        if self._directory and not any(left):
+            self._directory.close()
+
+
+NOTHING_STORED = StateDirectory(None)
+"""For a process whose state ends with it."""

@@ -6,9 +6,8 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, abort, request
 
-from fping_exporter.config import strict_yaml
+from fping_exporter.config import Config, strict_yaml
 from fping_exporter.errors import FpingExporterError
-from fping_exporter.monitor import Monitor
 
 __all__ = ["Controls", "blueprint"]
 
@@ -22,8 +21,14 @@ class Controls(NamedTuple):
     """Start a graceful shutdown and return."""
 
 
-def blueprint(monitor: Callable[[], Monitor], *, controls: Controls | None) -> Blueprint:
-    """Serve health, configuration, reload and quit; without `controls` the last two answer 403."""
+def blueprint(
+    why_unready: Callable[[], str | None], *, settings: Callable[[], Config], controls: Controls | None
+) -> Blueprint:
+    """Serve health, configuration, reload and quit; without `controls` the last two answer 403.
+
+    `why_unready` returns a sentence while requests should not be sent here yet, and `settings` the
+    configuration in use.
+    """
     bp = Blueprint("lifecycle", __name__)
 
     @bp.get("/-/healthy")
@@ -32,13 +37,13 @@ def blueprint(monitor: Callable[[], Monitor], *, controls: Controls | None) -> B
 
     @bp.get("/-/ready")
     def ready() -> Response:
-        if monitor().latest:
-            return _text("fping-exporter is ready.")
-        return _text("The first sweep is not complete yet.", status=503)
+        if why := why_unready():
+            return _text(why, status=503)
+        return _text("fping-exporter is ready.")
 
     @bp.get("/config")
     def config() -> Response:
-        return _text(strict_yaml.dump(monitor().settings).rstrip())
+        return _text(strict_yaml.dump(settings()).rstrip())
 
     @bp.route("/-/reload", methods=["POST", "PUT"])
     def reload() -> Response:

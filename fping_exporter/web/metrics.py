@@ -15,7 +15,7 @@ from fping_exporter.metrics.formats import choose_format
 from fping_exporter.metrics.scrape import TRUST, Up, collect_scrape
 from fping_exporter.monitor import Monitor
 
-__all__ = ["blueprint", "stop_waiting", "time_to_wait"]
+__all__ = ["Scrapes", "blueprint", "stop_waiting", "time_to_wait"]
 
 _OFFSET = 0.5
 """Seconds before Prometheus gives up by which the answer is on its way, as blackbox_exporter has it."""
@@ -28,41 +28,52 @@ _POLL_SECONDS = 0.25
 
 
 def blueprint(monitor: Callable[[], Monitor], *, own: Iterable[Collector], path: str) -> Blueprint:
-    """Serve the metrics at `path`, in the text format or as OpenMetrics, gzipped on request.
+    """Serve the metrics of one cloud at `path`.
 
     `own` has the exporter's own metrics, without ``fping_exporter_up``.
+    """
+    bp = Blueprint("metrics", __name__)
+    scrapes = Scrapes()
+
+    @bp.get(path)
+    def metrics() -> Response:
+        return scrapes.answer(monitor(), own=own)
+
+    return bp
+
+
+class Scrapes:
+    """Answers to scrapes, in the text format or as OpenMetrics, gzipped on request.
 
     ``name[]`` restricts the answer to samples of these names, as in every client library. ``shard=i/n``
     restricts it to one of n parts, which have each instance in one of them. What is not of one instance is in
     the first, and what says how far to believe the others is in each.
     """
-    bp = Blueprint("metrics", __name__)
-    inflating = threading.Lock()
-    """Held while plain text is made, a kilobyte an instance: the server bounds only what waits to be sent."""
 
-    @contextlib.contextmanager
-    def turn(*, until: float, stop_waiting: Callable[[], bool]) -> Iterator[None]:
-        """Wait for the turn to make plain text; answer 503 where it does not come in time."""
-        while not inflating.acquire(timeout=min(_POLL_SECONDS, max(until - time.monotonic(), 0))):
-            if time.monotonic() >= until or stop_waiting():
-                abort(Response(_BUSY, status=503, content_type="text/plain; charset=utf-8"))
-        try:
-            yield
-        finally:
-            inflating.release()
+    def __init__(self) -> None:
+        """Begin without a scrape."""
+        self._inflating = threading.Lock()
+        """Held while plain text is made, a kilobyte an instance: the server bounds only what waits to be
+        sent."""
 
-    @bp.get(path)
-    def metrics() -> Response:
+    def answer(self, monitor: Monitor | None, *, own: Iterable[Collector]) -> Response:
+        """Answer the current request with the instances of `monitor` and the exporter's `own` metrics.
+
+        ``fping_exporter_up`` is added. Without a monitor there are only the exporter's own, which wait for
+        nothing.
+        """
         try:
             shard = _shard(request.args.getlist("shard"))
         except ValueError as error:
             abort(Response(f"{error}\n", status=400, content_type="text/plain; charset=utf-8"))
         timeout = time_to_wait(request.headers.get("X-Prometheus-Scrape-Timeout-Seconds"))
         until, gone = time.monotonic() + timeout, stop_waiting(request.environ)
-        found = monitor().exposition(timeout=timeout, stop_waiting=gone)
-        exposition = found or EMPTY
+        exposition, parts = EMPTY, [*own]
+        if monitor:
+            found = monitor.exposition(timeout=timeout, stop_waiting=gone)
+            exposition = found or EMPTY
+            parts.append(Up(found is not None))
         names = request.args.getlist("name[]") or None
-        parts = [*own, Up(found is not None)]
         answer = choose_format(request.headers.get("Accept", ""))
         compressed = request.accept_encodings.quality("gzip") > 0
         # Last, as OpenMetrics ends in a line that says so.
@@ -70,7 +81,7 @@ def blueprint(monitor: Callable[[], Monitor], *, own: Iterable[Collector], path:
         if compressed:
             body = exposition.gzip(names=names, shard=shard, openmetrics=answer.openmetrics, end=end)
         else:
-            with turn(until=until, stop_waiting=gone):
+            with self._turn(until=until, stop_waiting=gone):
                 plain = exposition.plain(names=names, shard=shard, openmetrics=answer.openmetrics)
                 body = [*plain, end]
         response = Response(body, content_type=answer.content_type)
@@ -79,7 +90,16 @@ def blueprint(monitor: Callable[[], Monitor], *, own: Iterable[Collector], path:
             response.headers["Content-Encoding"] = "gzip"
         return response
 
-    return bp
+    @contextlib.contextmanager
+    def _turn(self, *, until: float, stop_waiting: Callable[[], bool]) -> Iterator[None]:
+        """Wait for the turn to make plain text; answer 503 where it does not come in time."""
+        while not self._inflating.acquire(timeout=min(_POLL_SECONDS, max(until - time.monotonic(), 0))):
+            if time.monotonic() >= until or stop_waiting():
+                abort(Response(_BUSY, status=503, content_type="text/plain; charset=utf-8"))
+        try:
+            yield
+        finally:
+            self._inflating.release()
 
 
 _BUSY = (

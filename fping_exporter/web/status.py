@@ -2,23 +2,19 @@
 
 import time
 from collections.abc import Callable
-from importlib.resources import files
 from typing import NamedTuple
 
-from flask import Blueprint, Response, abort, current_app, render_template, request
+from flask import Blueprint, Response, current_app, render_template, request
 from werkzeug.exceptions import NotFound
 
 from fping_exporter import __version__
-from fping_exporter.config.duration import format_age
 from fping_exporter.config.links import Link, Links, links_to
 from fping_exporter.explanation.advice import REASONS, advise, anchor_of
 from fping_exporter.fleet_monitor import Snapshots
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Address, Inventory, Outcome, Probed, Snapshot, Target, Verdict
 from fping_exporter.nova_status import contradicts
-from fping_exporter.text import printable
 from fping_exporter.web.banners import Late, banners
-from fping_exporter.web.compression import GzippedBody
 from fping_exporter.web.export import Row, as_csv, as_json
 from fping_exporter.web.filters import Filter, build_filters
 from fping_exporter.web.hypervisors import HypervisorRow, down_hypervisors, list_hypervisors
@@ -37,7 +33,7 @@ from fping_exporter.web.table import (
     find_rows,
     rank,
 )
-from fping_exporter.web.times import format_clock, format_utc
+from fping_exporter.web.times import add_template_filters
 
 __all__ = ["blueprint"]
 
@@ -55,11 +51,7 @@ def blueprint(
     filters, sort order, page, and how often the browser is to load the page again.
     """
     bp = Blueprint("status", __name__)
-    bp.add_app_template_filter(printable)
-    bp.add_app_template_filter("{:,}".format, "thousands")
-    bp.add_app_template_filter(format_age, "duration")
-    bp.add_app_template_filter(format_utc, "utc")
-    bp.add_app_template_filter(format_clock, "clock")
+    add_template_filters(bp)
     bp.add_app_template_filter(ping_state)
     bp.add_app_template_test(answers_though_off)
     bp.add_app_template_test(_is_off, "off")
@@ -67,7 +59,6 @@ def blueprint(
     bp.get("/")(pages.index)
     bp.get("/instance/<instance_id>")(pages.instance)
     bp.get("/hypervisors")(pages.hypervisors)
-    bp.get("/static/<filename>")(pages.static)
     bp.before_app_request(pages.add_page_to_not_found)
     return bp
 
@@ -96,7 +87,6 @@ class _Pages:
         self._digest = OncePer[Snapshot, _Digest](_Digest.of)
         self._filters = OncePer[Inventory, dict[str, Filter]](build_filters)
         self._hypervisors = OncePer[Snapshot, list[HypervisorRow]](list_hypervisors)
-        self._static = _read_static_files()
 
     def index(self) -> Response:
         query = TableQuery.from_args(request.args)
@@ -152,12 +142,6 @@ class _Pages:
         snapshot = self._newest()
         rows = self._hypervisors(snapshot) if snapshot else []
         return self._render("hypervisors.html", snapshot, rows=rows)
-
-    def static(self, filename: str) -> Response:
-        if filename not in self._static:
-            abort(404)
-        content_type, body = self._static[filename]
-        return body.respond(content_type)
 
     def add_page_to_not_found(self) -> None:
         """Have a path that leads nowhere answered with a page, except below those of os-fping."""
@@ -222,15 +206,6 @@ def _export(verdicts: list[Verdict], snapshot: Snapshot, form: str) -> Response:
     response = Response(as_csv(rows), content_type="text/csv; charset=utf-8; header=present")
     response.headers["Content-Disposition"] = 'attachment; filename="instances.csv"'
     return response
-
-
-def _read_static_files() -> dict[str, tuple[str, GzippedBody]]:
-    """Return content type and content of the style sheet and the icon, by name."""
-    folder = files("fping_exporter.web") / "static"
-    return {
-        name: (content_type, GzippedBody.pack((folder / name).read_bytes()))
-        for name, content_type in (("style.css", "text/css; charset=utf-8"), ("icon.svg", "image/svg+xml"))
-    }
 
 
 def _links(verdict: Verdict, links: Links) -> list[Link]:

@@ -1,8 +1,13 @@
-"""Times as the pages write them."""
+"""Times and other values as the pages write them."""
 
 from datetime import UTC, datetime
 
-__all__ = ["format_clock", "format_utc"]
+from flask import Blueprint
+
+from fping_exporter.config.duration import format_age
+from fping_exporter.text import printable
+
+__all__ = ["add_template_filters", "format_clock", "format_utc"]
 
 
 def format_clock(timestamp: float, now: float) -> str:
@@ -17,3 +22,12 @@ _DAY = 86_400
 def format_utc(timestamp: float) -> str:
     """Return a Unix time in ISO 8601, in UTC."""
     return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def add_template_filters(bp: Blueprint) -> None:
+    """Add the filters of the templates to the application that `bp` becomes a part of."""
+    bp.add_app_template_filter(printable)
+    bp.add_app_template_filter("{:,}".format, "thousands")
+    bp.add_app_template_filter(format_age, "duration")
+    bp.add_app_template_filter(format_utc, "utc")
+    bp.add_app_template_filter(format_clock, "clock")

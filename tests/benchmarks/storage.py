@@ -17,10 +17,11 @@ from uuid import UUID
 
 from fping_exporter.history import History
 from fping_exporter.model import Address, AddressKind, Instance, Inventory, Port, Project, Topology
-from fping_exporter.storage import State, Storage
+from fping_exporter.storage import State
 from fping_exporter.storage.directory import FILE, Directory
 from fping_exporter.timeline import LENGTH, PingResult, Stepper, Timeline
 from tests.benchmarks.exporter import verdict
+from tests.storage.alone import AloneStorage
 
 SIZES = (10_000, 100_000)
 SCOPE = {"cloud": "bench"}
@@ -77,14 +78,14 @@ class Pauses(threading.Thread):
 
 
 def write(state: State, path: Path) -> None:
-    storage = Storage(Directory(path))
+    storage = AloneStorage(Directory(path))
     storage.read(SCOPE)
     storage.save(state, scope=SCOPE)
     storage.close(600)
 
 
 def read(path: Path) -> None:
-    storage = Storage(Directory(path))
+    storage = AloneStorage(Directory(path))
     assert storage.read(SCOPE)
     storage.close(0)
 

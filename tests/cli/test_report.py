@@ -1,16 +1,32 @@
 """A snapshot on a terminal and as JSON."""
 
 import json
+from collections.abc import Sequence
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fping_exporter.cli.report import as_json, as_table
+from fping_exporter.cli import report
+from fping_exporter.cli.report import Shown
+from fping_exporter.model import Snapshot, Verdict
 from fping_exporter.timeline import Timeline
 from tests.build import instance
 from tests.metrics.test_exposition import example
 from tests.verdict.test_judge import snapshot
+
+
+def as_table(snapshot: Snapshot, verdicts: Sequence[Verdict], *, cloud: str | None = None) -> str:
+    """The table of a single cloud."""
+    since = any(map(snapshot.since, snapshot.verdicts))
+    return report.as_table(
+        [Shown(cloud, snapshot, each) for each in verdicts], named=bool(cloud), since=since
+    )
+
+
+def as_json(snapshot: Snapshot, verdicts: Sequence[Verdict], *, cloud: str | None = None) -> str:
+    """The JSON of a single cloud."""
+    return report.as_json([Shown(cloud, snapshot, each) for each in verdicts])
 
 
 def test_the_table() -> None:
@@ -82,3 +98,14 @@ def test_no_name_steers_the_terminal(name: str) -> None:
     _, row = as_table(one, one.verdicts).split("\n")
     assert row.isprintable()
     assert json.loads(as_json(one, one.verdicts))[0]["name"] == name
+
+
+def test_clouds_are_named_first() -> None:
+    everything = example()
+    heading, *rows = as_table(everything, everything.verdicts[:2], cloud="lon1").splitlines()
+    assert heading.startswith("CLOUD  ID")
+    assert all(row.startswith("lon1   ") for row in rows)
+    assert as_table(everything, [], cloud="lon1").startswith("CLOUD  ID")
+    first, _ = json.loads(as_json(everything, everything.verdicts[:2], cloud="lon1"))
+    assert list(first)[:2] == ["cloud", "id"]
+    assert first["cloud"] == "lon1"

@@ -45,3 +45,14 @@ def test_the_commented_centrals_are_right() -> None:
     assert settings.host == "self"
     assert settings.inventory
     assert len(settings.inventory.central) == 2
+
+
+def test_the_commented_clouds_are_right() -> None:
+    block = re.search(r"(?m)^# clouds:\n(?:#.*\n)+", SAMPLE.read_text())
+    assert block
+    clouds = parse(re.sub(r"(?m)^# ?", "", block[0]), source="sample").by_cloud()
+    assert [(name, each.cloud, each.region) for name, each in clouds.items()] == [
+        ("lon1", "mycloud", "lon1"),
+        ("lon2", "mycloud", "lon2"),
+        ("lab", "lab", None),
+    ]

@@ -23,7 +23,7 @@ from fping_exporter.lister import Upstream
 from fping_exporter.metrics.process import ProcessTelemetry
 from fping_exporter.os_fping.nova_http import Fault
 from fping_exporter.service import Service, check_exposure
-from fping_exporter.storage import Storage
+from fping_exporter.storage import NOTHING_STORED, StateDirectory
 from fping_exporter.storage.directory import Directory
 from tests.build import instance
 from tests.fleet.centrals import Central, Pki, serve
@@ -54,7 +54,7 @@ def agent(pki: Pki, *urls: str) -> Config:
 class Exporter:
     """A service whose next configuration a test decides; a cloud is the demo's."""
 
-    def __init__(self, settings: Config, storage: Storage | None = None) -> None:
+    def __init__(self, settings: Config, state: StateDirectory = NOTHING_STORED) -> None:
         self.settings = settings
         self._stack = contextlib.ExitStack()
         self.service = Service(
@@ -63,7 +63,7 @@ class Exporter:
             check=lambda _settings: None,
             connect=self._connect,
             telemetry=ProcessTelemetry(),
-            find_storage=lambda _name, _observe: storage,
+            state=state,
         )
 
     def _connect(self, settings: Config, observe: Observe) -> Upstream:
@@ -153,22 +153,22 @@ def test_a_reload_with_files_that_are_not_there_changes_nothing(pki: Pki, centra
 def test_a_restart_while_the_centrals_are_away_uses_the_stored_list(
     pki: Pki, central: Central, tmp_path: Path
 ) -> None:
-    storage = Storage(Directory(tmp_path), interval=0)
-    exporter = Exporter(agent(pki, central.url), storage)
+    state = StateDirectory(Directory(tmp_path), interval=0)
+    exporter = Exporter(agent(pki, central.url), state)
     try:
         assert exporter.ids() == ["a"]
     finally:
-        storage.close(SOON)
+        state.close(SOON)
         exporter.close()
-    storage = Storage(Directory(tmp_path), interval=0)
-    exporter = Exporter(agent(pki, "https://127.0.0.1:1"), storage)
+    state = StateDirectory(Directory(tmp_path), interval=0)
+    exporter = Exporter(agent(pki, "https://127.0.0.1:1"), state)
     try:
         assert exporter.ids() == ["a"]
         listing = only(exporter.service).monitor.listing
         assert listing
         assert 30 <= listing.age < 60
     finally:
-        storage.close(SOON)
+        state.close(SOON)
         exporter.close()
 
 

@@ -98,13 +98,13 @@ def test_list_speaks_of_the_whole(
 ) -> None:
     prometheus.scrape("e1", dict.fromkeys(ids, True))
     settings = Config(fleet=Fleet(prometheus=prometheus.url), probe=PROBE)
-    assert list_instances(settings, as_json=True, only_silent=False) == 0
+    assert list_instances(settings.by_cloud(), as_json=True, only_silent=False) == 0
     whole = capsys.readouterr()
     assert whole.err == ""
     assert [each["alive"] for each in json.loads(whole.out)] == [True] * len(ids)
 
     prometheus.faults = iter([Answer(503, b"")])
-    assert list_instances(settings, as_json=True, only_silent=False) == EXIT_SILENT
+    assert list_instances(settings.by_cloud(), as_json=True, only_silent=False) == EXIT_SILENT
     alone = capsys.readouterr()
     assert "what the other exporters say could not be read: " in alone.err
     assert [each["alive"] for each in json.loads(alone.out)].count(True) in {2, 3}

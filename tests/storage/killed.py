@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from fping_exporter.model import Inventory
-from fping_exporter.storage import Storage
 from fping_exporter.storage.directory import Directory
 from tests.build import instance, inventory
+from tests.storage.alone import AloneStorage
 from tests.storage.worlds import SCOPE, state_of
 
 SIZES = (300, 900)
@@ -20,7 +20,7 @@ INVENTORIES = {
 
 
 def write_for_ever(path: Path, ready: int) -> None:
-    storage = Storage(Directory(path), interval=0)
+    storage = AloneStorage(Directory(path), interval=0)
     storage.read(SCOPE)
     while True:
         for there in INVENTORIES.values():
@@ -44,7 +44,7 @@ def main(path: Path, kills: int) -> None:
         os.close(readable)
         halves += len(list(path.glob("*.tmp")))
 
-        storage = Storage(Directory(path))
+        storage = AloneStorage(Directory(path))
         state = storage.read(SCOPE)
         storage.close(0)
         assert state is not None

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import pytest
 
 from fping_exporter.errors import StorageError, StorageInUseError
-from fping_exporter.storage.directory import FILE, UNREADABLE_FILE, Directory, check_directory
+from fping_exporter.storage.directory import FILE, Directory, check_directory, unreadable
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def directory(tmp_path: Path) -> Iterator[Directory]:
 
 
 def content(directory: Directory) -> bytes | None:
-    file = directory.read()
+    file = directory.read(FILE)
     if file is None:
         return None
     with file:
@@ -32,7 +32,7 @@ def names(directory: Directory) -> list[str]:
 
 
 def replace(directory: Directory, data: bytes) -> None:
-    directory.replace(lambda file: file.write(data))
+    directory.replace(FILE, lambda file: file.write(data))
 
 
 def test_the_file_is_replaced_as_a_whole(directory: Directory) -> None:
@@ -60,7 +60,7 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(directory: Directory) -> N
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        directory.replace(fail)
+        directory.replace(FILE, fail)
     assert content(directory) == b"one"
     assert names(directory) == ["lock", FILE]
 
@@ -74,9 +74,9 @@ def test_what_a_killed_process_left_is_removed(directory: Directory) -> None:
 def test_one_file_is_set_aside(directory: Directory) -> None:
     for data in (b"one", b"two"):
         replace(directory, data)
-        directory.set_aside()
+        directory.set_aside(FILE)
     assert content(directory) is None
-    assert (directory.path / UNREADABLE_FILE).read_bytes() == b"two"
+    assert (directory.path / unreadable(FILE)).read_bytes() == b"two"
 
 
 def test_a_second_process_does_not_get_it(directory: Directory) -> None:
@@ -98,13 +98,13 @@ def test_it_can_be_had_after_the_first_one(tmp_path: Path) -> None:
 def test_a_fifo_is_not_waited_for(directory: Directory) -> None:
     os.mkfifo(directory.path / FILE)
     with pytest.raises(StorageError, match="it is no regular file"):
-        directory.read()
+        directory.read(FILE)
 
 
 def test_a_link_is_not_followed(directory: Directory) -> None:
     (directory.path / FILE).symlink_to("/etc/passwd")
     with pytest.raises(StorageError, match="it cannot be opened: Too many levels of symbolic links"):
-        directory.read()
+        directory.read(FILE)
 
 
 def test_a_directory_that_is_none(tmp_path: Path) -> None:

@@ -14,11 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fping_exporter.config import DEFAULT_CLOUD
 from fping_exporter.errors import ConfigError
 from fping_exporter.metrics.telemetry import Telemetry
-from fping_exporter.storage import State, Storage, check_named_directory, open_storage
-from fping_exporter.storage.directory import FILE, UNREADABLE_FILE, Directory
+from fping_exporter.storage import State, check_named_directory, open_state
+from fping_exporter.storage.directory import FILE, Directory, unreadable
 from tests.build import instance, inventory
+from tests.storage.alone import AloneStorage
 from tests.storage.clock import at
 from tests.storage.worlds import SCOPE, packed, state_of
 
@@ -36,11 +38,11 @@ class SlowDirectory(Directory):
         self.hangs = threading.Event()
         self.released = threading.Event()
 
-    def replace(self, write: Callable[[BinaryIO], object]) -> None:
+    def replace(self, file: str, write: Callable[[BinaryIO], object]) -> None:
         self.writes += 1
         self.hangs.set()
         assert self.released.wait(SOON)
-        super().replace(write)
+        super().replace(file, write)
 
 
 @pytest.fixture
@@ -71,11 +73,11 @@ def eventually(holds: Callable[[], bool]) -> None:
 
 
 def test_what_is_saved_is_read_by_the_next_process(tmp_path: Path) -> None:
-    first = Storage(Directory(tmp_path))
+    first = AloneStorage(Directory(tmp_path))
     assert first.read(SCOPE) is None
     first.save(A, scope=SCOPE)
     first.close(SOON)
-    second = Storage(Directory(tmp_path))
+    second = AloneStorage(Directory(tmp_path))
     assert ids(second.read(SCOPE)) == ["a"]
     second.close(SOON)
     assert written(tmp_path) == ["a"]
@@ -84,7 +86,7 @@ def test_what_is_saved_is_read_by_the_next_process(tmp_path: Path) -> None:
 def test_the_first_state_is_written_at_once_the_next_within_the_interval_and_the_last_at_the_end(
     tmp_path: Path,
 ) -> None:
-    storage = Storage(Directory(tmp_path), interval=0.2)
+    storage = AloneStorage(Directory(tmp_path), interval=0.2)
     storage.read(SCOPE)
     storage.save(A, scope=SCOPE)
     eventually(lambda: written(tmp_path) == ["a"])
@@ -100,7 +102,7 @@ def test_the_first_state_is_written_at_once_the_next_within_the_interval_and_the
 
 
 def test_nobody_waits_for_a_disk_that_hangs(slow: SlowDirectory, caplog: pytest.LogCaptureFixture) -> None:
-    storage = Storage(slow, interval=0)
+    storage = AloneStorage(slow, interval=0)
     storage.read(SCOPE)
     begun = time.monotonic()
     for state in (A, B, A, B):
@@ -111,11 +113,11 @@ def test_nobody_waits_for_a_disk_that_hangs(slow: SlowDirectory, caplog: pytest.
     assert slow.hangs.wait(SOON)
     assert slow.writes == 1
     storage.close(0.01)
-    assert caplog.messages == ["the state could not be written within 0 s: the file is that of before"]
+    assert caplog.messages == [f"{FILE} could not be written within 0 s: it is that of before"]
 
 
 def test_at_the_end_what_came_during_a_write_is_written_as_well(slow: SlowDirectory, tmp_path: Path) -> None:
-    storage = Storage(slow)
+    storage = AloneStorage(slow)
     storage.read(SCOPE)
     storage.save(A, scope=SCOPE)
     assert slow.hangs.wait(SOON)
@@ -128,7 +130,7 @@ def test_at_the_end_what_came_during_a_write_is_written_as_well(slow: SlowDirect
 
 def test_a_state_that_is_written_is_not_written_again(slow: SlowDirectory) -> None:
     slow.released.set()
-    storage = Storage(slow)
+    storage = AloneStorage(slow)
     storage.read(SCOPE)
     storage.save(A, scope=SCOPE)
     assert storage.write().wait(SOON)
@@ -139,7 +141,7 @@ def test_a_state_that_is_written_is_not_written_again(slow: SlowDirectory) -> No
 
 def test_a_state_that_is_written_is_not_kept_in_memory(tmp_path: Path) -> None:
     """It holds a whole list, which the next listing replaces."""
-    storage = Storage(Directory(tmp_path))
+    storage = AloneStorage(Directory(tmp_path))
     storage.read(SCOPE)
     state = state_of(inventory(instance("a")))
     before = sys.getrefcount(state)
@@ -151,7 +153,7 @@ def test_a_state_that_is_written_is_not_kept_in_memory(tmp_path: Path) -> None:
 
 
 def test_after_a_reload_nothing_of_the_old_scope_is_written_over_the_new(tmp_path: Path) -> None:
-    storage = Storage(Directory(tmp_path), interval=0)
+    storage = AloneStorage(Directory(tmp_path), interval=0)
     storage.read(SCOPE)
     storage.save(A, scope=SCOPE)
     storage.set_scope(OTHER)
@@ -164,7 +166,7 @@ def test_after_a_reload_nothing_of_the_old_scope_is_written_over_the_new(tmp_pat
 def test_an_old_write_that_is_under_way_at_a_reload_comes_before_the_new(
     slow: SlowDirectory, tmp_path: Path
 ) -> None:
-    storage = Storage(slow, interval=0)
+    storage = AloneStorage(slow, interval=0)
     storage.read(SCOPE)
     storage.save(A, scope=SCOPE)
     assert slow.hangs.wait(SOON)
@@ -177,7 +179,7 @@ def test_an_old_write_that_is_under_way_at_a_reload_comes_before_the_new(
 
 def test_a_reload_before_the_first_list_leaves_the_file(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(packed(A, now=at()))
-    storage = Storage(Directory(tmp_path))
+    storage = AloneStorage(Directory(tmp_path))
     storage.set_scope(OTHER)
     storage.close(SOON)
     assert written(tmp_path) == ["a"]
@@ -191,12 +193,12 @@ def test_a_file_that_cannot_be_used_is_set_aside_with_one_line(
     data: bytes, reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / FILE).write_bytes(data)
-    storage = Storage(Directory(tmp_path))
+    storage = AloneStorage(Directory(tmp_path))
     assert storage.read(OTHER) is None
     [message] = caplog.messages
     assert message.startswith(f"{tmp_path / FILE} cannot be used: {reason}")
-    assert message.endswith(f"It is {UNREADABLE_FILE} now")
-    assert (tmp_path / UNREADABLE_FILE).read_bytes() == data
+    assert message.endswith(f"It is {unreadable(FILE)} now")
+    assert (tmp_path / unreadable(FILE)).read_bytes() == data
     storage.save(B, scope=OTHER)
     storage.close(SOON)
     assert written(tmp_path) == ["b"]
@@ -206,8 +208,8 @@ def test_what_cannot_be_set_aside_is_not_written_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / FILE).write_bytes(b"precious")
-    (tmp_path / UNREADABLE_FILE).mkdir()
-    storage = Storage(Directory(tmp_path), interval=0)
+    (tmp_path / unreadable(FILE)).mkdir()
+    storage = AloneStorage(Directory(tmp_path), interval=0)
     assert storage.read(SCOPE) is None
     assert "It cannot be renamed either (" in caplog.text
     storage.save(A, scope=SCOPE)
@@ -220,7 +222,7 @@ def test_what_cannot_be_set_aside_is_not_written_over(
 def test_no_file_breaks_a_start(data: bytes, length: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("state")
     (path / FILE).write_bytes(packed(A, now=at())[:length] + data)
-    storage = Storage(Directory(path))
+    storage = AloneStorage(Directory(path))
     storage.read(SCOPE)
     storage.save(B, scope=SCOPE)
     storage.close(SOON)
@@ -234,7 +236,7 @@ def test_a_disk_that_refuses_is_logged_once_and_counted(
     path.mkdir()
     telemetry = Telemetry()
     sample = telemetry.registry.get_sample_value
-    storage = Storage(Directory(path), observe=telemetry.observe_state, interval=0)
+    storage = AloneStorage(Directory(path), observe=telemetry.observe_state, interval=0)
     storage.read(SCOPE)
     assert sample("fping_exporter_state_success") is None
     storage.save(C, scope=SCOPE)
@@ -247,14 +249,14 @@ def test_a_disk_that_refuses_is_logged_once_and_counted(
         storage.save(state, scope=SCOPE)
         assert storage.write().wait(SOON)
     storage.close(SOON)
-    assert caplog.messages == [f"the state cannot be written to {path}: No such file or directory"]
+    assert caplog.messages == [f"the state cannot be written to {path / FILE}: No such file or directory"]
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert sample("fping_exporter_state_success") == 0
     assert sample("fping_exporter_state_last_success_timestamp_seconds") == written_at
 
 
 def test_a_bug_costs_a_write_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    storage = Storage(Directory(tmp_path), interval=0)
+    storage = AloneStorage(Directory(tmp_path), interval=0)
     storage.read(SCOPE)
     storage.save(state_of(inventory(instance("\ud800"))), scope=SCOPE)
     assert storage.write().wait(SOON)
@@ -266,21 +268,21 @@ def test_a_bug_costs_a_write_only(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 def test_a_bug_in_reading_does_not_break_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Odd(Directory):
-        def read(self) -> BinaryIO | None:
+        def read(self, file: str) -> BinaryIO | None:  # noqa: ARG002, as the base has it
             raise ZeroDivisionError
 
     (tmp_path / FILE).write_bytes(b"whatever")
-    storage = Storage(Odd(tmp_path))
+    storage = AloneStorage(Odd(tmp_path))
     assert storage.read(SCOPE) is None
     assert caplog.messages[0] == "reading the stored state failed, which is a bug"
-    assert (tmp_path / UNREADABLE_FILE).exists()
+    assert (tmp_path / unreadable(FILE)).exists()
     storage.close(SOON)
 
 
 def test_a_thread_that_cannot_be_started_costs_a_write(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    storage = Storage(Directory(tmp_path), interval=0)
+    storage = AloneStorage(Directory(tmp_path), interval=0)
     storage.read(SCOPE)
     before = threading.stack_size(1 << 46)  # no stack is as large, so that the system refuses every thread
     try:
@@ -288,15 +290,16 @@ def test_a_thread_that_cannot_be_started_costs_a_write(
     finally:
         threading.stack_size(before)
     [message] = caplog.messages
-    assert message.startswith(f"the state cannot be written to {tmp_path}: no thread could be started")
+    assert message.startswith(f"the state cannot be written to {tmp_path / FILE}: no thread could be started")
     storage.close(SOON)
     assert written(tmp_path) == ["a"]
 
 
 def open_and_close(named: Path | None, environment: dict[str, str]) -> bool:
-    storage = open_storage(named, environment=environment)
-    if storage:
-        storage.close(SOON)
+    """Return whether something would be stored."""
+    state = open_state(named, environment=environment)
+    storage = state.storage(DEFAULT_CLOUD, lambda *, success: bool(success))
+    state.close(SOON)
     return storage is not None
 
 
@@ -323,12 +326,13 @@ def test_the_working_directory_can_be_named(tmp_path: Path, monkeypatch: pytest.
 def test_a_directory_that_cannot_be_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     missing = tmp_path / "missing"
     refused = f"--storage.path: {missing}: No such file or directory"
-    for use in (open_storage, check_named_directory):
+    for use in (open_state, check_named_directory):
         with pytest.raises(ConfigError, match=refused):
             use(missing)
     told: list[bool] = []
     environment = {"STATE_DIRECTORY": str(missing)}
-    assert not open_storage(None, observe=lambda *, success: told.append(success), environment=environment)
+    state = open_state(None, environment=environment)
+    assert not state.storage("lon1", lambda *, success: told.append(success))
     assert told == [False]
     assert caplog.messages == [
         f"the state is not stored, and a restart will begin without it: {missing}: No such file or directory"
@@ -341,7 +345,7 @@ def test_a_second_process_goes_on_without(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    first = Storage(Directory(tmp_path))
+    first = AloneStorage(Directory(tmp_path))
     environment = {"STATE_DIRECTORY": str(tmp_path)}
     assert not open_and_close(tmp_path if named else None, environment)
     [message] = caplog.messages

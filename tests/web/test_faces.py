@@ -9,26 +9,23 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
 from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from werkzeug.test import Client
 
-from fping_exporter import __version__, config
+from fping_exporter import __version__
 from fping_exporter.cli.parser import RESERVED
 from fping_exporter.errors import CloudError
 from fping_exporter.metrics.exposition import Exposition
-from fping_exporter.metrics.process import ProcessTelemetry
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory, Outcome, Sweep, Target
-from fping_exporter.monitor import Monitor, Setup
-from fping_exporter.web import create_app
-from fping_exporter.web import inventory as inventory_face
+from fping_exporter.monitor import Monitor
 from fping_exporter.web import metrics as metrics_face
 from fping_exporter.web.metrics import time_to_wait
-from tests.build import ALIVE, ORIGIN, Source, instance, inventory
-from tests.os_fping.anonymous import anonymous_os_fping
+from tests.build import ALIVE, Source, instance, inventory
+from tests.web.site import make_app, make_cloud, make_front, open_site
 
 
 class Pinger:
@@ -50,27 +47,13 @@ def no_cloud() -> Inventory:
     raise CloudError("Nova does not answer")
 
 
-def client_of(*guests: str, pinger: Pinger | None = None, path: str = "/metrics") -> FlaskClient:
-    telemetry = Telemetry()
+def client_of(*guests: str, pinger: Pinger | None = None, path: str = "/metrics") -> Client:
     cloud = (
         (lambda: inventory(*(instance(id_, f"10.0.0.{ord(id_[0])}") for id_ in guests)))
         if guests
         else no_cloud
     )
-    prober = pinger or Pinger()
-    monitor = Monitor(Setup(config.Config(), Source(cloud), prober), telemetry=telemetry)
-    app = create_app(
-        lambda: monitor,
-        telemetry=telemetry,
-        process=ProcessTelemetry(),
-        telemetry_path=path,
-        origin=lambda: ORIGIN,
-        others=[
-            anonymous_os_fping(monitor, prober=prober, telemetry=telemetry),
-            inventory_face.blueprint(lambda: monitor, origin=lambda: ORIGIN, local=True),
-        ],
-    )
-    return app.test_client()
+    return open_site(make_cloud("default", Source(cloud), pinger or Pinger()), path=path)
 
 
 CLIENT = client_of("a")
@@ -319,6 +302,8 @@ def test_the_front_page_has_the_numbers_of_the_last_sweep() -> None:
 
 
 def test_the_metrics_can_be_nowhere_that_means_something_else() -> None:
-    rules = client_of().application.url_map.iter_rules()
-    segments = {rule.rule.split("/")[1] for rule in rules} - {"", "metrics"}
+    cloud = make_cloud("default", Source(no_cloud), Pinger())
+    apps = make_app(cloud), make_front({cloud.name: cloud})
+    rules = [rule.rule for app in apps for rule in app.url_map.iter_rules()]
+    segments = {rule.split("/")[1] for rule in [*rules, "/clouds/NAME/", "/probe"]} - {"", "metrics"}
     assert {segment for segment in segments if not segment.startswith("<")} == RESERVED

@@ -1,4 +1,0 @@
-"""``openstack server ping``: os-fping's answers in python-openstackclient (the extra ``openstack``).
-
-The exporter imports nothing from here.
-"""
