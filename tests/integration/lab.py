@@ -178,6 +178,12 @@ class Lab:
         listed = self.call("compute", "GET", "/os-hypervisors/detail")["hypervisors"]
         return {entry["hypervisor_hostname"]: up[entry["service"]["host"]] for entry in listed}
 
+    def network_id(self, name: str, *, project_id: str) -> str:
+        """Return the id of a project's network."""
+        path = f"/v2.0/networks?name={name}&project_id={project_id}"
+        (network,) = self.call("network", "GET", path)["networks"]
+        return str(network["id"])
+
     def project_names(self) -> dict[str, str]:
         """Return the names of Keystone's projects by id."""
         listed = self.call("identity", "GET", "/projects")["projects"]

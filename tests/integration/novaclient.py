@@ -27,7 +27,9 @@ for line in sys.stdin:
     else:
         auth = v3.Password(**asked["auth"])
     nova = client.Client(
-        asked["version"], session=session.Session(auth=auth), endpoint_override=asked["endpoint"]
+        asked["version"],
+        session=session.Session(auth=auth, verify=asked["verify"]),
+        endpoint_override=asked["endpoint"],
     )
     try:
         found = getattr(nova.fping, asked["method"])(*asked["args"], **asked["kwargs"])
@@ -91,18 +93,21 @@ class Novaclient:
         version: str = "2.1",
         endpoint: str | None = None,
         token: str | None = None,
+        ca_file: Path | None = None,
         **kwargs: object,
     ) -> Answer:
         """Call ``client.fping.<method>`` at an API version.
 
         `endpoint` (None: that of the service type ``compute`` in the catalog) is the URL that
-        ``/os-fping`` is put behind; a `token` is sent as it is, in place of the user's own.
+        ``/os-fping`` is put behind; a `token` is sent as it is, in place of the user's own. Certificates
+        of `ca_file` are trusted (None: those of the usual CAs).
         """
         asked = {
             "auth": self._clouds[cloud]["auth"],
             "version": version,
             "endpoint": endpoint,
             "token": token,
+            "verify": str(ca_file) if ca_file else True,
             "method": method,
             "args": args,
             "kwargs": kwargs,

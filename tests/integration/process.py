@@ -61,6 +61,11 @@ class Process:
             self._process.wait()
             raise
 
+    def kill(self) -> None:
+        """End it at once, with SIGKILL."""
+        self._process.kill()
+        self._process.wait()
+
     def wait_for(self, pattern: str, *, timeout: float = 30) -> re.Match[str]:
         """Return the first place in its log that matches."""
         deadline = time.monotonic() + timeout

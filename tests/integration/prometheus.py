@@ -3,6 +3,7 @@
 import json
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,19 +15,40 @@ __all__ = ["Prometheus"]
 
 
 class Prometheus(Process):
-    """Debian's Prometheus on a free port of loopback, with a storage of its own."""
+    """Debian's Prometheus on a free port of loopback, with a storage of its own; it can be started again."""
 
-    def __init__(self, directory: Path, *, target: str, rules: Path | None = None) -> None:
-        """Prepare to scrape `target`, HOST:PORT, every two seconds, and to evaluate a file of rules."""
-        self._url = f"http://127.0.0.1:{(port := free_port())}"
+    def __init__(
+        self,
+        directory: Path,
+        *targets: str,
+        https: Sequence[str] = (),
+        ca_file: Path | None = None,
+        rules: Path | None = None,
+    ) -> None:
+        """Prepare to scrape every two seconds, and to evaluate a file of rules as often.
+
+        `targets` and `https` are HOST:PORT; those in `https` have certificates of `ca_file`.
+        """
+        self.url = f"http://127.0.0.1:{(port := free_port())}"
         config = directory / "prometheus.yml"
         config.write_text(
             yaml.safe_dump(
                 {
-                    "global": {"scrape_interval": "2s", "scrape_timeout": "2s"},
+                    "global": {
+                        "scrape_interval": "2s",
+                        "scrape_timeout": "2s",
+                        "evaluation_interval": "2s",
+                    },
                     "rule_files": [str(rules)] if rules else [],
                     "scrape_configs": [
-                        {"job_name": "fping-exporter", "static_configs": [{"targets": [target]}]}
+                        {
+                            "job_name": "fping-exporter",
+                            "static_configs": [
+                                {"targets": list(targets)},
+                                {"targets": list(https), "labels": {"__scheme__": "https"}},
+                            ],
+                            "tls_config": {"ca_file": str(ca_file)} if ca_file else {},
+                        }
                     ],
                 }
             ),
@@ -53,7 +75,7 @@ class Prometheus(Process):
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
         """Return the instant vector that `expression` gives now: labels and value of each element."""
-        url = f"{self._url}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
+        url = f"{self.url}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
         with urllib.request.urlopen(url, timeout=10) as response:  # noqa: S310, the scheme is ours
             answer: dict[str, Any] = json.load(response)
         return [(element["metric"], float(element["value"][1])) for element in answer["data"]["result"]]

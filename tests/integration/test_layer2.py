@@ -182,7 +182,7 @@ def test_the_alert_on_a_guest_that_was_never_pingable(
 ) -> None:
     groups.change(guest.port["id"], security_groups=[])
     exporter = watch(start, guest)
-    with Prometheus(tmp_path, target=exporter.address, rules=impatient_rules(tmp_path)) as prometheus:
+    with Prometheus(tmp_path, exporter.address, rules=impatient_rules(tmp_path)) as prometheus:
 
         def firing() -> set[str]:
             found = prometheus.query(f'ALERTS{{alertstate="firing", id="{guest.server.id}"}}')

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.lab
 @pytest.fixture
 def prometheus(start: Start, tmp_path: Path) -> Iterator[Prometheus]:
     exporter = start(cloud="admin", cache={"sweep": "1s"}, probe={"timeout": "500ms", "retries": 1})
-    with Prometheus(tmp_path, target=exporter.address) as running:
+    with Prometheus(tmp_path, exporter.address) as running:
         yield running
 
 

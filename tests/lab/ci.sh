@@ -3,7 +3,7 @@
 #
 #   ci.sh [PYTEST ARGUMENTS]
 #
-# Run as root, with the project's dependencies in .venv and Debian's prometheus
+# Run as root, with the project's dependencies in .venv and Debian's prometheus and chromium
 # installed.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
