@@ -3,11 +3,10 @@
 import base64
 import ssl
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from fping_exporter.config import CentralInventory
-from fping_exporter.errors import ConfigError
+from fping_exporter.fleet.secret_files import read_secret
 from fping_exporter.fleet.tls import make_context
 
 __all__ = ["Credentials", "read_credentials"]
@@ -25,25 +24,13 @@ def read_credentials(settings: CentralInventory) -> Credentials:
 
     Raises ConfigError if one cannot be read or used.
     """
-    context = make_context(settings, section="inventory", read=_read)
+    context = make_context(settings, section="inventory")
     return Credentials(context, _make_headers(settings))
 
 
 def _make_headers(settings: CentralInventory) -> dict[str, str]:
     if not (settings.username and settings.password_file):
         return {}
-    password = _read("password_file", settings.password_file).rstrip(b"\r\n")
-    if not password or b"\n" in password:
-        raise ConfigError(
-            f"inventory.password_file: {settings.password_file}: expected a password on one line"
-        )
-    pair = base64.b64encode(settings.username.encode() + b":" + password)
+    password = read_secret("inventory.password_file", settings.password_file)
+    pair = base64.b64encode(f"{settings.username}:{password}".encode())
     return {"Authorization": f"Basic {pair.decode()}"}
-
-
-def _read(name: str, path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a path"
-        raise ConfigError(f"inventory.{name}: {path} cannot be read: {reason}") from None

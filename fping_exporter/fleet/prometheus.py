@@ -8,13 +8,13 @@ import email.utils
 import ssl
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
 from fping_exporter import config
 from fping_exporter.errors import ConfigError, FleetError
+from fping_exporter.fleet.secret_files import read_secret
 from fping_exporter.fleet.tls import make_context
 from fping_exporter.http_deadline import TooLateError, pools
 from fping_exporter.text import printable
@@ -74,9 +74,7 @@ class Prometheus:
         import urllib3  # noqa: PLC0415, of an agent it would take some MiB, and it reads no Prometheus
 
         self._pool = urllib3.PoolManager(
-            ssl_context=make_context(settings, section="fleet", read=_read_file)
-            if self._url.startswith("https:")
-            else None,
+            ssl_context=make_context(settings, section="fleet") if self._url.startswith("https:") else None,
             retries=False,
         )
         self._pool.pool_classes_by_scheme = pools(lambda: self._deadline - time.monotonic())
@@ -161,11 +159,11 @@ class Prometheus:
         settings = self._settings
         headers = {"Accept-Encoding": "gzip", "User-Agent": "fping-exporter", **settings.headers}
         if settings.username is not None and settings.password_file is not None:
-            password = _read_secret("password_file", settings.password_file)
+            password = read_secret("fleet.password_file", settings.password_file)
             pair = base64.b64encode(f"{settings.username}:{password}".encode()).decode()
             headers["Authorization"] = f"Basic {pair}"
         if settings.bearer_token_file is not None:
-            token = _read_secret("bearer_token_file", settings.bearer_token_file)
+            token = _read_token(settings.bearer_token_file)
             headers["Authorization"] = f"Bearer {token}"
         return headers
 
@@ -238,25 +236,12 @@ def _parse_date(text: str) -> float:
         return 0.0
 
 
-def _read_secret(name: str, path: str) -> str:
-    """Return the one line of a file; raises ConfigError, which does not quote it."""
-    try:
-        secret = _read_file(name, path).decode().strip("\r\n")
-    except UnicodeDecodeError:
-        secret = ""
-    if not secret or not secret.isprintable():
-        raise ConfigError(f"fleet.{name}: {path}: expected one line of text")
-    if name == "bearer_token_file" and not (secret.isascii() and " " not in secret):
-        raise ConfigError(f"fleet.{name}: {path}: expected a token, which is ASCII without spaces")
-    return secret
-
-
-def _read_file(name: str, path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a path"
-        raise ConfigError(f"fleet.{name}: {path}: cannot be read: {reason}") from None
+def _read_token(path: str) -> str:
+    """Return the bearer token in a file; raises ConfigError, which does not quote it."""
+    token = read_secret("fleet.bearer_token_file", path)
+    if not token.isascii() or " " in token:
+        raise ConfigError(f"fleet.bearer_token_file: {path}: expected a token, which is ASCII without spaces")
+    return token
 
 
 def _describe(error: Exception) -> str:

@@ -9,7 +9,6 @@ import secrets
 import socket
 import threading
 import time
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qs, urlsplit, urlunsplit
@@ -18,6 +17,7 @@ import msgspec
 
 from fping_exporter import config
 from fping_exporter.errors import ConfigError, ResourceError
+from fping_exporter.fleet.secret_files import read_secret
 from fping_exporter.model import Instance, Inventory
 from fping_exporter.single_flight import start_daemon_thread
 from fping_exporter.text import printable
@@ -199,12 +199,8 @@ def _lease(url: str) -> int:
 
 
 def _read_password(path: str) -> str:
-    try:
-        password = Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no UTF-8"
-        raise ConfigError(f"share.password_file: {path}: {reason}") from None
-    if not password or set(password) & set("/?#@[] \n") or not _fits_url(password):
+    password = read_secret("share.password_file", path)
+    if set(password) & set("/?#@[] ") or not _fits_url(password):
         raise ConfigError(f"share.password_file: {path}: expected a password without spaces and / ? # @ [ ]")
     return password
 

@@ -1,10 +1,10 @@
 """TLS of requests to other servers than OpenStack's: whom they trust, and the certificate that they show."""
 
 import ssl
-from collections.abc import Callable
 from typing import Protocol
 
 from fping_exporter.errors import ConfigError
+from fping_exporter.fleet.secret_files import read_file
 
 __all__ = ["Files", "make_context"]
 
@@ -28,15 +28,14 @@ class Files(Protocol):
         ...
 
 
-def make_context(files: Files, *, section: str, read: Callable[[str, str], bytes]) -> ssl.SSLContext:
-    """Return a context that uses `files`, which errors call keys of `section`.
+def make_context(files: Files, *, section: str) -> ssl.SSLContext:
+    """Return a context that uses `files`; raises ConfigError for one that cannot be read or used.
 
-    `read` is called with the key and the path of each file, and raises ConfigError for one that cannot be
-    read. Raises ConfigError as well for one that cannot be used.
+    The error calls it a key of `section`.
     """
     for name in ("ca_file", "cert_file", "key_file"):
         if path := getattr(files, name):
-            read(name, path)  # OpenSSL does not say which file it is
+            read_file(f"{section}.{name}", path)  # OpenSSL does not say which file it is
     try:
         context = ssl.create_default_context(cafile=files.ca_file)
     except (ssl.SSLError, OSError):

@@ -213,7 +213,7 @@ def test_a_password(pki: Pki, tmp_path: Path) -> None:
     [
         (
             {"ca_file": "{none}"},
-            "inventory.ca_file: {none} cannot be read: No such file or directory",
+            "inventory.ca_file: {none}: cannot be read: No such file or directory",
         ),
         ({"ca_file": "{junk}"}, "inventory.ca_file: {junk}: no certificate in PEM"),
         (
@@ -222,15 +222,15 @@ def test_a_password(pki: Pki, tmp_path: Path) -> None:
         ),
         (
             {"cert_file": "{junk}", "key_file": "{none}"},
-            "inventory.key_file: {none} cannot be read: No",
+            "inventory.key_file: {none}: cannot be read: No",
         ),
         (
             {"username": "agent", "password_file": "{empty}"},
-            "inventory.password_file: {empty}: expected a password",
+            "inventory.password_file: {empty}: expected one line of text",
         ),
         (
             {"username": "agent", "password_file": "{junk}"},
-            "inventory.password_file: {junk}: expected a password",
+            "inventory.password_file: {junk}: expected one line of text",
         ),
     ],
 )
