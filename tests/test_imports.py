@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "fping_exporter"
 
 LAYERS = (
     {"__main__"},
-    {"cli"},
+    {"cli", "openstackclient"},
     {"service", "demo", "wait"},
     {"cloud_unit"},
     {"web", "os_fping", "httpd"},
@@ -74,3 +74,14 @@ def test_imports_point_down(importer: str, imported: str) -> None:
 @pytest.mark.parametrize("importer", [importer for importer, imported in CROSSINGS if imported == "httpd"])
 def test_few_know_the_server(importer: str) -> None:
     assert importer in KNOW_HTTPD
+
+
+def test_only_the_plugin_knows_openstackclient() -> None:
+    libraries = {"cliff", "openstackclient", "osc_lib"}
+    knowing = {
+        path.parent.name
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] in libraries
+    }
+    assert knowing == {"openstackclient"}

@@ -1,11 +1,11 @@
 """python-novaclient 7.1.2, the last that had ``client.fping``, unmodified, against an exporter of the lab."""
 
-import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
+from tests.integration.catalog import in_catalog
 from tests.integration.lab import Lab
 from tests.integration.novaclient import Answer, Novaclient
 from tests.os_fping.exporter import Api, serving
@@ -101,22 +101,9 @@ def test_one_request_too_many(novaclient: Novaclient, cloud: LabWorld) -> None:
     assert (answers[1].error, answers[1].code) == ("RateLimit", 429)
 
 
-@contextlib.contextmanager
-def in_catalog(lab: Lab, url: str) -> Iterator[None]:
-    """Put an endpoint of the type os-fping into Keystone's catalog, as the documentation says."""
-    created = lab.call("identity", "POST", "/services", {"service": {"type": "os-fping", "name": "fping"}})
-    id_ = created["service"]["id"]
-    endpoint = {"service_id": id_, "interface": "public", "region_id": "RegionOne", "url": url}
-    lab.call("identity", "POST", "/endpoints", {"endpoint": endpoint})
-    try:
-        yield
-    finally:
-        lab.call("identity", "DELETE", f"/services/{id_}")  # its endpoints go with it
-
-
 @pytest.mark.parametrize("path", ["/v2.1", "/v2.1/$(project_id)s", "/v2/$(project_id)s"])
 def test_found_in_the_catalog(lab: Lab, exporter: Api, cloud: LabWorld, path: str) -> None:
-    with in_catalog(lab, exporter.url + path):
+    with in_catalog(lab, "fping", exporter.url + path):
         session = cloud.region("alpha").get_session()
-        response = session.get("/os-fping", endpoint_filter={"service_type": "os-fping"})
+        response = session.get("/os-fping", endpoint_filter={"service_type": "fping"})
     assert {server["id"]: server for server in response.json()["servers"]} == cloud.servers("alpha")

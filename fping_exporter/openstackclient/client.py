@@ -1,0 +1,145 @@
+"""The client of os-fping: requests with the user's token, and an error of one line for each that fails."""
+
+from collections.abc import Collection, Mapping
+from typing import TypeVar
+
+import msgspec
+import requests
+from keystoneauth1 import exceptions as ka
+from keystoneauth1.session import Session
+from osc_lib.exceptions import CommandError
+
+from fping_exporter.text import printable
+
+__all__ = ["OsFping", "OsFpingError", "PingedServer"]
+
+_T = TypeVar("_T")
+
+_ANSWER_SECONDS = 200.0
+"""os-fping itself gives up after 10 s of Keystone, 2 minutes of Nova and 30 s of pinging."""
+_MAX_IDS = 200
+"""Ids in a URL, which servers and proxies limit to 8 KiB."""
+_MAX_MESSAGE = 300
+
+
+class PingedServer(msgspec.Struct):
+    """A server of os-fping's."""
+
+    id: str
+    project_id: str
+    alive: bool
+
+
+class _Fault(msgspec.Struct):
+    message: str
+
+
+class _Servers(msgspec.Struct):
+    servers: list[PingedServer]
+
+
+class _Server(msgspec.Struct):
+    server: PingedServer
+
+
+class OsFpingError(CommandError):
+    """os-fping did not answer as it should. The message is for the user.
+
+    It is an error of openstackclient's kind, which prints the message.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, retry_after: int | None = None) -> None:
+        """`status` is that of the answer, if there was one; `retry_after` is in seconds."""
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may succeed later."""
+        return self.status in {None, 429, 502, 503, 504}
+
+
+class OsFping:
+    """os-fping at one URL. Every method raises OsFpingError."""
+
+    def __init__(self, session: Session, endpoint: str) -> None:
+        """Ask at `endpoint`, behind which ``/os-fping`` is put, with the token of `session`."""
+        self._session = session
+        self._endpoint = endpoint.rstrip("/")
+
+    def list_servers(
+        self, *, all_projects: bool = False, include: Collection[str] = (), exclude: Collection[str] = ()
+    ) -> Mapping[str, bool]:
+        """Return whether each server is alive, by its id; those of which that is not known are left out.
+
+        With ids in `include`, only these are pinged, else all but those in `exclude`.
+        """
+        params = {"all_tenants": "1"} if all_projects else {}
+        if 0 < len(include) <= _MAX_IDS:
+            params["include"] = ",".join(include)
+        elif 0 < len(exclude) <= _MAX_IDS:
+            params["exclude"] = ",".join(exclude)
+        servers = self._get("/os-fping", params, _Servers).servers
+        return {
+            each.id: each.alive
+            for each in servers
+            if (each.id in include if include else each.id not in exclude)
+        }
+
+    def show_server(self, server_id: str) -> bool:
+        """Return whether a server is alive; an error with the status 503 says why that is not known."""
+        return self._get(f"/os-fping/{server_id}", {}, _Server).server.alive
+
+    def _get(self, path: str, params: Mapping[str, str], kind: type[_T]) -> _T:
+        url = f"{self._endpoint}{path}"
+        try:
+            response = self._session.get(
+                url,
+                params=dict(params),
+                headers={"Accept": "application/json"},
+                raise_exc=False,
+                timeout=_ANSWER_SECONDS,
+            )
+        except ka.ConnectionError as error:
+            raise OsFpingError(f"os-fping cannot be reached: {_one_line(str(error))}") from error
+        if response.status_code != requests.codes.ok:
+            raise _error_of(response, url)
+        try:
+            return msgspec.json.decode(response.content, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise OsFpingError(f"{url} is not os-fping: {_one_line(str(error))}", status=200) from error
+
+
+def _error_of(response: requests.Response, url: str) -> OsFpingError:
+    """Return the error for an answer that is no success."""
+    status, said = response.status_code, _message(response.content)
+    after = response.headers.get("Retry-After", "")
+    retry_after = int(after) if after.isascii() and after.isdigit() else None
+    again = f" Ask again in {retry_after} s." if retry_after is not None else ""
+    match status:
+        case _ if said is None:
+            what = f"{url} is not os-fping, or its exporter is away: HTTP {status}"
+        case 401:
+            what = f"os-fping does not accept the token: {said} Is {url} of this cloud?"
+        case 429:
+            what = f"os-fping was asked too often: {said}{again}"
+        case 400 | 403 | 404 | 503:
+            what = f"{said}{again}"
+        case _:
+            what = f"os-fping failed: {said} (HTTP {status})"
+    return OsFpingError(what, status=status, retry_after=retry_after)
+
+
+def _message(body: bytes) -> str | None:
+    """Return the message of a fault in Nova's form; None if `body` is none."""
+    try:
+        [fault] = msgspec.json.decode(body, type=dict[str, _Fault]).values()
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+        return None
+    return _one_line(fault.message)
+
+
+def _one_line(text: str) -> str:
+    """Return text of a server's as it may be shown: printable, on one line, not too long."""
+    return printable(" ".join(text.split()))[:_MAX_MESSAGE]
