@@ -126,10 +126,8 @@ class DayReader:
 
     def _kept(self, instance_id: str) -> Day | None:
         now = time.monotonic()
-        for until, day in (self._days.get(instance_id, self._failed), self._failed):
-            if now < until:
-                return day
-        return None
+        known = [self._days[instance_id]] if instance_id in self._days else []
+        return next((day for until, day in (*known, self._failed) if now < until), None)
 
     def _read(self, instance_id: str, deadline: float) -> Day:
         try:

@@ -82,9 +82,9 @@ def day_strip(day: Day | None) -> Strip | None:
 
 
 def own_strip(snapshot: Snapshot, instance_id: str) -> Strip | None:
-    """Return what the last sweeps of this exporter found out; None for an instance that was not in any."""
+    """Return what the last sweeps of this exporter found out; None for an instance that it never asked."""
     timeline = snapshot.timelines.get(instance_id)
-    if timeline is None:
+    if timeline is None or timeline.alive is None:
         return None
     return Strip.of(_timed(list(timeline), snapshot.sweeps), "Last sweeps of this exporter", unit="sweeps")
 

@@ -394,6 +394,19 @@ def test_what_did_not_change_is_not_rendered_again() -> None:
     assert texts_kept(now, before) == render(now).families.keys() - {"instance_rtt_seconds"}
 
 
+def test_a_silence_that_lasts_is_not_rendered_again() -> None:
+    first = numbered(300)
+    history = History().after(first)
+    second = numbered(300)
+    second = msgspec.structs.replace(
+        second, sweep=msgspec.structs.replace(second.sweep, started_at=second.sweep.started_at + 15)
+    )
+    before, now = history.told(first), history.after(second).told(second)
+    name = "instance_silent_since_timestamp_seconds"
+    assert name in texts_kept(now, before)
+    assert len(re.findall(rf"(?m)^{name}{{", text(now))) == 30
+
+
 def test_of_a_metric_that_changed_only_the_buckets_are_rendered_that_changed() -> None:
     before = numbered(300)
     changed = msgspec.structs.replace(before.verdicts[1], alive=False)

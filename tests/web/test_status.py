@@ -16,7 +16,7 @@ from fping_exporter import config
 from fping_exporter.config.duration import Duration
 from fping_exporter.errors import AuthError, CloudError
 from fping_exporter.explanation.advice import REASONS
-from fping_exporter.model import Hypervisor, Inventory, Project, Reason, Snapshot
+from fping_exporter.model import NOT_ASKED, Hypervisor, Inventory, Project, Reason, Snapshot
 from fping_exporter.monitor import Setup
 from fping_exporter.web.strip import own_strip
 from tests.browser.scene import HOSTILE
@@ -346,8 +346,17 @@ def test_the_history_of_an_instance() -> None:
         ("unknown", "1", "1", "3"),
         ("silent", "2", "3", "2"),
     ]
-    assert "Nobody knows since when it is as it is." in words(page("/instance/d", exporter))
+    assert "History" not in words(page("/instance/d", exporter))
     assert "at least" in rows(page("/?q=web-2", exporter))[0]
+
+
+def test_an_instance_that_is_not_asked_any_more_has_a_history_and_no_since() -> None:
+    pinger = Pinger({})
+    exporter = swept(pinger, cache=config.Cache(sweep=Duration(1e-6)))
+    pinger.outcomes = {"10.0.0.1": NOT_ASKED}
+    text = words(page("/instance/a", exporter))
+    assert "Nobody knows since when it is as it is." in text
+    assert "Last sweeps of this exporter: 1 answered, 1 unknown" in text
 
 
 def test_an_instance_of_which_nothing_is_remembered_has_no_history() -> None:
