@@ -108,6 +108,7 @@ dist: $(VENV)/.dev ## Build the sdist and the wheel into dist/, and check them
 lock: ## Resolve the dependencies again, to their newest versions (needs uv)
 	uv pip compile $(UV_FLAGS) pyproject.toml -o requirements.lock
 	uv pip compile $(UV_FLAGS) --group dev --extra openstack --extra share pyproject.toml -o requirements-dev.lock
+	uv pip compile $(UV_FLAGS) tests/newcomer/ansible.in -o tests/newcomer/ansible.lock
 UV_FLAGS := --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
 	--python-version 3.11 --custom-compile-command 'make lock'
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The README's steps on a bare Debian 12: make demo and make test, by root and by a user without the right to
-# ping, then the installation, which is booted to test the systemd unit. Requires root, debootstrap, curl,
-# systemd-nspawn (of systemd-container) and port 10605. The configuration of pip and the CA certificates are
-# copied from this machine. It takes seven minutes.
+# ping, then the installation, which is booted to test the systemd unit, and again to test the role for Ansible.
+# Requires root, debootstrap, curl, systemd-nspawn (of systemd-container) and port 10605. The configuration of pip
+# and the CA certificates are copied from this machine. It takes a quarter of an hour.
 set -euo pipefail
 type debootstrap curl systemd-nspawn >/dev/null
 root=$(mktemp -d /var/tmp/newcomer.XXXXXX) && chmod 755 "$root"
@@ -74,4 +74,13 @@ step 'the installation'
   fping-exporter --config.check --config.file=sample.yml')
 shows_the_scene root '/opt/fping-exporter/bin/fping-exporter demo'
 step 'the systemd way'; booted /home/root/fping-exporter/tests/newcomer/systemd.sh
+step 'the Ansible way: what it needs, ansible-lint, and the wheels'
+(inside root 'rm -r /etc/fping-exporter /etc/systemd/system/fping-exporter* /usr/local/bin/fping-exporter /var/lib/private/fping-exporter
+  sed -i "/cloud.example/d" /etc/hosts
+  python3 -m venv /opt/ansible && cd fping-exporter
+  /opt/ansible/bin/pip install -q --require-hashes -r tests/newcomer/ansible.lock
+  /opt/ansible/bin/pip wheel -q --no-deps -w /srv/wheels .
+  /opt/ansible/bin/pip download -q --require-hashes -r requirements.lock -d /srv/wheels
+  cd deploy/ansible && PATH=/opt/ansible/bin:$PATH ansible-lint --offline')
+step 'the Ansible way'; booted /home/root/fping-exporter/tests/newcomer/ansible.sh
 step 'all as the README says'
