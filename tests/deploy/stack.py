@@ -209,23 +209,33 @@ def _alertmanager(directory: Path, *, address: str, smarthost: str, pager: str) 
 
 
 @contextlib.contextmanager
-def prometheus(directory: Path, *, target: str, alertmanager: str, calm: bool = True) -> Iterator[str]:
+def prometheus(
+    directory: Path,
+    *,
+    target: str,
+    alertmanager: str,
+    jobs: str = "prometheus.yml",
+    calm: bool = True,
+) -> Iterator[str]:
     """Run Prometheus, which scrapes `target` (HOST:PORT) every second; yield its own HOST:PORT.
 
-    When it is yielded and `calm`, the target has been scraped once, and no alert is firing. In a directory
-    that it ran in before, it goes on with what it recorded then.
+    `jobs` is the shipped file with the jobs that scrape the exporter. When it is yielded and `calm`, the
+    target has been scraped once, and no alert is firing. In a directory that it ran in before, it goes on
+    with what it recorded then.
     """
     shipped = ROOT / "deploy" / "prometheus"
     directory.mkdir(exist_ok=True)
     config = yaml.safe_load((shipped / "prometheus.yml").read_text(encoding="utf-8"))
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["alerting"]["alertmanagers"][0]["static_configs"] = [{"targets": [alertmanager]}]
-    for job, address_of in zip(config["scrape_configs"], (target, alertmanager), strict=True):
-        job |= {
-            "scrape_interval": "1s",
-            "scrape_timeout": "1s",
-            "static_configs": [{"targets": [address_of]}],
-        }
+    text = (shipped / jobs).read_text(encoding="utf-8").replace("localhost:10605", target)
+    config["scrape_configs"] = [
+        job | {"scrape_interval": "1s", "scrape_timeout": "1s"}
+        for job in yaml.safe_load(text.replace("localhost:9093", alertmanager))["scrape_configs"]
+    ]
+    for job in config["scrape_configs"]:
+        for discovery in job.get("http_sd_configs", ()):
+            discovery["refresh_interval"] = "1s"
     (directory / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     for name in config["rule_files"]:
         (directory / name).write_text(quicken((shipped / name).read_text(encoding="utf-8")), encoding="utf-8")
