@@ -273,6 +273,10 @@ class Lab:
 
     def create(self, name: str, *, cloud: str = "alpha", network: str | None = "lab-shared") -> Server:
         """Boot the server ``test-<name>``, which answers once it is ACTIVE; without a network it cannot."""
+        return self.finish(self.boot(name, cloud=cloud, network=network))
+
+    def boot(self, name: str, *, cloud: str = "alpha", network: str | None = "lab-shared") -> str:
+        """Begin to boot a server; return its id at once."""
         nets = self.call("network", "GET", f"/v2.0/networks?name={network}")["networks"]
         body = {
             "name": OWN + name,
@@ -285,7 +289,11 @@ class Lab:
             "networks": [{"uuid": nets[0]["id"]}] if network else "none",
         }
         created = self.call("compute", "POST", "/servers", {"server": body}, cloud=cloud)["server"]
-        server = self._wait_for_status(created["id"], "ACTIVE")
+        return str(created["id"])
+
+    def finish(self, server_id: str) -> Server:
+        """Wait until a server is ACTIVE, and let its addresses answer."""
+        server = self._wait_for_status(server_id, "ACTIVE")
         self.follow()
         return server
 
