@@ -28,15 +28,18 @@ _EXPIRY_SECONDS = 120
 class SharedTokens:
     """The newest token for each set of credentials. Threads share it."""
 
-    def __init__(self) -> None:
-        """Begin with none."""
+    def __init__(self, *, patience: float = _OTHERS_SECONDS) -> None:
+        """Begin with none. For another session that is asking, one waits `patience` seconds at most."""
+        self._patience = patience
         self._lock = threading.Lock()
         self._by_credentials: dict[str, _Newest] = {}
 
     def join(self, region: CloudRegion) -> "TokenShare":
         """Return the share of a session to `region`, with all that have its credentials."""
         with self._lock:
-            return TokenShare(self._by_credentials.setdefault(_credentials(region), _Newest()))
+            return TokenShare(
+                self._by_credentials.setdefault(_credentials(region), _Newest()), self._patience
+            )
 
 
 class _Newest:
@@ -51,9 +54,10 @@ class _Newest:
 class TokenShare:
     """What one session has of the tokens of its credentials, over all its connections."""
 
-    def __init__(self, newest: _Newest) -> None:
-        """Share `newest`."""
+    def __init__(self, newest: _Newest, patience: float) -> None:
+        """Share `newest`; see :class:`SharedTokens`."""
         self._newest = newest
+        self._patience = patience
         self._had: str | None = None
         """The token that this session had last."""
 
@@ -69,7 +73,7 @@ class TokenShare:
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
         """Wait for a session that asks already; not for long, since its connection may hang and ours not."""
-        taken = self._newest.asking.acquire(timeout=max(0, min(time_left(), _OTHERS_SECONDS)))
+        taken = self._newest.asking.acquire(timeout=max(0, min(time_left(), self._patience)))
         try:
             yield
         finally:

@@ -1,0 +1,243 @@
+"""Several clouds in one process: each keeps to itself, and a reload touches only what has changed."""
+
+import gzip
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fping_exporter.cloud import Cloud
+from fping_exporter.cloud.tokens import SharedTokens
+from fping_exporter.config import Config, strict_yaml
+from fping_exporter.config.duration import Duration
+from fping_exporter.demo.http import Answer, Request
+from fping_exporter.errors import ConfigError
+from fping_exporter.lister import Upstream
+from fping_exporter.metrics.process import ProcessTelemetry
+from fping_exporter.model import Project
+from fping_exporter.service import Service
+from fping_exporter.storage import NOTHING_STORED, StateDirectory
+from fping_exporter.storage.directory import Directory
+from tests.cloud.faulty import ADMIN, SERVERS, TOKENS, FaultyCloud, make_servers
+from tests.permission import need_ping
+
+SOON = 10.0
+QUICK = {
+    "probe": {"timeout": "100ms", "retries": 0},
+    "cache": {"inventory": "1ms", "sweep": "1ms", "max_stale": "10m"},
+}
+
+
+class Clouds:
+    """A service of stand-ins: ``cloud`` in the settings of each names one of them."""
+
+    def __init__(self, standins: Mapping[str, FaultyCloud], state: StateDirectory = NOTHING_STORED) -> None:
+        self.settings: dict[str, Any] = {name: {"cloud": name} for name in standins}
+        self.connected: list[str | None] = []
+        tokens = SharedTokens()
+
+        def connect(settings: Config, observe: Any) -> Upstream:
+            self.connected.append(settings.cloud)
+            if settings.cloud is None or settings.cloud not in standins:
+                raise ConfigError(f'cloud: "{settings.cloud}" is not an entry of clouds.yaml')
+            region = standins[settings.cloud].region(ADMIN)
+            return Cloud(settings, observe=observe, region=region, tokens=tokens, sleep=lambda _: None)
+
+        self.telemetry = ProcessTelemetry()
+        self.service = Service(
+            self.read(),
+            read=self.read,
+            check=lambda _settings: None,
+            connect=connect,
+            telemetry=self.telemetry,
+            state=state,
+        )
+
+    def read(self) -> Config:
+        try:
+            return strict_yaml.convert(QUICK | {"clouds": self.settings}, Config)
+        except ValueError as error:
+            raise ConfigError(f"c.yml: {error}") from None
+
+    def ids(self, name: str, *, timeout: float = SOON) -> list[str] | None:
+        """The instances of a cloud; None without results."""
+        snapshot = self.service.units[name].monitor.snapshot(timeout=timeout)
+        return sorted(each.instance.id for each in snapshot.verdicts) if snapshot else None
+
+    def sample(self, name: str, metric: str, labels: dict[str, str] | None = None) -> float | None:
+        registry = self.service.units[name].telemetry.registry
+        return registry.get_sample_value(f"fping_exporter_{metric}", labels or {})
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    need_ping()
+    with ExitStack() as stack:
+        yield stack
+
+
+def serve(stack: ExitStack, name: str, count: int = 1) -> FaultyCloud:
+    """Serve a stand-in with servers whose ids begin with `name`."""
+    project = Project(f"{name:0<32}", name, "default")
+    return stack.enter_context(FaultyCloud(*make_servers(count, project=project)))
+
+
+def test_a_cloud_that_hangs_and_one_that_refuses_cost_only_their_own_results(stack: ExitStack) -> None:
+    standins = {name: serve(stack, name) for name in ("lon1", "hangs", "gone")}
+    released = threading.Event()
+    stack.callback(released.set)
+
+    def hang(_request: Request) -> None:
+        assert released.wait(30)
+
+    standins["hangs"].fail(SERVERS, *[hang] * 100)
+    standins["gone"].fail(SERVERS, *[Answer(403, b"")] * 1000)
+    clouds = Clouds(standins)
+    clouds.service.start()
+    for _ in range(3):
+        assert clouds.ids("lon1") == ["lon1-0000"]
+        assert clouds.ids("hangs", timeout=0.01) is None
+        assert clouds.ids("gone") is None
+    assert clouds.sample("lon1", "inventory_success") == 1
+    assert clouds.sample("lon1", "packets_sent_total") == 3
+    assert clouds.sample("gone", "inventory_success") == 0
+    assert clouds.sample("gone", "openstack_requests_total", {"service": "compute", "code": "403"})
+    assert clouds.sample("lon1", "openstack_requests_total", {"service": "compute", "code": "403"}) is None
+    assert [clouds.service.units[name].is_tried for name in ("lon1", "hangs", "gone")] == [True, False, True]
+
+    released.set()
+    assert clouds.ids("hangs") == ["hangs-0000"]
+
+
+def test_a_cloud_that_is_stopped_and_started_comes_back_by_itself(stack: ExitStack) -> None:
+    standins = {name: serve(stack, name) for name in ("lon1", "lon2")}
+    clouds = Clouds(standins)
+    assert (clouds.ids("lon1"), clouds.ids("lon2")) == (["lon1-0000"], ["lon2-0000"])
+    standins["lon2"].fail(SERVERS, *[Answer(503, b"")] * 1000)
+    eventually(lambda: clouds.ids("lon2") and clouds.sample("lon2", "inventory_success") == 0)
+    assert clouds.ids("lon2") == ["lon2-0000"], "what was listed last is pinged still"
+    assert clouds.sample("lon1", "inventory_success") == 1
+    standins["lon2"].fail(SERVERS)
+    eventually(lambda: clouds.ids("lon2") and clouds.sample("lon2", "inventory_success") == 1)
+
+
+def test_a_reload_touches_only_the_clouds_that_have_changed(stack: ExitStack) -> None:
+    standins = {name: serve(stack, name) for name in ("same", "changed", "removed", "added")}
+    clouds = Clouds(standins)
+    added = clouds.settings.pop("added")
+    clouds.service.reload()
+    assert list(clouds.service.units) == ["same", "changed", "removed"]
+    clouds.service.start()
+    before = dict(clouds.service.units)
+    for name in before:
+        assert clouds.ids(name) == [f"{name}-0000"]
+    runtime, listing = before["same"].runtime, before["same"].monitor.listing
+    asked = len(standins["same"].requests)
+
+    del clouds.settings["removed"]
+    clouds.settings["changed"] |= {"cache": {"full_inventory": "1h"}}
+    clouds.settings["added"] = added
+    clouds.service.reload()
+
+    units = clouds.service.units
+    assert list(units) == ["same", "changed", "added"]
+    assert units["same"] is before["same"]
+    assert units["same"].runtime is runtime
+    assert units["same"].monitor.listing is listing
+    assert len(standins["same"].requests) == asked
+    assert units["changed"] is before["changed"]
+    assert units["changed"].monitor is not runtime.monitor
+    assert units["changed"].monitor.settings.cache.full_inventory == Duration(3600)
+    assert units["changed"].monitor.latest, "it lists the same instances"
+    assert clouds.ids("added") == ["added-0000"]
+    assert clouds.ids("same") == ["same-0000"]
+
+
+def test_a_cloud_that_is_renamed_is_a_removal_and_an_addition(stack: ExitStack) -> None:
+    clouds = Clouds({name: serve(stack, name) for name in ("lon1", "lon2")})
+    clouds.ids("lon1")
+    clouds.ids("lon2")
+    before = dict(clouds.service.units)
+    clouds.settings["new"] = clouds.settings.pop("lon2")
+    clouds.service.reload()
+    assert list(clouds.service.units) == ["lon1", "new"]
+    assert clouds.service.units["lon1"] is before["lon1"]
+    assert clouds.service.units["new"].monitor.latest is None
+    assert clouds.ids("new") == ["lon2-0000"]
+    swept = clouds.sample("new", "packets_sent_total")
+    before["lon2"].monitor.snapshot(timeout=SOON)
+    assert clouds.sample("new", "packets_sent_total") == swept
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"cloud": "nowhere"}, 'clouds.bad.cloud: "nowhere" is not an entry of clouds.yaml'),
+        ({"probe": {"rate": 1}}, "c.yml: clouds.bad.probe.rate: the rate limit is of the process"),
+    ],
+)
+def test_a_configuration_with_one_wrong_cloud_is_refused_whole(
+    stack: ExitStack, settings: dict[str, Any], error: str
+) -> None:
+    clouds = Clouds({"lon1": serve(stack, "lon1")})
+    assert clouds.ids("lon1") == ["lon1-0000"]
+    units, runtime = clouds.service.units, clouds.service.units["lon1"].runtime
+    clouds.settings = {"lon1": {"cloud": "lon1", "cache": {"full_inventory": "1h"}}, "bad": settings}
+    with pytest.raises(ConfigError, match=f"^{re.escape(error)}"):
+        clouds.service.reload()
+    assert clouds.service.units is units
+    assert units["lon1"].runtime is runtime
+    value = clouds.telemetry.registry.get_sample_value("fping_exporter_config_last_reload_successful")
+    assert value == 0
+
+
+def test_each_cloud_has_a_state_file_of_its_own(stack: ExitStack, tmp_path: Path) -> None:
+    standins = {name: serve(stack, name) for name in ("default", "lon1", "lon2")}
+    state = StateDirectory(Directory(tmp_path), interval=0)
+    clouds = Clouds(standins, state)
+    for name in standins:
+        clouds.ids(name)
+    state.close(SOON)
+    files = {path.name for path in tmp_path.iterdir()}
+    assert files == {"lock", "state.jsonl.gz", "state-lon1.jsonl.gz", "state-lon2.jsonl.gz"}
+    assert b"lon1-0000" in gzip.decompress((tmp_path / "state-lon1.jsonl.gz").read_bytes())
+    assert b"lon1-0000" not in gzip.decompress((tmp_path / "state-lon2.jsonl.gz").read_bytes())
+
+    for standin in standins.values():
+        standin.fail(SERVERS, *[Answer(503, b"")] * 1000)
+    standins["lon3"] = standins.pop("lon2")
+    day_old = time.time() - 90_000
+    os.utime(tmp_path / "state.jsonl.gz", (day_old, day_old))
+    os.utime(tmp_path / "state-lon1.jsonl.gz", (day_old, day_old))
+    del standins["default"]
+    state = StateDirectory(Directory(tmp_path), interval=0)
+    again = Clouds(standins, state)
+    assert again.ids("lon1") == ["lon1-0000"], "what an earlier process knew"
+    assert again.ids("lon3", timeout=1) is None, "nothing of another name is read"
+    state.close(SOON)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "lock",
+        "state-lon1.jsonl.gz",
+        "state-lon2.jsonl.gz",  # which may come back within a day
+    }
+
+
+def test_entries_with_the_same_credentials_share_a_token(stack: ExitStack) -> None:
+    standin = serve(stack, "lon")
+    clouds = Clouds({"lon1": standin, "lon2": standin})
+    for name in ("lon1", "lon2"):
+        assert clouds.ids(name) == ["lon-0000"]
+    assert len(standin.asked(TOKENS)) == 1
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + SOON
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
