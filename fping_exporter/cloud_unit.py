@@ -3,31 +3,37 @@
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
 from fping_exporter.config import Config
+from fping_exporter.explanation.asking import Asker
 from fping_exporter.fleet.central import Centrals
+from fping_exporter.fleet.merge import merge
 from fping_exporter.fleet.poller import Poller
 from fping_exporter.fleet.reader import FleetReader
 from fping_exporter.fleet.share import Share
 from fping_exporter.fleet_monitor import FleetMonitor, Snapshots
 from fping_exporter.lister import Upstream
 from fping_exporter.metrics.telemetry import Telemetry
-from fping_exporter.model import Snapshot
+from fping_exporter.model import Inventory, Snapshot
 from fping_exporter.monitor import Monitor, Setup
 from fping_exporter.os_fping.api import OsFpingApi
 from fping_exporter.os_fping.callers import AnonymousAccess, Callers, WithoutKeystone
+from fping_exporter.os_fping.explainer import Explainer
 from fping_exporter.os_fping.on_demand import OnDemand
-from fping_exporter.os_fping.rate_limit import RateLimits
+from fping_exporter.os_fping.rate_limit import RateLimits, client_network
 from fping_exporter.probe import Pacer, SocketBudget, Trust, make_layer2_prober, make_prober
+from fping_exporter.snapshot import take_snapshot
 from fping_exporter.storage import FindStorage
 
 __all__ = ["CloudUnit", "Connect", "Prepared", "Runtime", "Shared"]
 
 logger = logging.getLogger(__name__)
 
+_PAGE_QUESTIONS = "12/minute"
+"""Instances that the pages ask anew for one client address."""
 _OS_FPING_SECONDS = 30.0
 """How long a caller of os-fping waits for a sweep; after that the snapshot before it is used."""
 
@@ -64,6 +70,8 @@ class Runtime(NamedTuple):
     cloud: Upstream
     whole: Snapshots
     """The monitor, or its snapshots merged with what the other exporters of a fleet say."""
+    asker: Asker
+    """Pings single instances anew."""
     poller: Poller | None = None
     """Asks for new lists; only that of an agent is not left to those who scrape."""
     share: Share | None = None
@@ -108,6 +116,11 @@ class CloudUnit:
     def whole(self) -> Snapshots:
         """Where pages have their snapshots from: the monitor's, with the fleet's words if it is read."""
         return self.runtime.whole
+
+    @property
+    def asker(self) -> Asker:
+        """What pings single instances anew, with the configuration in use."""
+        return self.runtime.asker
 
     @property
     def cloud(self) -> Upstream:
@@ -238,15 +251,41 @@ class CloudUnit:
         def snapshot() -> Snapshot | None:
             return whole.snapshot(timeout=_OS_FPING_SECONDS)
 
+        asker = self._make_asker(setup)
         api = OsFpingApi(
             settings.os_fping,
             callers=self._callers(settings, upstream, snapshot),
             on_demand=OnDemand(settings, prober=setup.prober, snapshot=snapshot),
+            explainer=Explainer(settings, snapshot=snapshot, asker=asker),
             rate_limits=self._rate_limits,
             telemetry=self.telemetry,
         )
         poller = Poller(monitor.refresh_list, upstream.next_poll) if isinstance(upstream, Centrals) else None
-        return Runtime(monitor, api, upstream, whole, poller, setup.share)
+        return Runtime(monitor, api, upstream, whole, asker, poller, setup.share)
+
+    def _make_asker(self, setup: Setup) -> Asker:
+        settings = setup.settings
+
+        def sweep(alone: Inventory, last_replies: Mapping[str, float]) -> Snapshot:
+            snapshot = take_snapshot(
+                alone,
+                prober=setup.prober,
+                layer2=setup.layer2,
+                probe=settings.probe,
+                host=settings.host,
+                last_replies=last_replies,
+            )
+            reading = setup.fleet.newest if setup.fleet else None
+            if settings.fleet is None or reading is None:
+                return snapshot
+            return merge(
+                snapshot, reading, max_age=settings.fleet.max_age - (time.monotonic() - reading.began)
+            )
+
+        def count(client: str) -> None:
+            self._rate_limits.count(_PAGE_QUESTIONS, client_network(client), what="Asking anew")
+
+        return Asker(sweep, count=count)
 
     def _callers(
         self, settings: Config, upstream: Upstream, snapshot: Callable[[], Snapshot | None]

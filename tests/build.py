@@ -8,6 +8,7 @@ from fping_exporter.model import (
     Address,
     AddressKind,
     Hypervisor,
+    IcmpError,
     Instance,
     Inventory,
     Outcome,
@@ -60,7 +61,7 @@ def inventory(
 ORIGIN = Origin(cloud="prod", region="RegionOne", host="mon-1")
 ALIVE = Outcome(sent=1, received=1, rtt=0.000_25)
 SILENT = Outcome(sent=1, received=0, rtt=None)
-UNREACHABLE = Outcome(sent=1, received=0, rtt=None, unreachable=True)
+UNREACHABLE = Outcome(sent=1, received=0, rtt=None, unreachable=True, error=IcmpError("10.0.0.254", 3, 1))
 
 
 def sweep(outcomes: Mapping[str, Outcome] | Mapping[Target, Outcome]) -> Sweep:

@@ -73,7 +73,7 @@ def _address(it: AddressFacts) -> Iterator[tuple[str, str]]:
     if it.why_not_asked:
         yield "not asked", it.why_not_asked
     if it.vantage:
-        yield "asked from", f"{it.vantage}, source {it.source or 'unknown'}"
+        yield "from", f"{it.vantage}, source {it.source or 'unknown'}"
     if it.sent is not None:
         yield "packets", f"{it.received} of {it.sent} answered{_rtt(it.rtt_seconds)}"
     if it.icmp_error:

@@ -73,6 +73,7 @@ def _make_app(unit: CloudUnit, *, telemetry_path: str, local: bool) -> "WSGIAppl
         telemetry=unit.telemetry,
         telemetry_path=telemetry_path,
         origin=origin,
+        asker=lambda: unit.asker,
         others=[
             os_fping_blueprint(lambda: unit.api, telemetry=unit.telemetry),
             inventory.blueprint(lambda: unit.monitor, origin=origin, local=local),

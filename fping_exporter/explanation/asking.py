@@ -1,6 +1,11 @@
 """Asks one instance anew, and explains a verdict with the source addresses that its packets have here."""
 
-from collections.abc import Callable
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import NamedTuple
 
 import msgspec
 
@@ -8,29 +13,39 @@ from fping_exporter import config
 from fping_exporter.explanation.build import explain
 from fping_exporter.explanation.evidence import Evidence
 from fping_exporter.explanation.values import Explanation
+from fping_exporter.fleet.inventory_part import cut
 from fping_exporter.model import Instance, Inventory, Snapshot, Verdict
 from fping_exporter.probe.vantage import source_addresses
 
-__all__ = ["ask_anew", "explain_from_here"]
+__all__ = ["Asker", "ask_anew", "explain_from_here"]
 
 
 def ask_anew(instance: Instance, inventory: Inventory, *, sweep: Callable[[Inventory], Snapshot]) -> Snapshot:
-    """Ping one instance alone, and return the snapshot of this sweep, with the whole inventory.
+    """Ping one instance alone, and return the snapshot of this sweep.
 
     Who else of the `inventory` has one of its addresses is taken into account, so that an ambiguous address
-    is not asked. The instance need not be in the inventory. `sweep` pings all of an inventory, as
+    is not asked; the inventory of the snapshot has these, and nothing else that is not about the instance.
+    The instance need not be in the `inventory`. `sweep` pings all of an inventory, as
     :func:`fping_exporter.snapshot.take_snapshot` does; what it raises is raised here.
     """
     ips = {address.ip for address in instance.addresses}
+    others = tuple(
+        [
+            each
+            for each in inventory.instances
+            if each.id != instance.id and any(address.ip in ips for address in each.addresses)
+        ]
+    )
     claims = dict(inventory.topology.claims)
-    for each in (*inventory.instances, instance):
+    for each in (instance, *others):
         for address in each.addresses:
             if address.ip in ips:
                 claims[address.ip] = claims.get(address.ip, frozenset()) | {each.id}
     topology = msgspec.structs.replace(inventory.topology, claims=claims)
-    alone = msgspec.structs.replace(inventory, instances=(instance,), topology=topology)
     whole = msgspec.structs.replace(inventory, topology=topology)
-    return msgspec.structs.replace(sweep(alone), inventory=whole)
+    alone = cut(whole, [instance], most_members=math.inf)
+    told = msgspec.structs.replace(alone, instances=(instance, *others))
+    return msgspec.structs.replace(sweep(alone), inventory=told)
 
 
 def explain_from_here(
@@ -59,3 +74,76 @@ def explain_from_here(
         selected=selected,
     )
     return explain(verdict, evidence, runbook=runbook)
+
+
+class Asker:
+    """Asks single instances anew, for a running exporter. Threads share it.
+
+    Callers who want the same instance within five seconds share one asking. One that failed is not shared
+    with those who come later.
+    """
+
+    def __init__(
+        self,
+        sweep: Callable[[Inventory, Mapping[str, float]], Snapshot],
+        *,
+        count: Callable[[str], object] = lambda _client: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`sweep` pings all of an inventory, given the Unix times of the last replies by id.
+
+        `count` counts a question of a client, by its IP address, and raises RateLimitError if these are too
+        many. `clock` is in seconds and never goes back.
+        """
+        self._sweep = sweep
+        self.count = count
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._shared: dict[tuple[object, ...], _Asked] = {}
+
+    def ask(self, instance: Instance, newest: Snapshot) -> Snapshot:
+        """Return the snapshot of a sweep of this instance alone, as :func:`ask_anew`; raises ProbeError.
+
+        `newest` is the newest snapshot of all: its inventory tells who else has an address, and it knows what
+        earlier sweeps found out about the instance, whether or not it is in there.
+        """
+        key = instance.id, instance.status, instance.host, instance.addresses
+        with self._lock:
+            self._shared = {each: asked for each, asked in self._shared.items() if self._is_usable(asked)}
+            asked = self._shared.get(key)
+            own = None
+            if asked is None:
+                own = asked = self._shared[key] = _Asked(self._clock(), Future())
+        if own:
+            try:
+                own.snapshot.set_result(self._ask(instance, newest))
+            except BaseException as error:
+                own.snapshot.set_exception(error)  # for those who wait
+                raise
+        return asked.snapshot.result()
+
+    def _ask(self, instance: Instance, newest: Snapshot) -> Snapshot:
+        replies = {
+            each.instance.id: each.last_reply_at
+            for each in newest.verdicts
+            if each.instance.id == instance.id and each.last_reply_at is not None
+        }
+        snapshot = ask_anew(instance, newest.inventory, sweep=lambda alone: self._sweep(alone, replies))
+        return msgspec.structs.replace(
+            snapshot, blind=newest.blind, timelines=newest.timelines, sweeps=newest.sweeps
+        )
+
+    def _is_usable(self, asked: "_Asked") -> bool:
+        """Whether it is under way, or has a recent answer."""
+        if not asked.snapshot.done():
+            return True
+        return not asked.snapshot.exception() and self._clock() - asked.began < _SHARED_SECONDS
+
+
+_SHARED_SECONDS = 5.0
+
+
+class _Asked(NamedTuple):
+    began: float
+    """By the clock."""
+    snapshot: Future[Snapshot]

@@ -112,7 +112,7 @@ def _remarks(verdict: Verdict, evidence: Evidence) -> Iterator[str]:
         yield "The configuration does not select it (instances), so it is in no metric."
     if verdict.instance.in_down_cell:
         yield "Nova's status is not known: its cell is down, or Nova's answer cannot be read."
-    if evidence.anew and verdict.layer2_alive is False:
+    if evidence.anew and verdict.silent and verdict.layer2_alive is False:
         yield "At layer 2 it was asked alone, so nothing tells whether questions arrive there at all."
     ports = evidence.inventory.parts.get("ports")
     if ports is False:

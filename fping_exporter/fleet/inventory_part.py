@@ -21,11 +21,18 @@ out: then nothing is claimed of what its rules keep out."""
 _T = TypeVar("_T")
 
 
-def cut(inventory: Inventory, chosen: Sequence[Instance], *, hosts: Collection[str] = ()) -> Inventory:
+def cut(
+    inventory: Inventory,
+    chosen: Sequence[Instance],
+    *,
+    hosts: Collection[str] = (),
+    most_members: float = MOST_MEMBERS,
+) -> Inventory:
     """Return the inventory with only the `chosen` instances, and what an agent needs to ping them.
 
     `inventory` is the selected one, so that its `Topology.claims` are those of all instances. Its hypervisors
-    are those of the instances and those on `hosts`. E-mail addresses of contacts and counts of unreadable
+    are those of the instances and those on `hosts`. Security groups with more than `most_members` addresses
+    come without them. E-mail addresses of contacts and counts of unreadable
     entries stay with the central, which exports them.
     """
     projects = {instance.project_id for instance in chosen}
@@ -36,14 +43,14 @@ def cut(inventory: Inventory, chosen: Sequence[Instance], *, hosts: Collection[s
         hypervisors=tuple(
             each for each in inventory.hypervisors if each.name in hypervisors or each.host in hosts
         ),
-        topology=_cut_topology(inventory.topology, chosen),
+        topology=_cut_topology(inventory.topology, chosen, most_members=most_members),
         parts={name: had for name, had in inventory.parts.items() if name != "contacts"},
         listed_at=inventory.listed_at,
         duration=inventory.duration,
     )
 
 
-def _cut_topology(topology: Topology, chosen: Sequence[Instance]) -> Topology:
+def _cut_topology(topology: Topology, chosen: Sequence[Instance], *, most_members: float) -> Topology:
     own = {instance.id for instance in chosen}
     addresses = [address for instance in chosen for address in instance.addresses]
     ips = {address.ip for address in addresses}
@@ -74,7 +81,7 @@ def _cut_topology(topology: Topology, chosen: Sequence[Instance]) -> Topology:
         distributed=topology.distributed.intersection(each for found in routers.values() for each in found),
         rules=rules,
         group_names=_only(topology.group_names, rules),
-        members={group: found for group, found in members.items() if len(found) <= MOST_MEMBERS},
+        members={group: found for group, found in members.items() if len(found) <= most_members},
         address_groups=_only(
             topology.address_groups, (rule.address_group for rule in named if rule.address_group)
         ),

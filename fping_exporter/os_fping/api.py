@@ -16,10 +16,13 @@ from fping_exporter.errors import (
     ProbeError,
     RateLimitError,
 )
+from fping_exporter.explanation.build import without_others
+from fping_exporter.explanation.values import Explanation
 from fping_exporter.log_limit import LogLimit
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Instance, Verdict
 from fping_exporter.os_fping.callers import Caller, Callers
+from fping_exporter.os_fping.explainer import Explainer
 from fping_exporter.os_fping.nova_http import Fault, Version
 from fping_exporter.os_fping.on_demand import OnDemand, why_unasked
 from fping_exporter.os_fping.rate_limit import RateLimits
@@ -38,16 +41,18 @@ class OsFpingApi:
         *,
         callers: Callers,
         on_demand: OnDemand,
+        explainer: Explainer,
         rate_limits: RateLimits,
         telemetry: Telemetry,
     ) -> None:
-        """Answer `callers` with the verdicts of `on_demand`.
+        """Answer `callers` with the verdicts of `on_demand` and the explanations of `explainer`.
 
         `rate_limits` outlives the configuration: a reload does not forget what users have asked.
         """
         self._settings = settings
         self._callers = callers
         self._on_demand = on_demand
+        self._explainer = explainer
         self._telemetry = telemetry
         self._rate_limits = rate_limits
         self._log_limit = LogLimit(60)  # callers, who may be many, choose how often something fails
@@ -113,6 +118,24 @@ class OsFpingApi:
                 {"Retry-After": str(self._on_demand.retry_after)},
             )
         return {"server": _entry(instance, verdict)}
+
+    def explain_server(self, caller: Caller, server_id: str, *, cached: bool) -> Explanation:
+        """Explain one server, asked anew unless `cached`: then as the newest sweep found it.
+
+        A caller sees of Nova's word what Nova shows to him, and nobody else who has an address.
+        """
+        [shown] = self._look_up(
+            lambda: [caller.find(server_id)], "os_compute_api:os-fping", missing=server_id
+        )
+        try:
+            explanation = self._explainer.explain(shown, cached=cached)
+        except NoResultsError as error:
+            raise self._no_results(error) from error
+        except ProbeError as error:
+            raise self._cannot_ping(error) from error
+        if explanation is None:
+            raise Fault(404, f"Instance {server_id} was not in the last sweep.")
+        return explanation if self._settings.auth == "none" else without_others(explanation)
 
     def _look_up(
         self, ask: Callable[[], Collection[Instance]], policy: str, *, missing: str = ""

@@ -2,7 +2,7 @@
 
 import re
 
-__all__ = ["FIRST_SEGMENTS", "LIST_PATHS", "SHOW_PATHS", "is_os_fping"]
+__all__ = ["EXPLAIN_PATH", "FIRST_SEGMENTS", "LIST_PATHS", "SHOW_PATHS", "is_os_fping"]
 
 _PREFIXES = ("", "/v2", "/v2/<project_id>", "/v2.1", "/v2.1/<project_id>")
 
@@ -11,11 +11,16 @@ LIST_PATHS = tuple(f"{prefix}/os-fping" for prefix in _PREFIXES)
 SHOW_PATHS = tuple(f"{path}/<server_id>" for path in LIST_PATHS)
 """Flask's URL rules of one server."""
 
+EXPLAIN_PATH = "/v1/explain/<server_id>"
+"""Flask's URL rule of the explanation of one server, which Nova never had."""
+
 FIRST_SEGMENTS = frozenset(path.split("/")[1] for path in LIST_PATHS)
 """Below these, every answer has Nova's form, 404 included; no other page of the exporter is there."""
 
 _ANY = re.compile(
-    "|".join(re.sub("<[a-z_]+>", "[^/]+", re.escape(path)) for path in (*LIST_PATHS, *SHOW_PATHS))
+    "|".join(
+        re.sub("<[a-z_]+>", "[^/]+", re.escape(path)) for path in (*LIST_PATHS, *SHOW_PATHS, EXPLAIN_PATH)
+    )
 )
 
 

@@ -13,7 +13,7 @@ from fping_exporter.os_fping import nova_http as nova
 from fping_exporter.os_fping.api import OsFpingApi
 from fping_exporter.os_fping.callers import Caller
 from fping_exporter.os_fping.nova_http import Fault
-from fping_exporter.os_fping.paths import FIRST_SEGMENTS, LIST_PATHS, SHOW_PATHS
+from fping_exporter.os_fping.paths import EXPLAIN_PATH, FIRST_SEGMENTS, LIST_PATHS, SHOW_PATHS
 
 __all__ = ["blueprint"]
 
@@ -24,7 +24,7 @@ def blueprint(current_api: Callable[[], OsFpingApi], *, telemetry: Telemetry) ->
     """Return the API's blueprint; `current_api` returns the API of the configuration in use."""
     bp = Blueprint("os_fping", __name__)
     views = _Views(current_api, telemetry)
-    for paths, view in ((LIST_PATHS, views.list), (SHOW_PATHS, views.show)):
+    for paths, view in ((LIST_PATHS, views.list), (SHOW_PATHS, views.show), ((EXPLAIN_PATH,), views.explain)):
         for path in paths:
             bp.add_url_rule(path, view_func=view, methods=["GET"], provide_automatic_options=False)
     bp.app_errorhandler(HTTPException)(views.not_routed)
@@ -42,6 +42,11 @@ class _Views:
     def show(self, server_id: str, project_id: str | None = None) -> Response:
         return self._answer(project_id, lambda api, caller: api.show_server(caller, server_id))
 
+    def explain(self, server_id: str) -> Response:
+        return self._answer(
+            None, lambda api, caller: api.explain_server(caller, server_id, cached="cached" in request.args)
+        )
+
     def not_routed(self, error: HTTPException) -> Response | HTTPException:
         if request.path.split("/")[1] not in FIRST_SEGMENTS:
             return error
@@ -56,7 +61,7 @@ class _Views:
             caller = api.authenticate(
                 request.headers.get("X-Auth-Token", ""), client=request.remote_addr or ""
             )
-            if not request.path.startswith("/v2/"):  # which has no microversions
+            if not request.path.startswith(("/v2/", "/v1/")):  # which have no microversions
                 version = nova.requested_version(request.headers, latest=api.max_microversion)
                 nova.check_offered(version, latest=api.max_microversion)
             api.check_project(caller, project_id)

@@ -10,6 +10,7 @@ The address says how a guest behaves, and the wall clock says when. So every pro
 cloud finds the same, be it the exporter or ``fping-exporter list`` in another terminal.
 """
 
+import errno
 import time
 from collections.abc import Callable, Collection, Mapping
 from enum import Enum
@@ -17,8 +18,18 @@ from enum import Enum
 import msgspec
 
 from fping_exporter.config.fleet import is_loopback
-from fping_exporter.model import LOCAL, NOT_ASKED, Layer2Sweep, Layer2Target, Outcome, Sweep, Target
+from fping_exporter.model import (
+    LOCAL,
+    NOT_ASKED,
+    IcmpError,
+    Layer2Sweep,
+    Layer2Target,
+    Outcome,
+    Sweep,
+    Target,
+)
 from fping_exporter.probe import Layer2Witness, Prober
+from fping_exporter.probe.send_errors import explain
 from fping_exporter.probe.sockets import LOOPBACK_BROADCAST
 
 __all__ = ["DEAD_SECONDS", "PERIOD_SECONDS", "Behaviour", "LoopbackLayer2", "LoopbackProber"]
@@ -62,6 +73,8 @@ class Behaviour(Enum):
 _BY_PREFIX: Mapping[str, Behaviour] = {behaviour.value: behaviour for behaviour in Behaviour}
 _PREFIX_LENGTH = len(Behaviour.DEAD.value)
 _NOWHERE = Target(LOCAL, LOOPBACK_BROADCAST)
+_REJECTION = IcmpError("127.252.255.254", 3, 1)
+"""What the router says: host unreachable."""
 
 
 class LoopbackProber:
@@ -87,13 +100,16 @@ class LoopbackProber:
         nowhere = outcomes[_NOWHERE] if _NOWHERE in targets else outcomes.pop(_NOWHERE)
         for target, behaviour in silent.items():
             outcomes[target] = _silence(behaviour, sent=nowhere.sent)
-        return msgspec.structs.replace(sweep, outcomes=outcomes)
+        refused = {target for target, behaviour in silent.items() if behaviour is Behaviour.NO_ROUTE}
+        unsent = {**sweep.unsent, **dict.fromkeys(refused, explain(errno.ENETUNREACH))}
+        return msgspec.structs.replace(sweep, outcomes=outcomes, unsent=unsent)
 
 
 def _silence(behaviour: Behaviour, *, sent: int) -> Outcome:
     if behaviour is Behaviour.NO_ROUTE or not sent:
         return NOT_ASKED
-    return Outcome(sent=sent, received=0, rtt=None, unreachable=behaviour is Behaviour.REJECTED)
+    error = _REJECTION if behaviour is Behaviour.REJECTED else None
+    return Outcome(sent=sent, received=0, rtt=None, unreachable=error is not None, error=error)
 
 
 class LoopbackLayer2:

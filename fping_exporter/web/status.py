@@ -1,7 +1,7 @@
 """``/``, ``/instance/<id>`` and ``/hypervisors``: HTML pages of the newest snapshot."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from flask import Blueprint, Response, current_app, render_template, request
@@ -9,12 +9,15 @@ from werkzeug.exceptions import NotFound
 
 from fping_exporter import __version__
 from fping_exporter.config.links import Link, Links, links_to
-from fping_exporter.explanation.advice import REASONS, advise, anchor_of
+from fping_exporter.errors import ProbeError, RateLimitError
+from fping_exporter.explanation.advice import REASONS
+from fping_exporter.explanation.asking import Asker, explain_from_here
+from fping_exporter.explanation.values import Explanation
 from fping_exporter.fleet_monitor import Snapshots
 from fping_exporter.metrics.telemetry import Telemetry
-from fping_exporter.model import Address, Inventory, Outcome, Probed, Snapshot, Target, Verdict
+from fping_exporter.model import Inventory, Snapshot, Verdict
 from fping_exporter.nova_status import contradicts
-from fping_exporter.web.banners import Late, banners
+from fping_exporter.web.banners import Banner, Late, banners
 from fping_exporter.web.export import Row, as_csv, as_json
 from fping_exporter.web.filters import Filter, build_filters
 from fping_exporter.web.hypervisors import HypervisorRow, down_hypervisors, list_hypervisors
@@ -43,11 +46,16 @@ _MAX_WAIT = 5.0
 
 
 def blueprint(
-    monitor: Callable[[], Snapshots], *, telemetry: Telemetry, origin: Callable[[], Origin]
+    monitor: Callable[[], Snapshots],
+    *,
+    telemetry: Telemetry,
+    origin: Callable[[], Origin],
+    asker: Callable[[], Asker] | None = None,
 ) -> Blueprint:
     """Render the pages from the newest snapshot, refreshed first where it is too old, as for a scrape.
 
-    `origin` returns which cloud they are about. The pages work without JavaScript: the query string holds
+    `origin` returns which cloud they are about, `asker` what asks an instance anew for its page; None: nobody
+    does. The pages work without JavaScript: the query string holds
     filters, sort order, page, and how often the browser is to load the page again.
     """
     bp = Blueprint("status", __name__)
@@ -55,7 +63,7 @@ def blueprint(
     bp.add_app_template_filter(ping_state)
     bp.add_app_template_test(answers_though_off)
     bp.add_app_template_test(_is_off, "off")
-    pages = _Pages(monitor, telemetry, origin)
+    pages = _Pages(monitor, telemetry, origin, asker)
     bp.get("/")(pages.index)
     bp.get("/instance/<instance_id>")(pages.instance)
     bp.get("/hypervisors")(pages.hypervisors)
@@ -79,11 +87,16 @@ class _Pages:
     """The views, and what they keep of the newest snapshot and list."""
 
     def __init__(
-        self, monitor: Callable[[], Snapshots], telemetry: Telemetry, origin: Callable[[], Origin]
+        self,
+        monitor: Callable[[], Snapshots],
+        telemetry: Telemetry,
+        origin: Callable[[], Origin],
+        asker: Callable[[], Asker] | None,
     ) -> None:
         self._monitor = monitor
         self._telemetry = telemetry
         self._origin = origin
+        self._asker = asker
         self._digest = OncePer[Snapshot, _Digest](_Digest.of)
         self._filters = OncePer[Inventory, dict[str, Filter]](build_filters)
         self._hypervisors = OncePer[Snapshot, list[HypervisorRow]](list_hypervisors)
@@ -118,25 +131,51 @@ class _Pages:
         if snapshot is None:
             return self._render("status.html", None)
         verdict = next((each for each in snapshot.verdicts if each.instance.id == instance_id), None)
+        settings = self._monitor().settings
         if verdict is None:
-            settings = self._monitor().settings
             part = settings.share is not None and settings.fleet is None
             response = self._render("gone.html", snapshot, id=instance_id, part=part)
             response.status_code = 404
             return response
         day = self._monitor().last_day(instance_id)
+        asked, refusal = self._ask_now(verdict, snapshot)
+        if asked:
+            [verdict] = asked.verdicts
+        explanation = explain_from_here(
+            verdict,
+            asked or snapshot,
+            probe=settings.probe,
+            anew=asked is not None,
+            runbook=settings.links.runbook or "",
+        )
         return self._render(
             "instance.html",
             snapshot,
+            more=[Banner("note", refusal)] if refusal else [],
             verdict=verdict,
-            addresses=_address_rows(verdict),
-            reasons=REASONS,
-            first_step=advise(verdict).command,
-            links=_links(verdict, self._monitor().settings.links),
+            it=explanation,
+            can_ask=self._asker is not None,
+            links=_links(verdict, explanation, settings.links),
             since=snapshot.since(verdict),
             strips=[strip for strip in (own_strip(snapshot, instance_id), day_strip(day)) if strip],
             day_error=day.error if day else "",
         )
+
+    def _ask_now(self, verdict: Verdict, snapshot: Snapshot) -> tuple[Snapshot | None, str]:
+        """Ask an instance anew if the query says so; return the result, or why there is none, in a sentence.
+
+        Clients are limited: what asks may be no person.
+        """
+        if self._asker is None or request.args.get("ask") != "now":
+            return None, ""
+        asker = self._asker()
+        try:
+            asker.count(request.remote_addr or "")
+            return asker.ask(verdict.instance, snapshot), ""
+        except RateLimitError as error:
+            return None, f"It was not asked again, and these are the results of the last sweep. {error}"
+        except ProbeError as error:
+            return None, f"It could not be asked again: {error}"
 
     def hypervisors(self) -> Response:
         snapshot = self._newest()
@@ -168,15 +207,17 @@ class _Pages:
             "has_os_fping": "os_fping" in current_app.blueprints,
         }
 
-    def _render(self, template: str, snapshot: Snapshot | None, **context: object) -> Response:
-        """Render a page, with what the pages of a snapshot have in common."""
+    def _render(
+        self, template: str, snapshot: Snapshot | None, *, more: Iterable[Banner] = (), **context: object
+    ) -> Response:
+        """Render a page, with what the pages of a snapshot have in common, and `more` banners."""
         monitor = self._monitor()
         overview = self._digest(snapshot).overview if snapshot else None
         page = render_template(
             template,
             **self._frame(snapshot),
             overview=overview,
-            banners=list(banners(monitor, self._telemetry, snapshot, overview)),
+            banners=[*banners(monitor, self._telemetry, snapshot, overview), *more],
             late=Late.find(snapshot, monitor.settings.cache, now=time.time()) if snapshot else None,
             down=down_hypervisors(snapshot.inventory) if snapshot else frozenset(),
             project_name=snapshot.inventory.project_name if snapshot else None,
@@ -208,46 +249,12 @@ def _export(verdicts: list[Verdict], snapshot: Snapshot, form: str) -> Response:
     return response
 
 
-def _links(verdict: Verdict, links: Links) -> list[Link]:
+def _links(verdict: Verdict, explanation: Explanation, links: Links) -> list[Link]:
     """Return where more is said of an instance, and of what to do next."""
     found = list(links_to(verdict.instance, links))
-    section = advise(verdict).section
-    if links.runbook and section:
-        found.append(Link(f"Runbook: {section}", links.runbook + anchor_of(section)))
+    if url := explanation.next.url:
+        found.append(Link(f"Runbook: {explanation.next.section}", url))
     return found
-
-
-class _AddressRow(NamedTuple):
-    """A row of an instance's table of addresses."""
-
-    address: Address
-    target: Target | None
-    outcome: Outcome | None
-    result: str
-    """What the last sweep says, in words."""
-
-
-def _address_rows(verdict: Verdict) -> list[_AddressRow]:
-    """Return a row for each address that Nova lists, whether the configuration probes it or not."""
-    by_address = {each.address: each for each in verdict.probed}
-    rows = []
-    for address in verdict.instance.addresses:
-        probed = by_address.get(address, Probed(address, None))
-        result = _result(probed) if address in by_address else "not asked"
-        rows.append(_AddressRow(address, probed.target, probed.outcome, result))
-    return rows
-
-
-def _result(probed: Probed) -> str:
-    if probed.ambiguous:
-        return "ambiguous address"
-    if probed.target is None:
-        return "no vantage"
-    if probed.outcome is None:
-        return "not sent"
-    if probed.outcome.alive:
-        return "answers"
-    return "unreachable" if probed.outcome.unreachable else "no reply"
 
 
 def _is_off(status: str) -> bool:

@@ -65,7 +65,7 @@ def test_an_answer_is_explained() -> None:
     text = as_text(explanation, now=NOW + 10)
     assert explanation.summary == "It answers pings, and Nova calls it ACTIVE."
     assert explanation.next.command is None
-    assert "asked from        local, source 192.0.2.1" in text
+    assert "from              local, source 192.0.2.1" in text
     assert "packets           1 of 1 answered, best round trip 0.250 ms" in text
     assert "rule rule-1 of default (g1) lets pings in from 192.0.2.0/24" in text
     assert "not asked: the instance answers pings" in text

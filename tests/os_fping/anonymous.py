@@ -12,6 +12,7 @@ from fping_exporter.os_fping.on_demand import OnDemand
 from fping_exporter.os_fping.rate_limit import RateLimits
 from fping_exporter.os_fping.views import blueprint
 from fping_exporter.probe import Prober
+from tests.os_fping.explaining import make_explainer
 
 __all__ = ["anonymous_os_fping"]
 
@@ -26,6 +27,7 @@ def anonymous_os_fping(monitor: Snapshots, *, prober: Prober, telemetry: Telemet
         config.OsFping(auth="none"),
         callers=AnonymousAccess(snapshot),
         on_demand=OnDemand(monitor.settings, prober=prober, snapshot=snapshot),
+        explainer=make_explainer(monitor.settings, prober, snapshot),
         rate_limits=RateLimits(),
         telemetry=telemetry,
     )

@@ -24,6 +24,7 @@ from fping_exporter.os_fping.views import blueprint
 from fping_exporter.probe import Prober
 from fping_exporter.web import create_app
 from tests.build import ORIGIN
+from tests.os_fping.explaining import make_explainer
 
 __all__ = ["Api", "Reply", "serving"]
 
@@ -113,6 +114,7 @@ def serving(
         if configured.os_fping.auth == "none"
         else KeystoneCallers(cloud.session, rate_limits=rate_limits),
         on_demand=OnDemand(configured, prober=prober, snapshot=snapshot, check_permission=check),
+        explainer=make_explainer(configured, prober, snapshot),
         rate_limits=rate_limits,
         telemetry=telemetry,
     )

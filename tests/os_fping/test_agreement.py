@@ -19,6 +19,7 @@ from fping_exporter.os_fping.rate_limit import RateLimits
 from fping_exporter.snapshot import take_snapshot
 from tests.build import ALIVE, SILENT, UNREACHABLE, address, instance, inventory, sweep
 from tests.exposition import metrics as metrics_of
+from tests.os_fping.explaining import make_explainer
 
 NETWORKS = {
     "public": Network(id="public", name="public", external=True, shared=True),
@@ -129,6 +130,7 @@ def test_os_fping_agrees_with_the_metrics(
         config.OsFping(auth="none"),
         callers=caller,
         on_demand=OnDemand(config.Config(probe=probe), prober=prober, snapshot=lambda: snapshot),
+        explainer=make_explainer(config.Config(probe=probe), prober, lambda: snapshot),
         rate_limits=RateLimits(),
         telemetry=telemetry,
     )

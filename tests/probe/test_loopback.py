@@ -3,7 +3,16 @@ from collections.abc import Collection
 
 import pytest
 
-from fping_exporter.model import LOCAL, NOT_ASKED, Layer2Sweep, Layer2Target, Outcome, Sweep, Target
+from fping_exporter.model import (
+    LOCAL,
+    NOT_ASKED,
+    IcmpError,
+    Layer2Sweep,
+    Layer2Target,
+    Outcome,
+    Sweep,
+    Target,
+)
 from fping_exporter.probe.loopback import (
     DEAD_SECONDS,
     PERIOD_SECONDS,
@@ -17,6 +26,7 @@ from tests.build import ALIVE
 WELL = Target(LOCAL, "127.10.0.1")
 NOWHERE = Target(LOCAL, LOOPBACK_BROADCAST)
 THREE_LOST = Outcome(sent=3, received=0, rtt=None)
+REJECTED = Outcome(sent=3, received=0, rtt=None, unreachable=True, error=IcmpError("127.252.255.254", 3, 1))
 
 
 def target(behaviour: Behaviour) -> Target:
@@ -41,7 +51,7 @@ class Kernel:
     [
         (Behaviour.DEAD, THREE_LOST),
         (Behaviour.DROPS_PINGS, THREE_LOST),
-        (Behaviour.REJECTED, Outcome(sent=3, received=0, rtt=None, unreachable=True)),
+        (Behaviour.REJECTED, REJECTED),
         (Behaviour.NO_ROUTE, NOT_ASKED),
         (Behaviour.COMES_AND_GOES, THREE_LOST),
     ],
@@ -51,6 +61,7 @@ def test_packets_to_a_silent_guest_are_sent_and_lost(behaviour: Behaviour, outco
     sweep = LoopbackProber(kernel, clock=lambda: 0.0).probe({WELL, silent})
     assert sweep.outcomes == {WELL: ALIVE, silent: outcome}
     assert (sweep.sent, sweep.received) == (4, 1), "what the machine sent and received"
+    assert list(sweep.unsent) == ([silent] if behaviour is Behaviour.NO_ROUTE else [])
     assert kernel.asked == {WELL, NOWHERE}
 
 

@@ -13,6 +13,7 @@ from fping_exporter.web import create_app
 from fping_exporter.web.lifecycle import Controls
 from tests.build import ALIVE, ORIGIN, Source
 from tests.os_fping.anonymous import anonymous_os_fping
+from tests.os_fping.explaining import make_asker
 
 __all__ = ["Exporter", "Pinger"]
 
@@ -25,9 +26,16 @@ class Pinger:
         self.outcomes = outcomes
         self.age = age
         self.sweeps = 0
+        self.targets: list[set[Target]] = []
+        """Those of each sweep."""
+        self.error: Exception | None = None
+        """What is raised instead."""
 
     def probe(self, targets: Collection[Target]) -> Sweep:
+        if self.error:
+            raise self.error
         self.sweeps += 1
+        self.targets.append(set(targets))
         return Sweep(
             outcomes={target: self.outcomes.get(target.ip, ALIVE) for target in targets},
             sent=len(targets),
@@ -52,11 +60,13 @@ class Exporter:
         telemetry = Telemetry()
         self.pinger = pinger
         self.monitor = Monitor(Setup(settings or config.Config(), Source(cloud), pinger), telemetry=telemetry)
+        self.asker = make_asker(self.monitor.settings, pinger)
         self.app = create_app(
             lambda: self.monitor,
             telemetry=telemetry,
             telemetry_path="/metrics",
             origin=lambda: ORIGIN,
+            asker=lambda: self.asker,
             others=[anonymous_os_fping(self.monitor, prober=pinger, telemetry=telemetry)],
             controls=controls,
         )

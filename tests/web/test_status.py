@@ -68,6 +68,11 @@ def rows(html: str) -> list[str]:
     return [words(row) for row in re.findall(r"(?s)<tr>\s*<th scope=\"row\".*?</tr>", table)]
 
 
+def addresses(html: str) -> list[str]:
+    """Return the text of each section on an address of an instance."""
+    return [words(part.partition("</section>")[0]) for part in re.split(r'<h3 id="address-\d+">', html)[1:]]
+
+
 def test_the_counts_and_the_matrix() -> None:
     text = words(page())
     assert "Instances 4 ACTIVE 2 ACTIVE, answering 1 ACTIVE, stopped answering 0" in text
@@ -142,7 +147,9 @@ def test_an_instance_with_an_ambiguous_address_is_not_asked() -> None:
     assert len(rows(page("/?ping=unasked", exporter))) == 2
     assert len(rows(page("/?ping=ambiguous_address", exporter))) == 2
     assert rows(page("/?ping=silent", exporter)) == []
-    assert rows(page("/instance/a", exporter)) == ["10.0.0.1 fixed private - ambiguous address - -"]
+    [told] = addresses(page("/instance/a", exporter))
+    assert told.startswith("10.0.0.1 not asked Network private , fixed ")
+    assert "others may have it too two b Not asked nothing tells whose the answer would be" in told
 
 
 def test_the_table_has_the_silent_first() -> None:
@@ -312,10 +319,13 @@ def test_every_reason_is_explained() -> None:
 
 def test_a_silent_instance_has_a_reason_and_a_first_step() -> None:
     assert (
-        f"Why Nova says that its hypervisor is down. {REASONS[Reason.NO_REPLY].meaning} "
-        "First step openstack console log show b --lines 50 Layer 2"
+        f"Why {REASONS[Reason.NO_REPLY].meaning} Note The ping contradicts Nova's status. "
+        "Next Nova calls its hypervisor down: find out whether the host is, before anything else. "
+        "First step openstack server show b "
     ) in words(page("/instance/b"))
-    assert "First step" not in words(page("/instance/a"))
+    answering = words(page("/instance/a"))
+    assert "Next Nothing: it answers. Layer 2" in answering
+    assert "First step" not in answering
     twins = instance("a", "2001:db8::1", "10.0.0.1"), instance("b", "10.0.0.1")
     only4 = config.Config(probe=config.Probe(families=(4,)))
     text = words(page("/instance/a", Exporter(lambda: inventory(*twins), Pinger({}), settings=only4)))
@@ -418,14 +428,20 @@ def test_one_instance_address_by_address() -> None:
     )
     exporter.sweep()
     html = page("/instance/a", exporter)
-    assert rows(html) == [
-        "10.0.0.1 fixed private local answers 1 / 1 0.25 ms",
-        "10.0.0.2 fixed private local no reply 0 / 1 -",
-        "2001:db8::1 fixed private - not asked - -",
-        "198.51.100.1 floating public local unreachable 0 / 1 -",
-    ]
+    answering, silent, six, rejected = addresses(html)
+    assert answering.startswith(
+        "10.0.0.1 answers Network private , fixed Port - MAC - Owner this instance alone, by"
+    )
+    assert "Packets 1 of 1 answered, best round trip 0.25 ms" in answering
+    assert silent.startswith("10.0.0.2 no reply ")
+    assert "Packets 0 of 1 answered, best round trip - " in silent
+    assert six.startswith("2001:db8::1 not asked ")
+    assert "Not asked IPv6 is not asked (probe.families) Pinged from - Packets - " in six
+    assert rejected.startswith("198.51.100.1 unreachable Network public , floating ")
+    assert "ICMP error host unreachable (type 3, code 1), from 10.0.0.254" in rejected
     assert (
-        "Status ACTIVE Task - Power RUNNING Hypervisor - Availability zone nova Launched not yet "
+        "Status ACTIVE Task - Power RUNNING Host - Hypervisor - Availability zone nova Created - "
+        "Launched not yet "
         "Contact - Metadata - Tags green old"
     ) in words(html)
     assert "Best round trip 0.25 ms Lost packets 0 %" in words(html)
@@ -581,7 +597,7 @@ def test_the_links_that_are_configured() -> None:
     html = page("/instance/b", exporter)
     assert '<a href="https://g/d?id=b" rel="noreferrer">Grafana</a>' in html
     assert '<a href="https://h/h2" rel="noreferrer">Horizon</a>' in html
-    section = "InstanceNeverAnswered"
+    section = "HypervisorDown"
     assert (
         f'<a href="https://wiki/run.html#{section.lower()}" rel="noreferrer">Runbook: {section}</a>' in html
     )

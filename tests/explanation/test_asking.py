@@ -1,0 +1,130 @@
+"""Asking one instance anew: who is pinged, who else counts, and who shares the answer."""
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+import pytest
+
+from fping_exporter import config
+from fping_exporter.errors import ProbeError
+from fping_exporter.explanation.asking import Asker, ask_anew, explain_from_here
+from fping_exporter.model import Instance, Inventory, Port, Reason, SecurityRule, Snapshot, Topology
+from fping_exporter.snapshot import take_snapshot
+from fping_exporter.timeline import PingResult, Timeline
+from tests.build import NOW, instance, inventory
+from tests.os_fping.worlds import Guests
+
+ONE, TWIN, OTHER = instance("one", "10.0.0.1"), instance("twin", "10.0.0.1"), instance("other", "10.0.0.2")
+
+
+def sweep_of(guests: Guests, alone: Inventory) -> Snapshot:
+    return take_snapshot(alone, prober=guests, probe=config.Probe())
+
+
+def test_only_this_instance_is_pinged() -> None:
+    guests = Guests("10.0.0.1")
+    got = ask_anew(ONE, inventory(ONE, OTHER), sweep=lambda alone: sweep_of(guests, alone))
+    assert [verdict.alive for verdict in got.verdicts] == [True]
+    assert [{target.ip for target in asked} for asked in guests.asked] == [{"10.0.0.1"}]
+
+
+@pytest.mark.parametrize("listed", [(ONE, TWIN), (TWIN,)])
+def test_who_else_has_the_address_counts(listed: tuple[Instance, ...]) -> None:
+    guests = Guests("10.0.0.1")
+    there = inventory(*listed)
+    got = ask_anew(ONE, there, sweep=lambda alone: sweep_of(guests, alone))
+    assert [verdict.reason for verdict in got.verdicts] == [Reason.AMBIGUOUS_ADDRESS]
+    explanation = explain_from_here(got.verdicts[0], got, probe=config.Probe(), anew=True)
+    assert [(each.id, each.name) for each in explanation.addresses[0].others] == [("twin", "twin")]
+
+
+def test_big_security_groups_are_known_as_in_a_sweep() -> None:
+    """What is cut for an agent has a bound for members; this has none, or silence would be unexplained."""
+    members = {"g": frozenset(f"10.9.{n // 250}.{n % 250}" for n in range(5000))}
+    port = Port("net", "m", {"10.0.0.1": "s"}, ("g",), "one")
+    rules = {"g": (SecurityRule(4, group="g"),)}
+    topology = Topology(ports={"one": (port,)}, rules=rules, members=members)
+    got: list[Inventory] = []
+
+    def sweep(alone: Inventory) -> Snapshot:
+        got.append(alone)
+        return sweep_of(Guests(), alone)
+
+    ask_anew(ONE, inventory(ONE, topology=topology), sweep=sweep)
+    assert got[0].topology.members == members
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def newest(guests: Guests) -> Snapshot:
+    return sweep_of(guests, inventory(ONE, OTHER))
+
+
+def test_the_answer_is_shared_for_five_seconds() -> None:
+    guests, clock = Guests("10.0.0.1"), Clock()
+    asker = Asker(lambda alone, _replies: sweep_of(guests, alone), clock=clock)
+    before = newest(guests)
+    for seconds, asked in ((0, 2), (4.9, 2), (0.2, 3)):
+        clock.now += seconds
+        asker.ask(ONE, before)
+        assert len(guests.asked) == asked
+    asker.ask(OTHER, before)
+    asker.ask(msgspec.structs.replace(ONE, status="SHUTOFF"), before)
+    assert len(guests.asked) == 5
+
+
+def test_those_who_come_meanwhile_wait_for_the_same_answer() -> None:
+    guests, begun, go_on = Guests("10.0.0.1"), threading.Event(), threading.Event()
+
+    def sweep(alone: Inventory, _replies: Mapping[str, float]) -> Snapshot:
+        begun.set()
+        assert go_on.wait(5)
+        return sweep_of(guests, alone)
+
+    asker, before = Asker(sweep), newest(guests)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(asker.ask, ONE, before)
+        assert begun.wait(5)
+        second = pool.submit(asker.ask, ONE, before)
+        go_on.set()
+        assert first.result(5) is second.result(5)
+    assert len(guests.asked) == 2
+
+
+def test_an_error_is_not_kept() -> None:
+    guests, errors = Guests("10.0.0.1"), [ProbeError("no socket")]
+
+    def sweep(alone: Inventory, _replies: Mapping[str, float]) -> Snapshot:
+        if errors:
+            raise errors.pop()
+        return sweep_of(guests, alone)
+
+    asker, before = Asker(sweep), newest(guests)
+    with pytest.raises(ProbeError):
+        asker.ask(ONE, before)
+    assert asker.ask(ONE, before).verdicts[0].alive
+
+
+def test_what_earlier_sweeps_found_out_is_still_known() -> None:
+    guests = Guests()
+    timeline = Timeline().then(PingResult.SILENT, NOW)
+    before = msgspec.structs.replace(newest(guests), timelines={"one": timeline}, sweeps=(NOW,), blind=True)
+    [verdict, other] = before.verdicts
+    before = msgspec.structs.replace(
+        before, verdicts=(msgspec.structs.replace(verdict, last_reply_at=NOW - 60), other)
+    )
+    asker = Asker(
+        lambda alone, replies: take_snapshot(alone, prober=guests, probe=config.Probe(), last_replies=replies)
+    )
+    got = asker.ask(ONE, before)
+    explanation = explain_from_here(got.verdicts[0], got, probe=config.Probe(), anew=True)
+    assert (explanation.last_reply_at, explanation.since) == (NOW - 60, NOW)
+    assert any("lost its way" in remark for remark in explanation.remarks)
