@@ -92,13 +92,13 @@ def run_server(
     connect: Connect,
     open_state: Callable[[], StateDirectory] = lambda: NOTHING_STORED,
     reload_on_hangup: bool = True,
-    greeting: str = "",
+    greet: Callable[[str], str] | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT.
 
     SIGHUP reloads the configuration with `read`, or ends the server if not `reload_on_hangup`.
-    `open_state` returns where to store what outlives a restart, if anywhere. `greeting` is printed when
-    the server listens; it may contain ``{url}``, which has no slash at its end.
+    `open_state` returns where to store what outlives a restart, if anywhere. `greet` is called when the
+    server listens, with its URL, which has no slash at its end; it returns what is printed then.
     """
     _return_memory_to_os()
     _reduce_gil_latency()
@@ -143,9 +143,9 @@ def run_server(
     server.start()
     for address in server.addresses:
         logger.info("listening", extra={"address": str(address)})
-    if greeting:
+    if greet:
         url = args.external_url or f"http://{server.addresses[0]}{prefixed.route_prefix}"
-        print(greeting.format(url=url), flush=True)
+        print(greet(url), flush=True)
     notify("READY=1")
     while _wait_for_signal(server) is signal.SIGHUP and reload_on_hangup:
         logger.info("reloading")

@@ -27,13 +27,14 @@ class Demo(Standin):
     (:mod:`fping_exporter.probe.loopback`), and the verdicts are the exporter's own.
     """
 
-    def __init__(self, *, instances: int = SCENE_SIZE) -> None:
-        """Make a cloud with this number of instances."""
+    def __init__(self, *, instances: int = SCENE_SIZE, port: int = 0) -> None:
+        """Make a cloud with this number of instances; it listens on `port` if that is free."""
         projects, hypervisors = make_projects(instances), make_hypervisors(instances)
         super().__init__(
             servers=make_servers(instances, projects, hypervisors),
             projects=projects,
             hypervisors=hypervisors,
             users=make_users(projects),
+            port=port,
         )
         self.neutron = make_neutron(self.servers)

@@ -45,9 +45,15 @@ class LoopbackServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, answer: Callable[[Request], Answer]) -> None:
-        """Listen on a free port of 127.0.0.1; `answer` is called for each request."""
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, answer: Callable[[Request], Answer], *, port: int = 0) -> None:
+        """Listen on `port` of 127.0.0.1, or on another one if that is in use; 0: on a free one.
+
+        `answer` is called for each request.
+        """
+        try:
+            super().__init__(("127.0.0.1", port), _Handler)
+        except OSError:
+            super().__init__(("127.0.0.1", 0), _Handler)
         self.answer = answer
 
     def start(self) -> None:

@@ -52,12 +52,24 @@ class _Guest(NamedTuple):
     security_group: str = _DEFAULT
     hypervisor: int = 0
     """Its place among the hypervisors."""
+    console: str = "Debian GNU/Linux 12 {name} ttyS0\n\n{name} login: \n"
+    """The last lines of its console."""
 
 
 _SCENE = (
-    _Guest("selenium-0", "it crashed", Behaviour.DEAD),
+    _Guest(
+        "selenium-0",
+        "it crashed",
+        Behaviour.DEAD,
+        console="Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b\n",
+    ),
     _Guest("selenium-1", "it is well", hypervisor=1),
-    _Guest("text-0", "it has not booted", Behaviour.DEAD),
+    _Guest(
+        "text-0",
+        "it has not booted",
+        Behaviour.DEAD,
+        console="error: no such device: 1f2e.\nEntering rescue mode...\ngrub rescue> \n",
+    ),
     _Guest("text-1", "it is shut off", Behaviour.DEAD, status="SHUTOFF", hypervisor=1),
     _Guest(
         "blocked-by-security-group",
@@ -145,6 +157,7 @@ def _scene_server(
         addresses=(_fixed(ip, number, guest.network),) if ip else (),
         metadata={"role": guest.name.partition("-")[0], "note": guest.note},
         security_groups=(guest.security_group,),
+        console=guest.console.format(name=guest.name),
         created=_created(number),
     )
 

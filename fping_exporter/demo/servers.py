@@ -25,6 +25,8 @@ class NovaServer(msgspec.Struct, kw_only=True):
     metadata: dict[str, str] = {}
     security_groups: tuple[str, ...] = ("default",)
     """Names of security groups."""
+    console: str = ""
+    """What ``openstack console log show`` prints."""
     created: str = "2026-01-01T00:00:00Z"
 
 

@@ -1,5 +1,6 @@
-"""A stand-in for Keystone, Nova and Neutron on a loopback port, with the APIs that the exporter uses."""
+"""A stand-in for Keystone, Nova, Neutron and Glance on a loopback port, with the APIs that are asked here."""
 
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -23,7 +24,11 @@ __all__ = ["KeystoneUser", "NovaHypervisor", "NovaServer", "Standin"]
 _REGION = "RegionOne"
 _TAGS = 26
 _HYPERVISOR_PAGES = 33
-"""The microversions 2.x from which Nova shows tags and pages its hypervisors."""
+_FLAVOR_IN_SERVER = 47
+"""The microversions 2.x from which Nova shows tags, pages its hypervisors, and describes a flavor."""
+_FLAVOR_SIZE = {"vcpus": 1, "ram": 512, "disk": 1, "ephemeral": 0, "swap": 0}
+_FLAVOR = {"id": "1", "name": "m1.tiny", "links": [], **_FLAVOR_SIZE}
+_IMAGE = {"id": "0f5a2a4e-6d0f-4c8e-9f57-5d5f0a0d8a11", "name": "debian-12", "status": "active"}
 _POWER_STATES = {"ACTIVE": 1, "PAUSED": 3, "SHUTOFF": 4, "SUSPENDED": 7}
 
 
@@ -59,8 +64,12 @@ class Standin:
         projects: Iterable[Project],
         hypervisors: Iterable[NovaHypervisor],
         users: Iterable[KeystoneUser],
+        port: int = 0,
     ) -> None:
-        """Take the cloud's contents; :meth:`region` logs in the first of the users."""
+        """Take the cloud's contents; :meth:`region` logs in the first of the users.
+
+        It listens on `port` if that is free.
+        """
         self.servers = list(servers)
         self.clock: Callable[[], float] = time.time
         """That of Nova, in Unix seconds."""
@@ -70,11 +79,13 @@ class Standin:
         self.users = list(users)
         self.neutron: Neutron | None = None
         """None: the cloud has no Neutron."""
+        self.os_fping_url: str | None = None
+        """Where the catalog has os-fping; None: it has none."""
         self.max_limit = 1000
         self.max_microversion = 96
         self.token_seconds = 3600.0
         self._tokens: dict[str, _Token] = {}
-        self._http = LoopbackServer(self.answer)
+        self._http = LoopbackServer(self.answer, port=port)
         self.url = f"http://127.0.0.1:{self._http.server_port}"
 
     def __enter__(self) -> Self:
@@ -112,7 +123,7 @@ class Standin:
         """Make every token issued so far invalid."""
         self._tokens.clear()
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> Answer:  # noqa: PLR0911, one for each service
         """Answer a request. Tests override this to make the cloud fail."""
         parts = request.path.strip("/").split("/")
         if document := self._answer_anybody(request, parts):
@@ -125,6 +136,8 @@ class Standin:
                 return self._identity(request, rest, token.user)
             case ["compute", "v2.1", *rest]:
                 return self._compute(request, rest, token.user)
+            case ["image", "v2", "images"]:
+                return Answer(200, {"images": [_IMAGE]})
             case ["network", "v2.0", kind] if self.neutron:
                 project = None if token.user.role == "admin" else token.user.project.id
                 kind = kind.replace("-", "_")
@@ -144,6 +157,8 @@ class Standin:
                 return Answer(200, {"versions": [self._compute_version()]})
             case ("GET", "compute", "v2.1"):
                 return Answer(200, {"version": self._compute_version()})
+            case ("GET", "image"):
+                return Answer(300, {"versions": [self._image_version()]})
             case ("GET", "network") if self.neutron:
                 return Answer(200, {"versions": [self._network_version()]})
         return None
@@ -174,13 +189,16 @@ class Standin:
         except ValueError:
             return _fault(406, "computeFault", "This version is not supported by the API.")
         match path:
-            case ["servers", "detail"]:
+            case ["servers"] | ["servers", "detail"]:
                 return self._list_servers(request.query, user, microversion, hypervisors)
-            case ["servers", id_]:
+            case ["servers", id_, *rest]:
                 for server in self.servers:
                     if server.id == id_ and (admin or server.project_id == user.project.id):
-                        return Answer(200, {"server": self._detail(server, microversion, hypervisors)})
+                        detail = self._detail(server, microversion, hypervisors)
+                        return _about_server(server, detail, rest, request.body)
                 return _fault(404, "itemNotFound", f"Instance {id_} could not be found.")
+            case ["flavors", "detail"]:
+                return Answer(200, {"flavors": [_FLAVOR]})
             case ["os-services" as what] | ["os-hypervisors" as what, "detail"] if not admin:
                 policy = f"os_compute_api:{what}:list"
                 return _fault(403, "forbidden", f"Policy doesn't allow {policy} to be performed.")
@@ -211,9 +229,7 @@ class Standin:
             return _fault(403, "forbidden", f"Policy doesn't allow {policy} to be performed.")
         elif project := query.get("project_id"):
             servers = [server for server in servers if server.project_id == project]
-        if hypervisors is not None and (host := query.get("host")):
-            on_host = {hypervisor.name for hypervisor in hypervisors.values() if hypervisor.host == host}
-            servers = [server for server in servers if server.hypervisor in on_host]
+        servers = _matching(servers, query, hypervisors)
         ids = [server.id for server in servers]
         start = 0
         if marker := query.get("marker"):
@@ -291,15 +307,12 @@ class Standin:
             "user_id": "3f0c5f4d6d3b4f6f8a5a4a7d9b1e2c3d",
             "metadata": server.metadata,
             "hostId": "9c1f6f0d5a8b4e6d8f7a6b5c4d3e2f1a0b9c8d7e6f5a4b3c2d1e0f9a" if server.hypervisor else "",
-            "image": {"id": "0f5a2a4e-6d0f-4c8e-9f57-5d5f0a0d8a11", "links": []},
-            "flavor": {
-                "vcpus": 1,
-                "ram": 512,
-                "disk": 1,
-                "ephemeral": 0,
-                "swap": 0,
-                "original_name": "m1.tiny",
-            },
+            "image": {"id": _IMAGE["id"], "links": []},
+            "flavor": (
+                {"original_name": _FLAVOR["name"], **_FLAVOR_SIZE}
+                if microversion >= _FLAVOR_IN_SERVER
+                else {"id": _FLAVOR["id"], "links": []}
+            ),
             "created": server.created,
             "updated": server.created,
             "addresses": addresses,
@@ -364,16 +377,18 @@ class Standin:
                         "interface": interface,
                         "region": _REGION,
                         "region_id": _REGION,
-                        "url": self.url + path,
+                        "url": url,
                     }
                     for interface in ("public", "internal", "admin")
                 ],
             }
-            for service, name, path in (
-                ("identity", "keystone", "/identity/v3"),
-                ("compute", "nova", "/compute/v2.1"),
-                (DEMO_SERVICE, "demo", "/demo"),
-                *([("network", "neutron", "/network")] if self.neutron else []),
+            for service, name, url in (
+                ("identity", "keystone", f"{self.url}/identity/v3"),
+                ("compute", "nova", f"{self.url}/compute/v2.1"),
+                ("image", "glance", f"{self.url}/image"),
+                (DEMO_SERVICE, "demo", f"{self.url}/demo"),
+                *([("network", "neutron", f"{self.url}/network")] if self.neutron else []),
+                *([("fping", "fping-exporter", self.os_fping_url)] if self.os_fping_url else []),
             )
         ]
         return {
@@ -392,6 +407,10 @@ class Standin:
         links = [{"rel": "self", "href": f"{self.url}/identity/v3/"}]
         return {"id": "v3.14", "status": "stable", "updated": "2020-04-07T00:00:00Z", "links": links}
 
+    def _image_version(self) -> dict[str, Any]:
+        links = [{"rel": "self", "href": f"{self.url}/image/v2/"}]
+        return {"id": "v2.17", "status": "CURRENT", "links": links}
+
     def _network_version(self) -> dict[str, Any]:
         links = [{"rel": "self", "href": f"{self.url}/network/v2.0/"}]
         return {"id": "v2.0", "status": "CURRENT", "links": links}
@@ -405,6 +424,41 @@ class Standin:
             "updated": "2013-07-23T11:33:21Z",
             "links": [{"rel": "self", "href": f"{self.url}/compute/v2.1/"}],
         }
+
+
+def _matching(
+    servers: list[NovaServer], query: Mapping[str, str], hypervisors: Mapping[str, NovaHypervisor] | None
+) -> list[NovaServer]:
+    """Return the servers with the name, and for admins on the host, that the query asks for."""
+    if name := query.get("name"):
+        servers = [server for server in servers if re.search(name, server.name)]
+    if hypervisors is not None and (host := query.get("host")):
+        on_host = {hypervisor.name for hypervisor in hypervisors.values() if hypervisor.host == host}
+        servers = [server for server in servers if server.hypervisor in on_host]
+    return servers
+
+
+def _about_server(server: NovaServer, detail: dict[str, Any], path: list[str], body: bytes) -> Answer:
+    """Answer what is asked about one server: all of it, its console, or what was done with it."""
+    match path:
+        case []:
+            return Answer(200, {"server": detail})
+        case ["action"] if "os-getConsoleOutput" in (asked := msgspec.json.decode(body)):
+            length = int(asked["os-getConsoleOutput"].get("length") or 0)
+            return Answer(200, {"output": "".join(server.console.splitlines(keepends=True)[-length:])})
+        case ["os-instance-actions"]:
+            action = {
+                "action": "stop" if server.status == "SHUTOFF" else "create",
+                "instance_uuid": server.id,
+                "message": None,
+                "project_id": server.project_id,
+                "request_id": f"req-{server.id}",
+                "start_time": server.created.rstrip("Z"),
+                "updated_at": server.created.rstrip("Z"),
+                "user_id": detail["user_id"],
+            }
+            return Answer(200, {"instanceActions": [action]})
+    return _fault(404, "itemNotFound", "The resource could not be found.")
 
 
 def _fault(status: int, name: str, message: str) -> Answer:

@@ -247,7 +247,7 @@ def test_list(cloud: dict[str, str], tmp_path: Path) -> None:
 
 def test_the_readme_shows_what_list_prints(cloud: dict[str, str], tmp_path: Path) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
-    shown = readme.partition("$ fping-exporter list\n")[2].partition("```")[0]
+    shown = readme.partition("<!-- checked by tests/cli/test_cli.py -->\n```text\n")[2].partition("```")[0]
     printed = run("list", cwd=tmp_path, env=cloud).stdout
     assert comparable(shown) == comparable(printed)
 

@@ -50,7 +50,9 @@ def alive(url: str) -> list[str]:
 def directory(tmp_path: Path) -> Path:
     directory = tmp_path / "state"
     directory.mkdir()
-    (tmp_path / "fping-exporter.yml").write_text("probe: {timeout: 100ms, retries: 0}")
+    (tmp_path / "fping-exporter.yml").write_text(
+        "probe: {timeout: 100ms, retries: 0}\ninstances: {include: [{name: [selenium-*, text-*]}]}"
+    )
     return directory
 
 
