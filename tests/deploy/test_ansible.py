@@ -285,12 +285,12 @@ def test_the_files_for_kolla() -> None:
     text = (ANSIBLE / "kolla.md").read_text()
     scrape, haproxy = re.findall(r"<!-- checked by \S+ -->\n```\w+\n(.*?)```", text, re.DOTALL)
     role = Role(
-        groups={"fping_exporter_agent": ["cn-1", "cn-2"], "fping_exporter_central": ["c-1"]},
+        groups={"compute": ["cn-1", "cn-2"]},
         kolla_internal_vip_address="192.0.2.1",
         kolla_enable_tls_internal=False,
     )
     (job,) = yaml.safe_load(role.render_text(scrape))["scrape_configs"]
     agents, centrals = job["static_configs"]
     assert agents == {"targets": ["address-of-cn-1:10605", "address-of-cn-2:10605"]}
-    assert centrals == {"labels": {"__scheme__": "https"}, "targets": ["c-1:10605"]}
-    assert "server c-1 address-of-c-1:10605 check" in role.render_text(haproxy)
+    assert centrals == {"labels": {"__scheme__": "https"}, "targets": ["control01:10605", "control02:10605"]}
+    assert "server control01 address-of-control01:10605 check" in role.render_text(haproxy)
