@@ -48,9 +48,11 @@ The same with python-novaclient 7.1.2:
 
   nova = novaclient.client.Client("2.35", session=session, endpoint_override="{url}/v2.1")
 
-With python-openstackclient, what Nova says, and what explains a guest that does not answer:
+With python-openstackclient, what Nova says, what the ping says (with fping-exporter[openstack]), and what
+explains a guest that does not answer:
 
   openstack server list --all-projects
+  openstack server ping list --all-projects
   openstack console log show {crashed}
 """
 

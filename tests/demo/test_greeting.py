@@ -10,7 +10,7 @@ import pytest
 
 from tests.permission import need_ping
 
-SECONDS = 60
+SECONDS = 120
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +91,7 @@ def test_openstackclient(greeting: str, place: Path) -> None:
     done = typed(greeting, blocks(greeting)[5], place)
     assert done.returncode == 0, done.stderr
     assert re.search(r"\| selenium-0 +\| ACTIVE ", done.stdout)
+    assert re.search(r"\| selenium-1 +\| [0-9a-f]{32} \| ACTIVE +\| yes ", done.stdout)
     assert "Kernel panic" in done.stdout
 
 
