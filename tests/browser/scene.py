@@ -3,6 +3,7 @@
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from flask import Flask
 
@@ -18,6 +19,9 @@ from fping_exporter.probe.sockets import LOOPBACK_BROADCAST
 from fping_exporter.web import create_app
 from tests.build import ORIGIN, address, instance
 from tests.os_fping.anonymous import anonymous_os_fping
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 __all__ = ["HOSTILE", "Cloud", "serving", "watch"]
 
@@ -144,7 +148,7 @@ def watch(cloud: Cloud, *, sweep: float = 0.001) -> Flask:
 
 
 @contextmanager
-def serving(app: Flask) -> Iterator[str]:
+def serving(app: "WSGIApplication") -> Iterator[str]:
     """Serve an application on a free port of loopback and yield its base URL."""
     server = HttpServer(app, listen=[TcpAddress("127.0.0.1", 0)])
     server.start()

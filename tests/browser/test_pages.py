@@ -11,9 +11,14 @@ from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
+from fping_exporter.errors import CloudError
+from fping_exporter.model import Inventory
 from fping_exporter.text import printable
 from tests.browser.chrome import Chrome, chrome
 from tests.browser.scene import HOSTILE, Cloud, serving, watch
+from tests.build import SILENT, Source, instance, inventory
+from tests.web.pages import Pinger
+from tests.web.site import make_cloud, make_front, make_router
 
 pytestmark = pytest.mark.browser
 
@@ -61,6 +66,36 @@ def test_nobody_is_kept_from_using_it(
 ) -> None:
     browser.be(width, 900, scheme=scheme)
     browser.get(url + path)
+    assert browser.violations() == []
+
+
+@pytest.fixture(scope="module")
+def clouds_url() -> Iterator[str]:
+    """The overview of three clouds: one with instances, one that refuses, and one with a long name."""
+    silent = Pinger({"127.0.0.2": SILENT})
+    listed = inventory(*(instance(str(number), f"127.0.0.{number}") for number in (1, 2)))
+    clouds = {
+        "lon1": make_cloud("lon1", Source(lambda: listed), silent),
+        "par1": make_cloud("par1", Source(_refuse), silent),
+        "a" * 64: make_cloud("a" * 64, Source(lambda: listed), silent),
+    }
+    with serving(make_router(clouds, make_front(clouds))) as url:
+        yield url
+
+
+def _refuse() -> Inventory:
+    raise CloudError("https://keystone.example.com:5000/v3: " + "a" * 80)
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing", "/clouds/lon1/"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_overview_of_clouds_fits_and_keeps_nobody_out(
+    browser: Chrome, clouds_url: str, path: str, scheme: Literal["light", "dark"], width: int
+) -> None:
+    browser.be(width, 900, scheme=scheme)
+    browser.get(clouds_url + path)
+    assert browser.evaluate("return document.documentElement.scrollWidth") <= width
     assert browser.violations() == []
 
 
