@@ -155,7 +155,7 @@ def _scene_server(
         status=guest.status,
         hypervisor=hypervisors[guest.hypervisor].name,
         addresses=(_fixed(ip, number, guest.network),) if ip else (),
-        metadata={"role": guest.name.partition("-")[0], "note": guest.note},
+        metadata={"note": guest.note},
         security_groups=(guest.security_group,),
         console=guest.console.format(name=guest.name),
         created=_created(number),

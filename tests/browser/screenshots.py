@@ -26,7 +26,7 @@ def main(folder: Path) -> None:
         url = f"http://{address}"
         browser.get(f"{url}/metrics")  # a scrape waits for the first sweep
         for scheme in _SCHEMES:
-            browser.be(1200, 800, scheme=scheme)
+            browser.be(1200, 1000, scheme=scheme)
             browser.get(url)
             browser.picture(folder / f"status-{scheme}.png")
 

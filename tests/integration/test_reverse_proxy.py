@@ -10,6 +10,7 @@ import pytest
 import requests
 import yaml
 
+from fping_exporter.demo import SCENE_SIZE
 from tests.integration.nginx import nginx
 from tests.integration.process import Process, eventually, free_port
 
@@ -61,7 +62,7 @@ def test_every_link_of_every_page_leads_somewhere(url: str) -> None:
         unseen |= {link for link in links if "?" not in link} - seen
     paths = {page.removeprefix(url) for page in seen}
     assert {"", "metrics", "config", "-/ready", "os-fping", "static/style.css"} <= paths
-    assert len([path for path in paths if path.startswith("instance/")]) == 4
+    assert len([path for path in paths if path.startswith("instance/")]) == SCENE_SIZE
 
 
 def test_every_kind_of_path_has_the_prefix(url: str) -> None:
