@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from werkzeug.test import Client
 
+from fping_exporter.cli.site import make_site
 from fping_exporter.cloud import Cloud
 from fping_exporter.cloud.tokens import SharedTokens
-from fping_exporter.config import Config, strict_yaml
+from fping_exporter.config import Config, parse, strict_yaml
 from fping_exporter.config.duration import Duration
 from fping_exporter.demo.http import Answer, Request
 from fping_exporter.errors import ConfigError
@@ -241,3 +243,56 @@ def eventually(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_which_paths_need_no_password(stack: ExitStack) -> None:
+    clouds = Clouds({name: serve(stack, name) for name in ("lon1", "lon2")})
+    site = make_site(
+        clouds.service, process=clouds.telemetry, telemetry_path="/metrics", controls=None, listen=[]
+    )
+    public = (
+        "/-/healthy",
+        "/clouds/lon1/os-fping",
+        "/clouds/lon2/v2.1/os-fping/id",
+        "/clouds/lon1/v1/explain/id",
+    )
+    private = (
+        *(
+            "/",
+            "/metrics",
+            "/probe",
+            "/-/ready",
+            "/os-fping",
+            "/v2.1/os-fping",
+            "/clouds/lon1",
+            "/clouds/lon1/",
+        ),
+        *("/clouds/par1/os-fping", "/clouds/lon1/-/healthy", "/clouds/lon1/clouds/lon1/os-fping"),
+    )
+    assert [path for path in public if not site.is_public(path)] == []
+    assert [path for path in private if site.is_public(path)] == []
+    del clouds.settings["lon2"]
+    clouds.service.reload()
+    assert site.is_public("/os-fping")
+    assert site.is_public("/clouds/lon1/os-fping")
+    assert not site.is_public("/clouds/lon2/os-fping")
+
+
+def test_the_site_has_the_clouds_of_the_configuration_in_use(stack: ExitStack) -> None:
+    clouds = Clouds({name: serve(stack, name) for name in ("lon1", "lon2")})
+    site = make_site(
+        clouds.service, process=clouds.telemetry, telemetry_path="/metrics", controls=None, listen=[]
+    )
+    client = Client(site.app)
+    assert 'instance_alive{id="lon2-0000"' in client.get("/probe?cloud=lon2").text
+    assert ">lon2</bdi>" in client.get("/clouds/lon2/").text
+    assert "lon1" in parse(client.get("/config").text, source="shown").clouds
+    assert parse(client.get("/clouds/lon2/config").text, source="shown").cloud == "lon2"
+    refused = client.get("/clouds/lon2/os-fping", headers={"X-Auth-Token": "none"})
+    assert refused.status_code == 401
+    assert refused.headers["WWW-Authenticate"].startswith("Keystone uri=")
+    del clouds.settings["lon2"]
+    clouds.service.reload()
+    assert client.get("/probe?cloud=lon2").status_code == 400
+    assert 'instance_alive{id="lon1-0000"' in client.get("/metrics").text
+    assert "process_cpu_seconds_total" in client.get("/metrics").text
