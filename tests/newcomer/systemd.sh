@@ -119,3 +119,53 @@ curl -sf -o /dev/null --cacert cert.pem https://127.0.0.1:10605/-/healthy
 systemctl reload fping-exporter
 systemctl stop fping-exporter
 is Result success; is ExecMainStatus 0; is NRestarts 0
+
+step 'an agent and a central, as deploy/fleet.md has them'
+block() { sed -n "/^$1/,/^\`\`\`/{/^\`\`\`/!p}" deploy/fleet.md; } # the one that begins so
+certificate() { # NAME SUBJECT-ALTERNATIVE-NAME
+  openssl req -x509 -CA ca.pem -CAkey ca.key -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=$1" \
+    -addext "subjectAltName=$2" -addext basicConstraints=critical,CA:FALSE -keyout "$1.key" -out "$1.pem" 2>/dev/null
+}
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=ca \
+  -keyout ca.key -out ca.pem 2>/dev/null
+certificate central IP:127.0.0.1; certificate agent DNS:kvm-1.example
+hostname kvm-1.example # the guests' host
+rm -r "$drop_ins" /etc/fping-exporter/clouds.yaml /var/lib/private/fping-exporter
+{
+  block inventory: | sed 's|"https://central-1[^]]*|"https://127.0.0.1:10606"|; s/\[ovnmeta\]/[local, qdhcp]/'
+  echo 'cache: {inventory: 5s, sweep: 1s}'
+} >$config
+mkdir "$drop_ins"; printf '[Service]\nSystemCallErrorNumber=kill\n' >"$drop_ins/strict.conf"
+block groupadd | bash -ex
+says /metrics '^fping_exporter_inventory_success 0.0'
+is Environment HOME=/nonexistent # nothing of OpenStack
+tr '\0' '\n' <"/proc/$(systemctl show -P MainPID fping-exporter)/environ" | grep -e ^OS_ -e ^CREDENTIALS && false
+
+mkdir /etc/central # the files as shipped, but for what one machine cannot have twice
+for file in $unit deploy/systemd/central.conf; do
+  sed 's|/etc/fping-exporter/|/etc/central/|g; s|^StateDirectory=.*|StateDirectory=central|
+    s|^ExecStart=/.*|& --web.listen-address=127.0.0.1:10606|' "$file" >"/etc/central/${file##*/}"
+done
+install -D -m 0644 /etc/central/fping-exporter.service /etc/systemd/system/central.service
+install -D -m 0644 -t /etc/systemd/system/central.service.d /etc/central/central.conf
+sed 's/inventory: 60s/inventory: 5s/; s/^agents: false/agents: {match_san: true}/' deploy/fping-exporter.yml \
+  >/etc/central/fping-exporter.yml
+block tls_server_config: >/etc/central/web.yml
+install -m 0600 ~/.config/openstack/clouds.yaml /etc/central/
+install -m 0644 ca.pem central.pem /etc/central/
+install -m 0640 -g fping-exporter-keys central.key /etc/central/
+systemctl daemon-reload; systemctl start central
+asks() { curl -s --cacert ca.pem "${@:2}" "https://127.0.0.1:10606/v1/inventory?host=$1"; } # HOST CURL-OPTIONS
+gets() { asks kvm-1 --cert agent.pem --key agent.key | grep -e '"near"' >/dev/null; }
+soon gets
+asks kvm-2 --cert agent.pem --key agent.key | grep -F 'does not name the host "kvm-2"'
+asks kvm-1 && false
+soon soon says /metrics '^instance_alive{id="near".* 1.0' # it pauses ever longer while no central answers
+soon says /metrics '^instance_alive{id="tenant".* 1.0'
+reads 0 '^tenant .* ACTIVE  *yes' fping-exporter list
+systemctl reload central; systemctl reload fping-exporter
+systemctl stop central; systemctl restart fping-exporter
+soon says /metrics '^instance_alive{id="near".* 1.0' # of the list that it has stored
+systemctl stop fping-exporter
+is Result success; is ExecMainStatus 0
+[ "$(systemctl show -P Result central)" = success ]
