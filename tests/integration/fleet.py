@@ -171,7 +171,7 @@ class Fleet:
         for member in members:
             self._stack.enter_context(member)
         for member in members:
-            member.wait_for("msg=listening")
+            member.wait_for("msg=listening", timeout=60)
 
     @contextlib.contextmanager
     def without(self, *members: Member) -> Iterator[None]:
