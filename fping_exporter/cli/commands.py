@@ -73,7 +73,15 @@ def explain(args: argparse.Namespace) -> int:
     from fping_exporter.cli import explain as command
 
     _set_up_log(args)
-    return command.explain(settings.choose_one(args.cloud), args.instance, as_json=args.json)
+    one = settings.choose_one(args.cloud)
+    return command.explain(
+        one,
+        args.instance,
+        name=args.cloud or next(iter(settings.by_cloud())),
+        cached=args.cached,
+        as_json=args.json,
+        storage_path=args.storage_path,
+    )
 
 
 def wait(args: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """The command ``explain``: one instance, pinged alone, and all that is known of why it answers or not."""
 
 import time
+from pathlib import Path
 from typing import NoReturn
 
 import msgspec
@@ -9,32 +10,63 @@ from tqdm import tqdm
 from fping_exporter import open_files
 from fping_exporter.cli.explanation_text import as_text
 from fping_exporter.cli.fleet_words import read_fleet
-from fping_exporter.cli.list import EXIT_SILENT, EXIT_UNASKED
+from fping_exporter.cli.list import EXIT_SILENT, EXIT_UNASKED, read_state
 from fping_exporter.cli.upstream import connect_upstream
 from fping_exporter.config import Config
-from fping_exporter.explanation.asking import ask_anew, explain_from_here
+from fping_exporter.errors import ConfigError
+from fping_exporter.explanation.asking import ask_anew, evidence_from_here
+from fping_exporter.explanation.build import explain as build
+from fping_exporter.explanation.evidence import Evidence
+from fping_exporter.explanation.stored import recall
 from fping_exporter.explanation.values import Explanation
 from fping_exporter.fleet.merge import merge
+from fping_exporter.history import History
 from fping_exporter.instance_lookup import find_instance
-from fping_exporter.model import Inventory, Snapshot, Verdict
+from fping_exporter.model import Instance, Inventory, Snapshot, Verdict
 from fping_exporter.probe import check_permission, make_layer2_prober, make_prober
 from fping_exporter.snapshot import take_snapshot
+from fping_exporter.storage import State
 from fping_exporter.verdict.selection import select
 
 __all__ = ["explain"]
 
 
-def explain(settings: Config, wanted: str, *, as_json: bool) -> int:
+def explain(
+    settings: Config, wanted: str, *, name: str, cached: bool, as_json: bool, storage_path: Path | None = None
+) -> int:
     """Explain the instance that `wanted` means, an id, a name or an address; return the exit code.
 
     The whole cloud is listed, as only then it is known whose an address is. Only this instance is pinged.
+    If it is `cached`, what a running exporter has stored of the cloud called `name` takes the place of both.
+    `storage_path` is its directory; raises ConfigError if it cannot be read.
     """
-    check_permission()
-    open_files.raise_limit()
+    if not cached:
+        check_permission()
+        open_files.raise_limit()
     with _progress_bar("listing", unit=" answers") as bar:
-        listed = connect_upstream(settings, lambda _service, _code: bar.update()).inventory()
+        upstream = connect_upstream(settings, lambda _service, _code: bar.update())
+        state = read_state(storage_path, upstream.scope, cloud=name)
+        if cached and state is None:
+            raise ConfigError(
+                "--cached: nothing is stored; name the exporter's directory with --storage.path"
+            )
+        listed = state.inventory if cached and state else upstream.inventory()
     instance = find_instance(wanted, listed)
-    selected = select(listed, settings.instances)
+    selected = any(each.id == instance.id for each in select(listed, settings.instances).instances)
+    if cached and state:
+        verdict, evidence = recall(instance, state, settings)
+    else:
+        verdict, evidence = _ask(instance, listed, settings, state)
+    explanation = build(verdict, evidence._replace(selected=selected), runbook=settings.links.runbook or "")
+    print(_as_json(explanation) if as_json else as_text(explanation, now=time.time()))
+    return _exit_code(verdict)
+
+
+def _ask(
+    instance: Instance, listed: Inventory, settings: Config, state: State | None
+) -> tuple[Verdict, Evidence]:
+    """Ping the instance; what a running exporter has stored of earlier sweeps is taken into account."""
+    history = state.history if state else History()
 
     def sweep(inventory: Inventory) -> Snapshot:
         snapshot = take_snapshot(
@@ -43,6 +75,7 @@ def explain(settings: Config, wanted: str, *, as_json: bool) -> int:
             layer2=make_layer2_prober(settings.probe),
             probe=settings.probe,
             host=settings.host,
+            last_replies=history.last_replies,
         )
         if settings.fleet is None:
             return snapshot
@@ -50,17 +83,9 @@ def explain(settings: Config, wanted: str, *, as_json: bool) -> int:
 
     snapshot = ask_anew(instance, listed, sweep=sweep)
     [verdict] = snapshot.verdicts
-    explanation = explain_from_here(
-        verdict,
-        snapshot,
-        probe=settings.probe,
-        remembered=False,
-        anew=True,
-        runbook=settings.links.runbook or "",
-        selected=any(each.id == instance.id for each in selected.instances),
-    )
-    print(_as_json(explanation) if as_json else as_text(explanation, now=time.time()))
-    return _exit_code(verdict)
+    snapshot = history.told(snapshot)
+    evidence = evidence_from_here(verdict, snapshot, probe=settings.probe)
+    return verdict, evidence._replace(anew=True, remembered=state is not None)
 
 
 def _exit_code(verdict: Verdict) -> int:

@@ -30,11 +30,11 @@ from fping_exporter.probe import (
     make_prober,
 )
 from fping_exporter.snapshot import take_snapshot
-from fping_exporter.storage import read_another
+from fping_exporter.storage import State, read_another
 from fping_exporter.verdict.missed import find_missed
 from fping_exporter.verdict.selection import select
 
-__all__ = ["EXIT_SILENT", "EXIT_UNASKED", "list_instances"]
+__all__ = ["EXIT_SILENT", "EXIT_UNASKED", "list_instances", "read_state"]
 
 EXIT_SILENT = 1
 """Exit code when an ACTIVE instance was asked and did not answer."""
@@ -68,8 +68,9 @@ def list_instances(
         def look(name: str) -> _Listed:
             settings = clouds[name]
             upstream = connect(settings, lambda _service, _code: bar.update())
-            history = _read_history(storage_path, upstream.scope, cloud=name)
-            return _Listed(select(upstream.inventory(), settings.instances), history)
+            state = read_state(storage_path, upstream.scope, cloud=name)
+            inventory = select(upstream.inventory(), settings.instances)
+            return _Listed(inventory, state.history if state else None)
 
         listed, errors = run_for_each(clouds, look)
     packets = sum(
@@ -145,9 +146,9 @@ def _report(
     return failed or (EXIT_UNASKED if unasked else 0)
 
 
-def _read_history(
+def read_state(
     path: Path | None, scope: Scope, *, cloud: str, environment: Mapping[str, str] = os.environ
-) -> History | None:
+) -> State | None:
     """Return what a running exporter remembers, from `path`, else from ``STATE_DIRECTORY``; None if nothing.
 
     Raises ConfigError if `path` cannot be read.
@@ -156,13 +157,12 @@ def _read_history(
     if not directory:
         return None
     try:
-        state = read_another(Path(directory), scope, cloud=cloud)
+        return read_another(Path(directory), scope, cloud=cloud)
     except StorageError as error:
         if path:
             raise ConfigError(f"--storage.path: {error}") from error
         print(f"fping-exporter: nobody knows since when: {error}", file=sys.stderr)
         return None
-    return state.history if state else None
 
 
 def _count_unasked(verdicts: list[Verdict], unasked: list[Verdict]) -> str:

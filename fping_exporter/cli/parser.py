@@ -173,7 +173,21 @@ def _add_explain(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
     flags = _add_flags(parser)
     _add_config_file(flags)
     _add_cloud(flags)
+    flags.add_argument(
+        "--cached",
+        action="store_true",
+        help="List and ping nothing: say what a running exporter stored last, which is whether it "
+        "answered, and neither packets nor why it is silent.",
+    )
     flags.add_argument("--json", action="store_true", help="Print JSON instead of a text.")
+    flags.add_argument(
+        "--storage.path",
+        dest="storage_path",
+        type=Path,
+        metavar="DIR",
+        help="Directory in which a running exporter stores what it knows, to be read for its last reply "
+        "and for --cached. [$STATE_DIRECTORY, else none]",
+    )
     _add_log_flags(flags)
     parser.set_defaults(run=commands.explain)
 

@@ -6,7 +6,7 @@ from fping_exporter.explanation import icmp_errors
 from fping_exporter.explanation.evidence import Evidence
 from fping_exporter.explanation.layer2 import explain_layer2
 from fping_exporter.explanation.security import explain_security
-from fping_exporter.explanation.values import AddressFacts, Claimant, IcmpErrorFacts
+from fping_exporter.explanation.values import AddressFacts, Claimant, IcmpErrorFacts, Layer2Facts
 from fping_exporter.model import LOCAL, Address, AddressKind, IcmpError, Port, Probed, Target, Verdict
 from fping_exporter.verdict.host_addresses import is_host_address
 from fping_exporter.verdict.ownership import AddressOwners
@@ -60,7 +60,9 @@ class _Addresses:
             rtt_seconds=outcome.rtt if outcome else None,
             icmp_error=_explain_error(outcome.error, address) if outcome and outcome.error else None,
             security=explain_security(port, source, topology),
-            layer2=explain_layer2(self._verdict, probed, evidence.sweep.layer2, topology),
+            layer2=explain_layer2(self._verdict, probed, evidence.sweep.layer2, topology)
+            if evidence.packets_kept
+            else Layer2Facts(asked=False, alive=None, mac=None, text="not known: it is not kept"),
         )
 
     def _others(self, address: Address, target: Target | None) -> frozenset[str]:
@@ -93,6 +95,8 @@ class _Addresses:
             return "nothing tells whose the answer would be"
         if probed.target is None:
             return self._why_no_vantage(address, port)
+        if not self._evidence.packets_kept:
+            return "what came of the packets is not kept"
         why = self._evidence.sweep.unsent.get(probed.target)
         return f"nothing could be sent to it: {why}" if why else "nothing could be sent to it"
 

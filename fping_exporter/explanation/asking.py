@@ -17,7 +17,7 @@ from fping_exporter.fleet.inventory_part import cut
 from fping_exporter.model import Instance, Inventory, Snapshot, Verdict
 from fping_exporter.probe.vantage import source_addresses
 
-__all__ = ["Asker", "ask_anew", "explain_from_here"]
+__all__ = ["Asker", "ask_anew", "cut_out", "evidence_from_here", "explain_from_here"]
 
 
 def ask_anew(instance: Instance, inventory: Inventory, *, sweep: Callable[[Inventory], Snapshot]) -> Snapshot:
@@ -28,6 +28,12 @@ def ask_anew(instance: Instance, inventory: Inventory, *, sweep: Callable[[Inven
     The instance need not be in the `inventory`. `sweep` pings all of an inventory, as
     :func:`fping_exporter.snapshot.take_snapshot` does; what it raises is raised here.
     """
+    alone, told = cut_out(instance, inventory)
+    return msgspec.structs.replace(sweep(alone), inventory=told)
+
+
+def cut_out(instance: Instance, inventory: Inventory) -> tuple[Inventory, Inventory]:
+    """Return what is known of one instance, without others, and with those that have one of its addresses."""
     ips = {address.ip for address in instance.addresses}
     others = tuple(
         [
@@ -44,36 +50,30 @@ def ask_anew(instance: Instance, inventory: Inventory, *, sweep: Callable[[Inven
     topology = msgspec.structs.replace(inventory.topology, claims=claims)
     whole = msgspec.structs.replace(inventory, topology=topology)
     alone = cut(whole, [instance], most_members=math.inf)
-    told = msgspec.structs.replace(alone, instances=(instance, *others))
-    return msgspec.structs.replace(sweep(alone), inventory=told)
+    return alone, msgspec.structs.replace(alone, instances=(instance, *others))
 
 
-def explain_from_here(
-    verdict: Verdict,
-    snapshot: Snapshot,
-    *,
-    probe: config.Probe,
-    remembered: bool = True,
-    anew: bool = False,
-    selected: bool = True,
-    runbook: str = "",
-) -> Explanation:
-    """Explain a verdict of the snapshot; nothing is sent.
-
-    `remembered`, `anew` and `selected` are as in :class:`Evidence`, `runbook` is as in :func:`explain`.
-    """
-    evidence = Evidence(
+def evidence_from_here(verdict: Verdict, snapshot: Snapshot, *, probe: config.Probe) -> Evidence:
+    """Return what a verdict of the snapshot was made from, on this host; nothing is sent."""
+    return Evidence(
         inventory=snapshot.inventory,
         sweep=snapshot.sweep,
         probe=probe,
         sources=source_addresses(each.target for each in verdict.probed if each.target),
         since=snapshot.since(verdict),
-        remembered=remembered,
-        anew=anew,
         blind=snapshot.blind,
-        selected=selected,
     )
-    return explain(verdict, evidence, runbook=runbook)
+
+
+def explain_from_here(
+    verdict: Verdict, snapshot: Snapshot, *, probe: config.Probe, anew: bool = False, runbook: str = ""
+) -> Explanation:
+    """Explain a verdict of a running exporter's snapshot; nothing is sent.
+
+    `anew` is as in :class:`Evidence`, `runbook` is as in :func:`explain`.
+    """
+    evidence = evidence_from_here(verdict, snapshot, probe=probe)
+    return explain(verdict, evidence._replace(anew=anew), runbook=runbook)
 
 
 class Asker:

@@ -108,6 +108,8 @@ def _remarks(verdict: Verdict, evidence: Evidence) -> Iterator[str]:
         yield "The ping contradicts Nova's status."
     if evidence.blind and not verdict.alive:
         yield "This exporter has lost its way to most instances: silence says nothing of this one."
+    if not evidence.packets_kept:
+        yield "This is what a running exporter stored last: whether it answered, but no packets."
     if not evidence.selected:
         yield "The configuration does not select it (instances), so it is in no metric."
     if verdict.instance.in_down_cell:

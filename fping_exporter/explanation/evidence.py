@@ -23,6 +23,8 @@ class Evidence(NamedTuple):
     """Since when it has been answering, or silent; None if nobody knows."""
     remembered: bool = True
     """Whether earlier sweeps are known; if not, one that has no last reply may have answered all the same."""
+    packets_kept: bool = True
+    """Whether it is known what came of the packets; else only whether an address answered."""
     anew: bool = False
     """Whether this instance alone was asked, for this explanation."""
     blind: bool = False

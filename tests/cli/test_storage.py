@@ -123,6 +123,12 @@ def test_list_reads_since_when_from_a_running_exporter(directory: Path, cloud: C
         rows = json.loads(done.stdout)
         assert {row["since_at_least"] for row in rows} == {True}
         assert all(row["since_timestamp_seconds"] < time.time() for row in rows)
+        wanted = ("explain", "selenium-1", "--cached", "--json", *flags)
+        done = run(*wanted, cwd=directory.parent, env=cloud.environment)
+        assert (done.returncode, done.stderr) == (0, "")
+        told = json.loads(done.stdout)
+        assert (told["alive"], told["anew"], told["addresses"][0]["sent"]) == (True, False, None)
+        assert told["last_reply_at"] == told["asked_at"] < time.time()
     nowhere = run("list", "--storage.path", "/nowhere", cwd=directory.parent, env=cloud.environment)
     assert (nowhere.returncode, nowhere.stderr) == (
         2,
