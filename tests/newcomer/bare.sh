@@ -75,7 +75,8 @@ step 'the installation'
 shows_the_scene root '/opt/fping-exporter/bin/fping-exporter demo'
 step 'the systemd way'; booted /home/root/fping-exporter/tests/newcomer/systemd.sh
 step 'the Ansible way: what it needs, ansible-lint, and the wheels'
-(inside root 'rm -r /etc/fping-exporter /etc/systemd/system/fping-exporter* /usr/local/bin/fping-exporter /var/lib/private/fping-exporter
+(inside root 'rm -rf /etc/fping-exporter /etc/central /var/lib/private/{fping-exporter,central} /usr/local/bin/fping-exporter \
+    /etc/systemd/system/{fping-exporter,central}* /etc/systemd/system/multi-user.target.wants/fping-exporter.service
   sed -i "/cloud.example/d" /etc/hosts
   python3 -m venv /opt/ansible && cd fping-exporter
   /opt/ansible/bin/pip install -q --require-hashes -r tests/newcomer/ansible.lock
