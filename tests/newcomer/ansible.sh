@@ -17,7 +17,7 @@ logged() { grep -e "$1" ~/ansible.log >/dev/null; }                        # PAT
 pid() { systemctl show -P MainPID fping-exporter; }
 soon() { for _ in {1..50}; do if "$@"; then return; fi; sleep 0.2; done; "$@"; }
 play() { # ARGUMENT...: of ansible-playbook
-  /opt/ansible/bin/ansible-playbook -i ~/inventory.yml "$@" examples/single.yml >~/ansible.log 2>&1
+  /opt/ansible/bin/ansible-playbook -i ~/inventory.yml "$@" single.yml >~/ansible.log 2>&1
 }
 changes_nothing() { play "$@" && logged ' changed=0 .* failed=0 ' && ! logged 'rescued=[1-9]'; }
 goes_back() { # ARGUMENT...: the role fails, and what was there before is there again
@@ -50,7 +50,7 @@ fping_exporter:
       ansible_python_interpreter: /usr/bin/python3
   vars:
     fping_exporter_package: $wheel
-    fping_exporter_lock: "{{ playbook_dir }}/../../../requirements.lock"
+    fping_exporter_lock: "{{ playbook_dir }}/../../requirements.lock"
     fping_exporter_pip_arguments: [--no-index, --find-links=/srv/wheels]
     fping_exporter_system_packages: []
     fping_exporter_clouds: "{{ lookup('file', '~/.config/openstack/clouds.yaml') | from_yaml }}"
