@@ -18,6 +18,7 @@ BENCHMARKS = (
     "rules",
     "agents",
     "fleet",
+    "clouds",
 )
 
 

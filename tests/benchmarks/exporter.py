@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 INSTANCES = 10_000
@@ -44,13 +44,13 @@ class Exporter:
         self.url = url
         self.credentials = credentials
 
-    def scrape(self, *, timeout: float = 60) -> bytes:
+    def scrape(self, path: str = "/metrics", *, timeout: float = 60) -> bytes:
         """Scrape as Prometheus with this timeout does, in seconds; return the body, gzipped.
 
         The exporter answers half a second before: with a timeout of half a second it waits for nothing.
         """
         request = urllib.request.Request(  # noqa: S310, loopback
-            f"{self.url}/metrics",
+            f"{self.url}{path}",
             headers={"Accept-Encoding": "gzip", "X-Prometheus-Scrape-Timeout-Seconds": str(timeout)},
         )
         with urllib.request.urlopen(request) as answer:  # noqa: S310, loopback
@@ -72,12 +72,17 @@ class Exporter:
 
 @contextlib.contextmanager
 def running(
-    settings: str, *, cloud: Sequence[str] = cloud_with_own(0), instances: int = INSTANCES
+    settings: str,
+    *,
+    cloud: Sequence[str] = cloud_with_own(0),
+    instances: int = INSTANCES,
+    paths: Sequence[str] = ("/metrics",),
 ) -> Iterator[Exporter]:
-    """Run an exporter with these settings, in YAML, and yield it when all instances are in its scrape.
+    """Run an exporter with these settings, in YAML, and yield it when all instances are in its scrapes.
 
     `cloud` are the arguments to Python that make its cloud: :func:`cloud_with_own`, or those of another one
-    with so many instances, which prints its credentials as JSON and ends with its standard input.
+    with so many instances, which prints its credentials as JSON and ends with its standard input. `paths` are
+    those of the scrapes that have all instances together.
     """
     command = [sys.executable, *cloud]
     with (
@@ -107,12 +112,17 @@ def running(
                 url = "http://" + listening.rpartition("address=")[2].strip()
                 exporter = Exporter(process.pid, url, credentials)
                 deadline = time.monotonic() + 60 + instances / 500
-                while gzip.decompress(exporter.scrape()).count(b"\ninstance_hypervisor_active{") != instances:
+                while _count_instances(exporter, paths) != instances:
                     assert time.monotonic() < deadline, "the instances do not come"
                 yield exporter
             finally:
                 process.terminate()
                 standin.communicate()
+
+
+def _count_instances(exporter: Exporter, paths: Iterable[str]) -> int:
+    bodies = (gzip.decompress(exporter.scrape(path)) for path in paths)
+    return sum(body.count(b"\ninstance_hypervisor_active{") for body in bodies)
 
 
 def verdict(marks: dict[str, bool]) -> int:
