@@ -1,7 +1,7 @@
 """Whatever a cloud says, it can be explained, and the explanation harms nobody."""
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 
 from fping_exporter.cli.explanation_text import as_text
 from fping_exporter.explanation.build import without_others
@@ -10,6 +10,7 @@ from tests.build import NOW
 from tests.explanation.worlds import SECRET, Explained, explained
 
 
+@settings(deadline=None)
 @given(explained())
 def test_every_instance_can_be_explained(found: list[Explained]) -> None:
     for explanation, snapshot in found:
@@ -26,6 +27,7 @@ def test_every_instance_can_be_explained(found: list[Explained]) -> None:
             assert (told.sent is None) == (told.why_not_asked is not None)
 
 
+@settings(deadline=None)
 @given(explained())
 def test_a_tenant_learns_nothing_of_others(found: list[Explained]) -> None:
     for explanation, _ in found:

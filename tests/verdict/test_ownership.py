@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fping_exporter import config
@@ -311,6 +311,7 @@ def test_without_neutron_an_address_of_several_is_asked_for_none_of_them(
         assert (verdict.reason is Reason.AMBIGUOUS_ADDRESS) == (bool(verdict.instance.addresses) and not own)
 
 
+@settings(deadline=None)
 @given(inventories(), st.sampled_from([None, frozenset({"net-1"}), frozenset[str]()]))
 def test_others_are_named_where_an_instance_is_not_the_only_owner(
     cloud: Inventory, networks: frozenset[str] | None
