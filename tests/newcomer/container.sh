@@ -45,7 +45,8 @@ done
 podman healthcheck run demo || fail "$(podman logs demo)"
 inside 'import os; assert (os.getuid(), os.getgid()) == (65534, 0), os.getuid()'
 metrics=$(inside 'import urllib.request as r; print(r.urlopen("http://127.0.0.1:10605/metrics").read().decode())')
-[ "$(grep -c '^instance_alive{.* 1.0' <<<"$metrics")" = 1 ] || fail 'not one is alive'
+[ "$(grep -o '^instance_silent{.*reason="[a-z0-9_]*"' <<<"$metrics" | sed 's/.*reason=//' | sort -u | wc -l)" = 8 ] ||
+  fail 'not every reason is there'
 podman exec demo fping-exporter --version | grep '^fping-exporter 0' || fail 'not in PATH'
 [ "$(podman exec demo /bin/sh -c pwd)" = /etc/fping-exporter ] || fail 'the configuration is looked for elsewhere'
 podman stop --time 10 demo >/dev/null
