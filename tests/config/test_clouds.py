@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fping_exporter.config import Config, parse
 from fping_exporter.config.clouds import is_cloud_name, locate, merge
 from fping_exporter.config.strict_yaml import dump
 from fping_exporter.errors import ConfigError
+
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A busy machine is no fault of a test."""
 
 DURATIONS = st.sampled_from(["1s", "20s", "5m"])
 SECTIONS = st.fixed_dictionaries(
@@ -55,6 +58,7 @@ def leaves(data: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[tuple[st
     return found
 
 
+@PATIENT
 @given(MAPPINGS, MAPPINGS)
 def test_what_a_cloud_has_wins_and_the_rest_is_the_default(
     defaults: dict[str, Any], own: dict[str, Any]
@@ -70,11 +74,13 @@ def test_what_a_cloud_has_wins_and_the_rest_is_the_default(
             assert not any(path[:length] in mine and mine[path[:length]] != {} for length in range(len(path)))
 
 
+@PATIENT
 @given(MAPPINGS)
 def test_merging_with_nothing_or_with_itself_changes_nothing(data: dict[str, Any]) -> None:
     assert merge(data, {}) == merge({}, data) == merge(data, data) == data
 
 
+@PATIENT
 @given(SECTIONS, st.dictionaries(NAMES, SECTIONS | st.none(), min_size=1, max_size=3))
 def test_a_cloud_is_what_a_file_with_all_its_keys_would_be(
     defaults: dict[str, Any], clouds: dict[str, dict[str, Any] | None]
@@ -87,8 +93,8 @@ def test_a_cloud_is_what_a_file_with_all_its_keys_would_be(
         assert str(error).startswith("f: ")
         assert any(not is_right(text) for text in texts)
         return
-    for name, settings in together.by_cloud().items():
-        assert settings == parse(written(merge(defaults, clouds[name] or {})), source="f")
+    for name, own in together.by_cloud().items():
+        assert own == parse(written(merge(defaults, clouds[name] or {})), source="f")
     assert list(together.by_cloud()) == list(clouds)
     assert parse(dump(together), source="shown") == together
 
