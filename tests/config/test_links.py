@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import jinja2
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fping_exporter.config import Links
@@ -39,6 +39,7 @@ def fill(template: LinkTemplate, **values: str) -> str | None:
     return template.fill(dict.fromkeys(PLACEHOLDERS, "x") | values)
 
 
+@settings(deadline=None)
 @given(name=NAMES, hypervisor=NAMES, id_=NAMES, project=NAMES)
 @example(name="..", hypervisor="a", id_="b", project="c")
 def test_whatever_the_names_are_the_link_leads_to_the_same_page(
@@ -71,6 +72,7 @@ class Anchors(HTMLParser):
         self.found.append((tag, attrs))
 
 
+@settings(deadline=None)
 @given(NAMES)
 def test_in_a_page_it_is_one_attribute_and_nothing_more(name: str) -> None:
     url = fill(EVERYWHERE, name=name)
@@ -98,6 +100,7 @@ def test_what_is_filled_in(template: str, values: dict[str, str], url: str | Non
     assert fill(LinkTemplate.parse(template), **values) == url
 
 
+@settings(deadline=None)
 @given(st.text() | st.builds("https://h/{}".format, st.text()) | st.integers() | st.none())
 def test_whatever_is_configured_is_refused_or_a_url(value: object) -> None:
     for kind in (LinkTemplate, PageUrl):
