@@ -399,8 +399,10 @@ def test_wait_for_nobody(cloud: dict[str, str], tmp_path: Path) -> None:
 
 
 def test_wait_until_ctrl_c(cloud: dict[str, str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "fping_exporter", "wait", "selenium-0", "selenium-1", "--json"]
     with subprocess.Popen(
-        [sys.executable, "-m", "fping_exporter", "wait", "selenium-0", "selenium-1", "--json"],
+        # A shell that starts the tests in the background has them ignore Ctrl-C.
+        ["env", "--default-signal=INT", *command],
         cwd=tmp_path,
         env=os.environ | cloud,
         stdout=subprocess.PIPE,

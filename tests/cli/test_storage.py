@@ -113,6 +113,7 @@ def test_list_neither_reads_nor_writes_it(directory: Path, cloud: Cloud) -> None
     assert list(directory.iterdir()) == []
 
 
+@pytest.mark.e2e  # slow
 def test_list_reads_since_when_from_a_running_exporter(directory: Path, cloud: Cloud) -> None:
     with exporter(directory, cloud) as (_, url):
         alive(url)

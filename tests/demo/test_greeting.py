@@ -1,4 +1,7 @@
-"""What the demo prints can be typed as it is."""
+"""What the demo prints can be typed as it is.
+
+These are marked e2e as they start a dozen processes that import openstacksdk.
+"""
 
 import re
 import subprocess
@@ -9,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.permission import need_ping
+
+pytestmark = pytest.mark.e2e
 
 SECONDS = 120
 
