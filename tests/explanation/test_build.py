@@ -8,6 +8,7 @@ from fping_exporter.cli.explanation_text import as_text
 from fping_exporter.explanation.advice import REASONS as TEXTS
 from fping_exporter.explanation.build import explain, without_others
 from fping_exporter.explanation.evidence import Evidence
+from fping_exporter.fleet.merge import merge
 from fping_exporter.model import (
     LOCAL,
     NOT_ASKED,
@@ -156,6 +157,28 @@ def test_unknown_owners_are_said_to_be_unknown() -> None:
     assert told.owner == "not known: a port or a floating IP that cannot be read may have it"
     [told] = World(topology=Topology()).explain().addresses
     assert told.owner == "this instance alone, by Nova's list; Neutron does not say"
+
+
+@pytest.mark.parametrize("probe", [config.Probe(families=(6,)), config.Probe(vantages=("qdhcp",))])
+def test_owners_are_unknown_whether_or_not_the_address_is_asked(probe: config.Probe) -> None:
+    lost = msgspec.structs.replace(KNOWN, owners={}, incomplete=frozenset({"ports"}))
+    [told] = World(topology=lost, probe=probe).explain().addresses
+    assert told.owner == "not known: a port or a floating IP that cannot be read may have it"
+
+
+def test_what_another_member_of_a_share_asks_is_not_called_this_hosts_own() -> None:
+    snapshot = msgspec.structs.replace(World().snapshot(), others=(instance("anothers", "192.0.2.8"),))
+    whole = merge(snapshot, None, max_age=60)
+    [told] = explain(whole.verdicts[-1], Evidence(whole.inventory, whole.sweep, config.Probe())).addresses
+    assert told.why_not_asked
+    assert told.why_not_asked.startswith("this exporter leaves it to another one, or ")
+
+
+def test_an_address_of_this_host_is_no_guests() -> None:
+    snapshot = World().snapshot()
+    verdict = Verdict(instance=GUEST, alive=False, reason=Reason.NO_ADDRESS)
+    [told] = explain(verdict, Evidence(snapshot.inventory, snapshot.sweep, config.Probe())).addresses
+    assert told.why_not_asked == "it is one of this host's own, or a broadcast address"
 
 
 def test_of_many_others_ten_are_named() -> None:
