@@ -43,7 +43,8 @@ def recall(instance: Instance, state: State, settings: Config) -> tuple[Verdict,
         replied_at=history.last_replies.get(instance.id),
     )
     alive = _ALIVE[list(timeline)[-1]]
-    verdict = msgspec.structs.replace(verdict, alive=alive, reason=_reason(verdict, alive=alive))
+    if verdict.probed or alive:  # else it has no address, and counts as silent without having been asked
+        verdict = msgspec.structs.replace(verdict, alive=alive, reason=_reason(verdict, alive=alive))
     since = (
         Since(timeline.since, timeline.at_least) if alive is not None and alive is timeline.alive else None
     )
@@ -56,9 +57,12 @@ def _reason(verdict: Verdict, *, alive: bool | None) -> Reason | None:
     """Return why an instance is not alive if that is known without its packets."""
     if alive:
         return None
-    if verdict.reason is Reason.NOT_ACTIVE or not any(map(_may_be_asked, verdict.probed)):
+    if verdict.reason is Reason.NOT_ACTIVE:
         return verdict.reason
-    return None
+    was_asked = alive is False
+    if was_asked or any(map(_may_be_asked, verdict.probed)):
+        return None
+    return verdict.reason
 
 
 def _may_be_asked(probed: Probed) -> bool:
