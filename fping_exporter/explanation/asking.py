@@ -87,15 +87,18 @@ class Asker:
         self,
         sweep: Callable[[Inventory, Mapping[str, float]], Snapshot],
         *,
+        merge: Callable[[Snapshot], Snapshot] = lambda snapshot: snapshot,
         count: Callable[[str], object] = lambda _client: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`sweep` pings all of an inventory, given the Unix times of the last replies by id.
 
+        `merge` returns a snapshot with what the other exporters of a fleet say of its instances.
         `count` counts a question of a client, by its IP address, and raises RateLimitError if these are too
         many. `clock` is in seconds and never goes back.
         """
         self._sweep = sweep
+        self._merge = merge
         self.count = count
         self._clock = clock
         self._lock = threading.Lock()
@@ -128,10 +131,16 @@ class Asker:
             for each in newest.verdicts
             if each.instance.id == instance.id and each.last_reply_at is not None
         }
-        snapshot = ask_anew(instance, newest.inventory, sweep=lambda alone: self._sweep(alone, replies))
-        return msgspec.structs.replace(
-            snapshot, blind=newest.blind, timelines=newest.timelines, sweeps=newest.sweeps
-        )
+        # Its own alone: a mapping of all would be kept for as long as nobody asks again.
+        timelines = {id_: newest.timelines[id_] for id_ in (instance.id,) if id_ in newest.timelines}
+
+        def sweep(alone: Inventory) -> Snapshot:
+            snapshot = msgspec.structs.replace(
+                self._sweep(alone, replies), blind=newest.blind, timelines=timelines, sweeps=newest.sweeps
+            )
+            return self._merge(snapshot)
+
+        return ask_anew(instance, newest.inventory, sweep=sweep)
 
     def _is_usable(self, asked: "_Asked") -> bool:
         """Whether it is under way, or has a recent answer."""

@@ -10,6 +10,8 @@ import pytest
 from fping_exporter import config
 from fping_exporter.errors import ProbeError
 from fping_exporter.explanation.asking import Asker, ask_anew, explain_from_here
+from fping_exporter.fleet.merge import merge
+from fping_exporter.fleet.reading import Reading
 from fping_exporter.model import Instance, Inventory, Port, Reason, SecurityRule, Snapshot, Topology
 from fping_exporter.snapshot import take_snapshot
 from fping_exporter.timeline import PingResult, Timeline
@@ -128,3 +130,22 @@ def test_what_earlier_sweeps_found_out_is_still_known() -> None:
     explanation = explain_from_here(got.verdicts[0], got, probe=config.Probe(), anew=True)
     assert (explanation.last_reply_at, explanation.since) == (NOW - 60, NOW)
     assert any("lost its way" in remark for remark in explanation.remarks)
+
+
+def test_only_its_own_past_is_kept() -> None:
+    timelines = dict.fromkeys(("one", "other"), Timeline().then(PingResult.SILENT, NOW))
+    before = msgspec.structs.replace(newest(Guests()), timelines=timelines, sweeps=(NOW,))
+    got = Asker(lambda alone, _replies: sweep_of(Guests(), alone)).ask(ONE, before)
+    assert got.timelines.keys() == {"one"}
+
+
+def test_a_blind_exporter_of_a_fleet_calls_nobody_silent() -> None:
+    """As in the snapshot that is merged after each sweep."""
+    before = msgspec.structs.replace(newest(Guests()), blind=True)
+    asker = Asker(
+        lambda alone, _replies: sweep_of(Guests(), alone),
+        merge=lambda snapshot: merge(snapshot, Reading(began=0), max_age=60),
+    )
+    [verdict] = asker.ask(ONE, before).verdicts
+    assert merge(before, Reading(began=0), max_age=60).verdicts[0].alive is None
+    assert (verdict.alive, verdict.silent) == (None, False)
