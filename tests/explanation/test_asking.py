@@ -58,6 +58,17 @@ def test_big_security_groups_are_known_as_in_a_sweep() -> None:
     assert got[0].topology.members == members
 
 
+def test_a_group_that_a_rule_names_has_its_name() -> None:
+    port = Port("net", "m", {"10.0.0.1": "s"}, ("g",), "one")
+    topology = Topology(
+        ports={"one": (port,)},
+        rules={"g": (SecurityRule(4, group="senders"),)},
+        group_names={"g": "web", "senders": "monitoring", "another": "secret"},
+    )
+    got = ask_anew(ONE, inventory(ONE, topology=topology), sweep=lambda alone: sweep_of(Guests(), alone))
+    assert got.inventory.topology.group_names == {"g": "web", "senders": "monitoring"}
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 100.0
