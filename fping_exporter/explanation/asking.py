@@ -14,8 +14,9 @@ from fping_exporter.explanation.build import explain
 from fping_exporter.explanation.evidence import Evidence
 from fping_exporter.explanation.values import Explanation
 from fping_exporter.fleet.inventory_part import cut
-from fping_exporter.model import Instance, Inventory, Snapshot, Verdict
+from fping_exporter.model import Instance, Inventory, Layer2Doubt, Layer2Sweep, Snapshot, Verdict
 from fping_exporter.probe.vantage import source_addresses
+from fping_exporter.verdict.layer2 import layer2_targets, without_silence, witness
 
 __all__ = ["Asker", "ask_anew", "cut_out", "evidence_from_here", "explain_from_here"]
 
@@ -138,7 +139,7 @@ class Asker:
             snapshot = msgspec.structs.replace(
                 self._sweep(alone, replies), blind=newest.blind, timelines=timelines, sweeps=newest.sweeps
             )
-            return self._merge(snapshot)
+            return self._merge(_without_deaf_places(snapshot, newest.sweep.layer2))
 
         return ask_anew(instance, newest.inventory, sweep=sweep)
 
@@ -147,6 +148,33 @@ class Asker:
         if not asked.snapshot.done():
             return True
         return not asked.snapshot.exception() and self._clock() - asked.began < _SHARED_SECONDS
+
+
+def _without_deaf_places(snapshot: Snapshot, newest: Layer2Sweep | None) -> Snapshot:
+    """Return the snapshot without the silence at layer 2 of places where questions do not arrive.
+
+    By the `newest` sweep of all, that is: where one instance is asked alone, nothing tells.
+    """
+    swept = snapshot.sweep.layer2
+    if swept is None or newest is None:
+        return snapshot
+    layer2 = without_silence(
+        swept, {target.place for target, doubt in newest.doubtful.items() if doubt is Layer2Doubt.DEAF}
+    )
+
+    def hear(verdict: Verdict) -> Verdict:
+        if verdict.layer2_alive is not False:
+            return verdict
+        targets = layer2_targets(verdict.instance, verdict.probed, snapshot.inventory.topology)
+        return msgspec.structs.replace(
+            verdict, layer2_alive=witness([target for target, _ in targets], layer2)
+        )
+
+    return msgspec.structs.replace(
+        snapshot,
+        sweep=msgspec.structs.replace(snapshot.sweep, layer2=layer2),
+        verdicts=tuple(map(hear, snapshot.verdicts)),
+    )
 
 
 _SHARED_SECONDS = 5.0

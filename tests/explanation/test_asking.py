@@ -12,10 +12,23 @@ from fping_exporter.errors import ProbeError
 from fping_exporter.explanation.asking import Asker, ask_anew, explain_from_here
 from fping_exporter.fleet.merge import merge
 from fping_exporter.fleet.reading import Reading
-from fping_exporter.model import Instance, Inventory, Port, Reason, SecurityRule, Snapshot, Topology
+from fping_exporter.model import (
+    LOCAL,
+    Instance,
+    Inventory,
+    Layer2Doubt,
+    Layer2Sweep,
+    Layer2Target,
+    Port,
+    Reason,
+    SecurityRule,
+    Snapshot,
+    Topology,
+)
 from fping_exporter.snapshot import take_snapshot
 from fping_exporter.timeline import PingResult, Timeline
 from tests.build import NOW, instance, inventory
+from tests.explanation.scenes import World
 from tests.os_fping.worlds import Guests
 
 ONE, TWIN, OTHER = instance("one", "10.0.0.1"), instance("twin", "10.0.0.1"), instance("other", "10.0.0.2")
@@ -160,3 +173,18 @@ def test_a_blind_exporter_of_a_fleet_calls_nobody_silent() -> None:
     [verdict] = asker.ask(ONE, before).verdicts
     assert merge(before, Reading(began=0), max_age=60).verdicts[0].alive is None
     assert (verdict.alive, verdict.silent) == (None, False)
+
+
+@pytest.mark.parametrize(("vantage", "alive"), [(LOCAL, None), ("qdhcp-1", False)])
+def test_silence_says_nothing_where_the_last_sweep_found_that_questions_do_not_arrive(
+    vantage: str,
+    alive: bool | None,  # noqa: FBT001, the expected value
+) -> None:
+    alone = World(layer2_alive=False).snapshot()
+    deaf = Layer2Sweep(doubtful={Layer2Target(vantage, "192.0.2.8", "fa:16:3e:00:00:08"): Layer2Doubt.DEAF})
+    before = msgspec.structs.replace(alone, sweep=msgspec.structs.replace(alone.sweep, layer2=deaf))
+    got = Asker(lambda _alone, _replies: alone).ask(alone.verdicts[0].instance, before)
+    explanation = explain_from_here(got.verdicts[0], got, probe=config.Probe(), anew=True)
+    assert (explanation.layer2_alive, explanation.addresses[0].layer2.alive) == (alive, alive)
+    said = "not even guests that answer pings answer there" in explanation.addresses[0].layer2.text
+    assert said is (alive is None)
