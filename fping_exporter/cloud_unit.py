@@ -267,7 +267,7 @@ class CloudUnit:
         settings = setup.settings
 
         def sweep(alone: Inventory, last_replies: Mapping[str, float]) -> Snapshot:
-            snapshot = take_snapshot(
+            return take_snapshot(
                 alone,
                 prober=setup.prober,
                 layer2=setup.layer2,
@@ -275,17 +275,18 @@ class CloudUnit:
                 host=settings.host,
                 last_replies=last_replies,
             )
-            reading = setup.fleet.newest if setup.fleet else None
-            if settings.fleet is None or reading is None:
+
+        def merge_fleet(snapshot: Snapshot) -> Snapshot:
+            if setup.fleet is None:
                 return snapshot
-            return merge(
-                snapshot, reading, max_age=settings.fleet.max_age - (time.monotonic() - reading.began)
-            )
+            reading = setup.fleet.newest
+            elapsed = time.monotonic() - reading.began if reading else 0.0
+            return merge(snapshot, reading, max_age=setup.fleet.settings.max_age - elapsed)
 
         def count(client: str) -> None:
             self._rate_limits.count(_PAGE_QUESTIONS, client_network(client), what="Asking anew")
 
-        return Asker(sweep, count=count)
+        return Asker(sweep, merge=merge_fleet, count=count)
 
     def _callers(
         self, settings: Config, upstream: Upstream, snapshot: Callable[[], Snapshot | None]

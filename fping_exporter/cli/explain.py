@@ -48,7 +48,9 @@ def explain(
         state = read_state(storage_path, upstream.scope, cloud=name)
         if cached and state is None:
             raise ConfigError(
-                "--cached: nothing is stored; name the exporter's directory with --storage.path"
+                f"--cached: {storage_path} has nothing of this cloud"
+                if storage_path
+                else "--cached: nothing is stored; name the exporter's directory with --storage.path"
             )
         listed = state.inventory if cached and state else upstream.inventory()
     instance = find_instance(wanted, listed)

@@ -82,7 +82,8 @@ class _Addresses:
             return "this instance: addresses are unique in its network"
         if others:
             return "not this instance alone: others may have it too"
-        if probed and probed.ambiguous:
+        only = self._owners.is_only_owner(self._verdict.instance.id, address)
+        if not only or (probed and probed.ambiguous):
             return "not known: a port or a floating IP that cannot be read may have it"
         if self._owners.known_to_neutron(address):
             return "this instance alone, by Neutron"
@@ -108,7 +109,12 @@ class _Addresses:
             return f"{address.kind} addresses are not asked (probe.addresses: {probe.addresses})"
         if not is_host_address(address.ip):
             return "it is none that a guest can have"
-        return "it is one of this host's own, or a broadcast address"
+        own = "one of this host's own, or a broadcast address"
+        # Of one that is another member's part, the merged verdict has no plan, as if it had no such address.
+        may_be_anothers = self._verdict.witnesses or self._verdict.alive is None
+        if may_be_anothers and not self._verdict.probed:
+            return f"this exporter leaves it to another one, or it is {own}"
+        return f"it is {own}"
 
     def _why_no_vantage(self, address: Address, port: Port | None) -> str:
         if address.kind is AddressKind.FLOATING:

@@ -46,6 +46,8 @@ def advise(verdict: Verdict, *, hypervisor_up: bool | None = None, remembered: b
         advice = _ANSWERS_THOUGH_OFF
     elif verdict.reason is Reason.NOT_ACTIVE:
         advice = _BY_STATUS.get(instance.status, REASONS[Reason.NOT_ACTIVE].advice)
+    elif verdict.reason is None and verdict.alive is None:
+        advice = Advice("Ask anew: whether it answers is not known.")
     elif verdict.reason is None:
         advice = _UNKNOWN_REASON
     else:

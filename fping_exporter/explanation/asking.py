@@ -14,8 +14,9 @@ from fping_exporter.explanation.build import explain
 from fping_exporter.explanation.evidence import Evidence
 from fping_exporter.explanation.values import Explanation
 from fping_exporter.fleet.inventory_part import cut
-from fping_exporter.model import Instance, Inventory, Snapshot, Verdict
+from fping_exporter.model import Instance, Inventory, Layer2Doubt, Layer2Sweep, Snapshot, Verdict
 from fping_exporter.probe.vantage import source_addresses
+from fping_exporter.verdict.layer2 import layer2_targets, without_silence, witness
 
 __all__ = ["Asker", "ask_anew", "cut_out", "evidence_from_here", "explain_from_here"]
 
@@ -87,15 +88,18 @@ class Asker:
         self,
         sweep: Callable[[Inventory, Mapping[str, float]], Snapshot],
         *,
+        merge: Callable[[Snapshot], Snapshot] = lambda snapshot: snapshot,
         count: Callable[[str], object] = lambda _client: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`sweep` pings all of an inventory, given the Unix times of the last replies by id.
 
+        `merge` returns a snapshot with what the other exporters of a fleet say of its instances.
         `count` counts a question of a client, by its IP address, and raises RateLimitError if these are too
         many. `clock` is in seconds and never goes back.
         """
         self._sweep = sweep
+        self._merge = merge
         self.count = count
         self._clock = clock
         self._lock = threading.Lock()
@@ -128,16 +132,49 @@ class Asker:
             for each in newest.verdicts
             if each.instance.id == instance.id and each.last_reply_at is not None
         }
-        snapshot = ask_anew(instance, newest.inventory, sweep=lambda alone: self._sweep(alone, replies))
-        return msgspec.structs.replace(
-            snapshot, blind=newest.blind, timelines=newest.timelines, sweeps=newest.sweeps
-        )
+        # Its own alone: a mapping of all would be kept for as long as nobody asks again.
+        timelines = {id_: newest.timelines[id_] for id_ in (instance.id,) if id_ in newest.timelines}
+
+        def sweep(alone: Inventory) -> Snapshot:
+            snapshot = msgspec.structs.replace(
+                self._sweep(alone, replies), blind=newest.blind, timelines=timelines, sweeps=newest.sweeps
+            )
+            return self._merge(_without_deaf_places(snapshot, newest.sweep.layer2))
+
+        return ask_anew(instance, newest.inventory, sweep=sweep)
 
     def _is_usable(self, asked: "_Asked") -> bool:
         """Whether it is under way, or has a recent answer."""
         if not asked.snapshot.done():
             return True
         return not asked.snapshot.exception() and self._clock() - asked.began < _SHARED_SECONDS
+
+
+def _without_deaf_places(snapshot: Snapshot, newest: Layer2Sweep | None) -> Snapshot:
+    """Return the snapshot without the silence at layer 2 of places where questions do not arrive.
+
+    By the `newest` sweep of all, that is: where one instance is asked alone, nothing tells.
+    """
+    swept = snapshot.sweep.layer2
+    if swept is None or newest is None:
+        return snapshot
+    layer2 = without_silence(
+        swept, {target.place for target, doubt in newest.doubtful.items() if doubt is Layer2Doubt.DEAF}
+    )
+
+    def hear(verdict: Verdict) -> Verdict:
+        if verdict.layer2_alive is not False:
+            return verdict
+        targets = layer2_targets(verdict.instance, verdict.probed, snapshot.inventory.topology)
+        return msgspec.structs.replace(
+            verdict, layer2_alive=witness([target for target, _ in targets], layer2)
+        )
+
+    return msgspec.structs.replace(
+        snapshot,
+        sweep=msgspec.structs.replace(snapshot.sweep, layer2=layer2),
+        verdicts=tuple(map(hear, snapshot.verdicts)),
+    )
 
 
 _SHARED_SECONDS = 5.0

@@ -1,7 +1,5 @@
 """Explains an instance by what a running exporter has stored; nothing is listed and nothing is sent."""
 
-from collections.abc import Mapping
-
 import msgspec
 
 from fping_exporter.config import Config
@@ -15,13 +13,6 @@ from fping_exporter.timeline import PingResult, Since, Timeline
 from fping_exporter.verdict.judge import judge_instance
 
 __all__ = ["recall"]
-
-_ALIVE: Mapping[PingResult, bool | None] = {
-    PingResult.NONE: None,
-    PingResult.ANSWERED: True,
-    PingResult.SILENT: False,
-    PingResult.UNKNOWN: None,
-}
 
 
 def recall(instance: Instance, state: State, settings: Config) -> tuple[Verdict, Evidence]:
@@ -42,11 +33,11 @@ def recall(instance: Instance, state: State, settings: Config) -> tuple[Verdict,
         asked_at=asked_at,
         replied_at=history.last_replies.get(instance.id),
     )
-    alive = _ALIVE[list(timeline)[-1]]
-    verdict = msgspec.structs.replace(verdict, alive=alive, reason=_reason(verdict, alive=alive))
-    since = (
-        Since(timeline.since, timeline.at_least) if alive is not None and alive is timeline.alive else None
-    )
+    is_known = list(timeline)[-1] in {PingResult.ANSWERED, PingResult.SILENT}
+    alive = timeline.alive if is_known else None
+    if verdict.probed or is_known:  # else it has no address, and counts as silent without having been asked
+        verdict = msgspec.structs.replace(verdict, alive=alive, reason=_reason(verdict, alive=alive))
+    since = Since(timeline.since, timeline.at_least) if is_known else None
     sweep = Sweep(outcomes={}, sent=0, received=0, started_at=asked_at, duration=0)
     sources = source_addresses(each.target for each in verdict.probed if each.target)
     return verdict, Evidence(told, sweep, settings.probe, sources=sources, since=since, packets_kept=False)
@@ -56,9 +47,12 @@ def _reason(verdict: Verdict, *, alive: bool | None) -> Reason | None:
     """Return why an instance is not alive if that is known without its packets."""
     if alive:
         return None
-    if verdict.reason is Reason.NOT_ACTIVE or not any(map(_may_be_asked, verdict.probed)):
+    if verdict.reason is Reason.NOT_ACTIVE:
         return verdict.reason
-    return None
+    was_asked = alive is False
+    if was_asked or any(map(_may_be_asked, verdict.probed)):
+        return None
+    return verdict.reason
 
 
 def _may_be_asked(probed: Probed) -> bool:

@@ -32,8 +32,8 @@ def cut(
 
     `inventory` is the selected one, so that its `Topology.claims` are those of all instances. Its hypervisors
     are those of the instances and those on `hosts`. Security groups with more than `most_members` addresses
-    come without them. E-mail addresses of contacts and counts of unreadable
-    entries stay with the central, which exports them.
+    come without them. E-mail addresses of contacts and counts of unreadable entries stay with
+    the central, which exports them.
     """
     projects = {instance.project_id for instance in chosen}
     hypervisors = {instance.hypervisor for instance in chosen}
@@ -63,7 +63,8 @@ def _cut_topology(topology: Topology, chosen: Sequence[Instance], *, most_member
     routers = _only(topology.routers, subnets)
     rules = _only(topology.rules, (group for port in own_ports for group in port.security_groups or ()))
     named = [rule for group in rules.values() for rule in group]
-    members = _only(topology.members, (rule.group for rule in named if rule.group))
+    senders = [rule.group for rule in named if rule.group]
+    members = _only(topology.members, senders)
     return Topology(
         ports=dict.fromkeys(_others_with_ports(claims, topology, own), ()) | ports,
         owners=owners,
@@ -80,7 +81,7 @@ def _cut_topology(topology: Topology, chosen: Sequence[Instance], *, most_member
         routers=routers,
         distributed=topology.distributed.intersection(each for found in routers.values() for each in found),
         rules=rules,
-        group_names=_only(topology.group_names, rules),
+        group_names=_only(topology.group_names, (*rules, *senders)),
         members={group: found for group, found in members.items() if len(found) <= most_members},
         address_groups=_only(
             topology.address_groups, (rule.address_group for rule in named if rule.address_group)

@@ -26,8 +26,9 @@ class Explainer:
         """Explain a server, which Nova shows as `shown` to whoever asks.
 
         Unless the newest results are wanted (`cached`), it is pinged as the exporter's own list has it, if it
-        is there: from where it can be pinged depends on its host, which not everybody may see. Returns None
-        if it is not among the newest results. Raises NoResultsError if there are none, and ProbeError.
+        is there: from where it can be pinged depends on its host, which not everybody may see. Its status is
+        always the one that the verdict goes by: of `shown` if it is pinged, else of the list. Returns None if
+        it is not among the newest results. Raises NoResultsError if there are none, and ProbeError.
         """
         newest = self._snapshot()
         if newest is None:
@@ -35,11 +36,14 @@ class Explainer:
         verdict = next((each for each in newest.verdicts if each.instance.id == shown.id), None)
         snapshot = newest
         if not cached:
-            snapshot = self._asker.ask(verdict.instance if verdict else shown, newest)
+            listed = verdict.instance if verdict else shown
+            snapshot = self._asker.ask(msgspec.structs.replace(listed, status=shown.status), newest)
             [verdict] = snapshot.verdicts
         if verdict is None:
             return None
-        visible = msgspec.structs.replace(shown, addresses=verdict.instance.addresses)
+        visible = msgspec.structs.replace(
+            shown, addresses=verdict.instance.addresses, status=verdict.instance.status
+        )
         return explain_from_here(
             msgspec.structs.replace(verdict, instance=visible),
             msgspec.structs.replace(snapshot, sweep=msgspec.structs.replace(snapshot.sweep, unsent={})),

@@ -122,6 +122,8 @@ class Exchange:
         """To whom packets were sent, in the order of sending: the last one is the last to expire."""
         self._sequences: list[int] = []
         """The sequences of these packets."""
+        self._reports: dict[IcmpError, IcmpError] = {}
+        """Each once: a router reports the same of thousands, and they are kept as long as the snapshot."""
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -295,7 +297,9 @@ class Exchange:
             self.rejected[Rejection.ERROR] += 1
             return False
         ping.failed |= 1 << error.sequence
-        ping.error = ping.error or IcmpError(error.sender, error.icmp_type, error.code)
+        if ping.error is None:
+            report = IcmpError(error.sender, error.icmp_type, error.code)
+            ping.error = self._reports.setdefault(report, report)
         return True
 
 

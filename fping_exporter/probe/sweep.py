@@ -5,6 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cache
 from typing import NamedTuple
 
 from fping_exporter.errors import OpenFilesError, ProbeError
@@ -233,12 +234,13 @@ class _Work:
         if not (self.refused or self.failures):
             return {}
         reasons: dict[Target, str] = {}
+        explained = cache(explain)  # one text for all: it has hundreds of characters, and is kept
         for target, ping in zip(self.targets, self.pings, strict=True):
             if ping is None:
                 if failure := self.failures.get((target.vantage, target.family)):
                     reasons[target] = str(failure)
             elif not ping.sent_at:
-                reasons[target] = explain(ping.send_error)
+                reasons[target] = explained(ping.send_error)
         return reasons
 
     def book(self, exchange: Exchange) -> None:

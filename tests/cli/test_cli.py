@@ -343,10 +343,19 @@ def test_explain_one_that_could_not_be_asked(cloud: dict[str, str], tmp_path: Pa
     assert "no_vantage" in done.stdout
 
 
-def test_explain_what_nobody_has_stored(cloud: dict[str, str], tmp_path: Path) -> None:
-    done = run("explain", "text-0", "--cached", cwd=tmp_path, env=cloud | {"STATE_DIRECTORY": ""})
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ((), "--cached: nothing is stored; name the exporter's directory with --storage.path"),
+        (("--storage.path", "."), "--cached: . has nothing of this cloud"),
+    ],
+)
+def test_explain_what_nobody_has_stored(
+    cloud: dict[str, str], tmp_path: Path, flags: tuple[str, ...], said: str
+) -> None:
+    done = run("explain", "text-0", "--cached", *flags, cwd=tmp_path, env=cloud | {"STATE_DIRECTORY": ""})
     assert (done.returncode, done.stdout) == (2, "")
-    assert "--cached: nothing is stored; name the exporter's directory with --storage.path" in done.stderr
+    assert said in done.stderr
 
 
 def test_explain_nobody_and_several(cloud: dict[str, str], tmp_path: Path) -> None:

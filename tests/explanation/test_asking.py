@@ -10,10 +10,25 @@ import pytest
 from fping_exporter import config
 from fping_exporter.errors import ProbeError
 from fping_exporter.explanation.asking import Asker, ask_anew, explain_from_here
-from fping_exporter.model import Instance, Inventory, Port, Reason, SecurityRule, Snapshot, Topology
+from fping_exporter.fleet.merge import merge
+from fping_exporter.fleet.reading import Reading
+from fping_exporter.model import (
+    LOCAL,
+    Instance,
+    Inventory,
+    Layer2Doubt,
+    Layer2Sweep,
+    Layer2Target,
+    Port,
+    Reason,
+    SecurityRule,
+    Snapshot,
+    Topology,
+)
 from fping_exporter.snapshot import take_snapshot
 from fping_exporter.timeline import PingResult, Timeline
 from tests.build import NOW, instance, inventory
+from tests.explanation.scenes import World
 from tests.os_fping.worlds import Guests
 
 ONE, TWIN, OTHER = instance("one", "10.0.0.1"), instance("twin", "10.0.0.1"), instance("other", "10.0.0.2")
@@ -54,6 +69,17 @@ def test_big_security_groups_are_known_as_in_a_sweep() -> None:
 
     ask_anew(ONE, inventory(ONE, topology=topology), sweep=sweep)
     assert got[0].topology.members == members
+
+
+def test_a_group_that_a_rule_names_has_its_name() -> None:
+    port = Port("net", "m", {"10.0.0.1": "s"}, ("g",), "one")
+    topology = Topology(
+        ports={"one": (port,)},
+        rules={"g": (SecurityRule(4, group="senders"),)},
+        group_names={"g": "web", "senders": "monitoring", "another": "secret"},
+    )
+    got = ask_anew(ONE, inventory(ONE, topology=topology), sweep=lambda alone: sweep_of(Guests(), alone))
+    assert got.inventory.topology.group_names == {"g": "web", "senders": "monitoring"}
 
 
 class Clock:
@@ -128,3 +154,37 @@ def test_what_earlier_sweeps_found_out_is_still_known() -> None:
     explanation = explain_from_here(got.verdicts[0], got, probe=config.Probe(), anew=True)
     assert (explanation.last_reply_at, explanation.since) == (NOW - 60, NOW)
     assert any("lost its way" in remark for remark in explanation.remarks)
+
+
+def test_only_its_own_past_is_kept() -> None:
+    timelines = dict.fromkeys(("one", "other"), Timeline().then(PingResult.SILENT, NOW))
+    before = msgspec.structs.replace(newest(Guests()), timelines=timelines, sweeps=(NOW,))
+    got = Asker(lambda alone, _replies: sweep_of(Guests(), alone)).ask(ONE, before)
+    assert got.timelines.keys() == {"one"}
+
+
+def test_a_blind_exporter_of_a_fleet_calls_nobody_silent() -> None:
+    """As in the snapshot that is merged after each sweep."""
+    before = msgspec.structs.replace(newest(Guests()), blind=True)
+    asker = Asker(
+        lambda alone, _replies: sweep_of(Guests(), alone),
+        merge=lambda snapshot: merge(snapshot, Reading(began=0), max_age=60),
+    )
+    [verdict] = asker.ask(ONE, before).verdicts
+    assert merge(before, Reading(began=0), max_age=60).verdicts[0].alive is None
+    assert (verdict.alive, verdict.silent) == (None, False)
+
+
+@pytest.mark.parametrize(("vantage", "alive"), [(LOCAL, None), ("qdhcp-1", False)])
+def test_silence_says_nothing_where_the_last_sweep_found_that_questions_do_not_arrive(
+    vantage: str,
+    alive: bool | None,  # noqa: FBT001, the expected value
+) -> None:
+    alone = World(layer2_alive=False).snapshot()
+    deaf = Layer2Sweep(doubtful={Layer2Target(vantage, "192.0.2.8", "fa:16:3e:00:00:08"): Layer2Doubt.DEAF})
+    before = msgspec.structs.replace(alone, sweep=msgspec.structs.replace(alone.sweep, layer2=deaf))
+    got = Asker(lambda _alone, _replies: alone).ask(alone.verdicts[0].instance, before)
+    explanation = explain_from_here(got.verdicts[0], got, probe=config.Probe(), anew=True)
+    assert (explanation.layer2_alive, explanation.addresses[0].layer2.alive) == (alive, alive)
+    said = "not even guests that answer pings answer there" in explanation.addresses[0].layer2.text
+    assert said is (alive is None)

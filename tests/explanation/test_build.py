@@ -8,6 +8,7 @@ from fping_exporter.cli.explanation_text import as_text
 from fping_exporter.explanation.advice import REASONS as TEXTS
 from fping_exporter.explanation.build import explain, without_others
 from fping_exporter.explanation.evidence import Evidence
+from fping_exporter.fleet.merge import merge
 from fping_exporter.model import (
     LOCAL,
     NOT_ASKED,
@@ -158,6 +159,28 @@ def test_unknown_owners_are_said_to_be_unknown() -> None:
     assert told.owner == "this instance alone, by Nova's list; Neutron does not say"
 
 
+@pytest.mark.parametrize("probe", [config.Probe(families=(6,)), config.Probe(vantages=("qdhcp",))])
+def test_owners_are_unknown_whether_or_not_the_address_is_asked(probe: config.Probe) -> None:
+    lost = msgspec.structs.replace(KNOWN, owners={}, incomplete=frozenset({"ports"}))
+    [told] = World(topology=lost, probe=probe).explain().addresses
+    assert told.owner == "not known: a port or a floating IP that cannot be read may have it"
+
+
+def test_what_another_member_of_a_share_asks_is_not_called_this_hosts_own() -> None:
+    snapshot = msgspec.structs.replace(World().snapshot(), others=(instance("anothers", "192.0.2.8"),))
+    whole = merge(snapshot, None, max_age=60)
+    [told] = explain(whole.verdicts[-1], Evidence(whole.inventory, whole.sweep, config.Probe())).addresses
+    assert told.why_not_asked
+    assert told.why_not_asked.startswith("this exporter leaves it to another one, or ")
+
+
+def test_an_address_of_this_host_is_no_guests() -> None:
+    snapshot = World().snapshot()
+    verdict = Verdict(instance=GUEST, alive=False, reason=Reason.NO_ADDRESS)
+    [told] = explain(verdict, Evidence(snapshot.inventory, snapshot.sweep, config.Probe())).addresses
+    assert told.why_not_asked == "it is one of this host's own, or a broadcast address"
+
+
 def test_of_many_others_ten_are_named() -> None:
     claims = {IP: frozenset({ID, *(f"other-{number:04}" for number in range(5000))})}
     [told] = World(topology=Topology(claims=claims)).explain().addresses
@@ -245,12 +268,23 @@ def test_other_exporters_and_other_owners_are_hidden_from_tenants() -> None:
     assert told.addresses[0].others_count == 1
 
 
-def test_an_unknown_reason_is_said() -> None:
-    verdict = Verdict(instance=GUEST, alive=None, reason=None)
+@pytest.mark.parametrize(
+    ("alive", "summary", "step"),
+    [
+        (None, "Nobody knows whether it answers pings", "Ask anew: whether it answers is not known."),
+        (False, "There is no address to ping, and", "Ask anew: why it is silent is not known."),
+    ],
+)
+def test_an_unknown_reason_is_said(
+    alive: bool | None,  # noqa: FBT001, a case
+    summary: str,
+    step: str,
+) -> None:
+    verdict = Verdict(instance=GUEST, alive=alive, reason=None)
     snapshot = World(outcome=SILENT).snapshot()
     explanation = explain(verdict, Evidence(snapshot.inventory, snapshot.sweep, config.Probe()))
-    assert explanation.summary == "Nobody knows whether it answers pings; Nova calls it ACTIVE."
-    assert explanation.next.sentence == "Ask anew: why it is silent is not known."
+    assert explanation.summary.startswith(summary)
+    assert explanation.next.sentence == step
 
 
 def test_source_is_the_senders() -> None:

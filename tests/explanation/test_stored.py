@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from fping_exporter import config
 from fping_exporter.cli.explanation_text import as_text
 from fping_exporter.config import Config
 from fping_exporter.explanation.build import explain
@@ -63,3 +64,18 @@ def test_what_needs_no_packet_is_still_said() -> None:
     bare = instance("one")
     verdict, _ = recall(bare, state_of(inventory(bare), history=history(PingResult.UNKNOWN)), Config())
     assert verdict.reason is Reason.NO_ADDRESS
+    assert verdict.silent, "as list and a sweep have it"
+
+
+def test_what_was_asked_has_a_vantage_whatever_this_process_may_enter() -> None:
+    settings = Config(probe=config.Probe(vantages=("qdhcp",)))
+    for result, reason in ((PingResult.SILENT, None), (PingResult.UNKNOWN, Reason.NO_VANTAGE)):
+        verdict, _ = recall(ONE, state_of(inventory(ONE), history=history(result)), settings)
+        assert verdict.reason is reason
+
+
+def test_one_of_which_nobody_knows_is_not_called_silent() -> None:
+    verdict, evidence = recall(ONE, state_of(inventory(ONE), history=history(PingResult.UNKNOWN)), Config())
+    step = explain(verdict, evidence).next
+    assert step.sentence == "Ask anew: whether it answers is not known."
+    assert (step.command, step.section) == (None, None)

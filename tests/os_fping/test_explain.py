@@ -93,6 +93,20 @@ def test_a_server_that_is_newer_than_the_list(
     assert cached.fault() == (404, "itemNotFound", f"Instance {uuid(77)} was not in the last sweep.")
 
 
+def test_the_status_is_the_one_that_the_verdict_goes_by(
+    standin: Recorder, cloud: StandinWorld, serving_api: Api
+) -> None:
+    """A server that was started after the last list is asked as what Nova calls it to the caller."""
+    token, silent = cloud.token("alpha"), standin.servers[1]
+    silent.status = "SHUTOFF"
+    serving_api.get("/os-fping", token)
+    silent.status = "ACTIVE"
+    told = serving_api.get(f"/v1/explain/{silent.id}", token).body
+    assert (told["nova"]["status"], told["reason"]) == ("ACTIVE", "no_reply")
+    cached = serving_api.get(f"/v1/explain/{silent.id}?cached", token).body
+    assert (cached["nova"]["status"], cached["reason"]) == ("SHUTOFF", "not_active")
+
+
 def test_anothers_server_is_not_found(cloud: StandinWorld, serving_api: Api) -> None:
     mine, theirs = cloud.token("alpha"), uuid(9)
     fault = (404, "itemNotFound", f"Instance {theirs} could not be found.")

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,16 @@ import pytest
 from fping_exporter import config
 from fping_exporter.config.duration import Duration
 from fping_exporter.errors import OpenFilesError, ProbeError
-from fping_exporter.model import LOCAL, NOT_ASKED, Family, Sweep, Target
+from fping_exporter.model import LOCAL, NOT_ASKED, Family, IcmpError, Sweep, Target
 from fping_exporter.probe import addresses, make_prober, mmsg
 from fping_exporter.probe.batches import Batches
 from fping_exporter.probe.multiping import MultipingProber
 from fping_exporter.probe.pacing import Pacer
+from fping_exporter.probe.packet import EchoError
 from fping_exporter.probe.socket_budget import SocketBudget
 from fping_exporter.probe.sockets import IcmpSocket, Kind, open_socket
 from fping_exporter.probe.sweep import Opener, SweepProber, choose_transport
-from fping_exporter.probe.transport import OneByOne, Transport
+from fping_exporter.probe.transport import OneByOne, Received, Transport
 from tests.netns import Network
 from tests.permission import need_ping
 from tests.probe.engines import targets
@@ -144,6 +145,25 @@ def test_an_address_that_is_no_destination_is_not_tried_again(transport: Callabl
     assert unasked == LOOPBACK[:3]
     assert all(sweep.outcomes[Target(LOCAL, ip)] == NOT_ASKED for ip in unasked)
     assert sweep.refused == {"EINVAL": 3}
+    assert [target.ip for target in sweep.unsent] == unasked
+    [text] = {id(text): text for text in sweep.unsent.values()}.values()
+    assert "(EINVAL): " in text, "one text for as many as are refused"
+
+
+@pytest.mark.usefixtures("_icmp")
+def test_many_who_are_rejected_alike_share_the_error() -> None:
+    class Rejected(OneByOne):
+        def receive(self, sock: IcmpSocket) -> Iterator[Received]:
+            for received in super().receive(sock):
+                senders = [addresses.unpack(sender) for sender, *_ in received.replies]
+                received.errors = [EchoError(ip, sock.ident, 0, b"", 3, 1, "192.0.2.1") for ip in senders]
+                received.replies = []
+                yield received
+
+    sweep = probe(LOOPBACK, transport=Rejected)
+    assert all(outcome.unreachable for outcome in sweep.outcomes.values())
+    [error] = {id(outcome.error): outcome.error for outcome in sweep.outcomes.values()}.values()
+    assert error == IcmpError("192.0.2.1", 3, 1)
 
 
 @both_ways
@@ -234,6 +254,9 @@ def test_a_family_that_cannot_be_opened_costs_its_targets_and_is_told_once(
         sweep = prober.probe(targets(["127.0.0.1", "::1"]))
         assert [outcome.alive for outcome in sweep.outcomes.values()] == [True, False]
         assert sweep.outcomes[Target(LOCAL, "::1")] == NOT_ASKED
+        assert sweep.unsent == {
+            Target(LOCAL, "::1"): "no ICMPv6 socket can be opened: Address family not supported"
+        }
     assert [record.message for record in caplog.records] == [
         "part of the targets cannot be asked: no ICMPv6 socket can be opened: Address family not supported"
     ]

@@ -35,6 +35,12 @@ def test_a_view_shows_the_last_sweep(exporter: Exporter) -> None:
     assert exporter.pinger.sweeps == 1
 
 
+def test_asking_again_keeps_the_way_back_and_is_not_repeated(exporter: Exporter) -> None:
+    html = exporter.client.get("/instance/one?status=ACTIVE&page=2&refresh=15").text
+    [href] = re.findall(r'href="([^"]*ask=now[^"]*)"', html)
+    assert set(unescape(href).partition("?")[2].split("&")) == {"ask=now", "status=ACTIVE", "page=2"}
+
+
 def test_asking_again_pings_this_one_alone(exporter: Exporter) -> None:
     exporter.pinger.outcomes = {}
     exporter.pinger.targets.clear()
