@@ -46,7 +46,7 @@ class Ended(NamedTuple):
     seconds: float
     """From the beginning of the wait."""
     verdict: Verdict | None
-    """That of the last round; None if there is none."""
+    """That of the last round; None if there is none, or the instance was deleted since."""
 
 
 class InstanceWait:
@@ -149,7 +149,8 @@ class InstanceWait:
 
     def _end(self, id_: str, result: Result) -> Ended:
         instance = self._waiting.pop(id_)
-        return Ended(instance, result, self._clock() - self._began, self._verdicts.get(id_))
+        verdict = None if result is Result.DELETED else self._verdicts.get(id_)
+        return Ended(instance, result, self._clock() - self._began, verdict)
 
     def _ping(self) -> Iterator[Ended]:
         """Ping those that are waited for once; yield those that need no more waiting."""

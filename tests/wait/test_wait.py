@@ -56,6 +56,7 @@ class World:
         self.lookup_error: CloudError | None = None
         self.probe_error: ProbeError | None = None
         self.sweep_seconds = 0.0
+        self.lookup_seconds = 0.0
 
     def inventory(self, *, full: bool = False, silent: Collection[str] = ()) -> Inventory:  # noqa: ARG002, all lists are full
         self.listings.append(self.now)
@@ -65,6 +66,7 @@ class World:
 
     def look_up(self, id_: str) -> Instance | None:
         self.lookups.append(id_)
+        self.now += self.lookup_seconds
         if self.lookup_error:
             raise self.lookup_error
         if id_ not in self.instances:
@@ -232,9 +234,11 @@ def test_down_is_not_who_could_not_be_asked() -> None:
 
 
 def test_down_counts_who_is_deleted() -> None:
-    world = World(instance("a", status="BUILD"))
+    world = World(instance("a", A, status="BUILD"))
+    world.answering = {A}
     world.plot[3] = lambda: world.instances.pop("a")
-    assert results(world.wait("a", down=True)) == {"a": Result.DELETED}
+    [ended] = world.wait("a", down=True)
+    assert (ended.result, ended.verdict) == (Result.DELETED, None)  # nobody has asked it since
 
 
 SHUT = instance("a", A, status="SHUTOFF")
@@ -343,9 +347,28 @@ def test_what_nova_cannot_be_asked_is_asked_later() -> None:
 
 def test_of_many_a_few_are_looked_up_at_a_time_and_all_in_turns() -> None:
     world = World(*(instance(f"{number:03}", status="BUILD") for number in range(50)))
-    world.wait(*world.instances, timeout=3)
-    assert len(world.lookups) == 40 + 20  # the last round has no time left
+    world.wait(*world.instances, timeout=4)
+    assert len(world.lookups) == 3 * 20  # none before the last round, for which no time is left
     assert set(world.lookups) == set(world.instances)
+
+
+def test_lookups_that_are_slow_do_not_keep_others_from_being_pinged() -> None:
+    world = World(*(instance(f"{number:03}", status="BUILD") for number in range(20)), instance("a", A))
+    world.lookup_seconds = 3
+    world.plot[2] = lambda: world.answering.add(A)
+    [*_, ended] = [each for each in world.wait(*world.instances, timeout=90) if each.result is Result.ANSWERS]
+    assert (ended.instance.id, ended.seconds) == ("a", 1 + 2 * 3 + 1 + 2 * 3)
+    assert set(world.lookups) == set(world.instances) - {"a"}  # all in turns
+
+
+def test_however_many_vanish_while_nova_is_slow_the_wait_ends() -> None:
+    world = World(*(instance(f"{number:03}", f"198.51.100.{number}") for number in range(1, 41)))
+    texts = list(world.instances)
+    world.plot[1] = world.instances.clear
+    world.lookup_error, world.lookup_seconds = CloudError("Nova is away"), 10
+    settings = Config(cache=msgspec.structs.replace(Config().cache, inventory=Duration(1)))
+    assert {each.result for each in world.wait(*texts, timeout=30, settings=settings)} == {Result.MISSING}
+    assert world.now <= 30 + 10  # one that was begun is finished
 
 
 def test_the_reasons_after_each_round() -> None:
