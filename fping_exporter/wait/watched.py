@@ -10,7 +10,8 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from fping_exporter.config import Config, Instances, Rule
-from fping_exporter.errors import FpingExporterError, NotFoundError
+from fping_exporter.config.duration import format_age
+from fping_exporter.errors import CentralError, FpingExporterError, NotFoundError
 from fping_exporter.instance_lookup import find_instances
 from fping_exporter.lister import Upstream
 from fping_exporter.log_limit import LogLimit
@@ -82,11 +83,10 @@ class WatchedInstances:
 
         Raises InstanceLookupError, what a list raises, and TimeoutError.
         """
-        began = self._clock()
-        listed = _call(self._upstream.inventory, seconds=seconds)
+        listed, listed_at = self._list(seconds)
         found = find_instances(texts, listed)
         self._told = {each.id: _Told.of(each) for each in found}
-        self._take(listed, began)
+        self._take(listed, listed_at)
         return found
 
     def refresh(self, doubtful: Iterable[str], *, seconds: float) -> None:
@@ -109,7 +109,7 @@ class WatchedInstances:
     def _relist(self, end: float) -> None:
         began = self._tried_at = self._clock()
         try:
-            listed = _call(self._upstream.inventory, seconds=end - began)
+            listed, listed_at = self._list(end - began)
         except TimeoutError:
             return
         except FpingExporterError as error:
@@ -117,7 +117,22 @@ class WatchedInstances:
                 raise
             self._warn("listing the instances failed", error)
             return
-        self._take(listed, began)
+        self._take(listed, listed_at)
+
+    def _list(self, seconds: float) -> tuple[Inventory, float]:
+        """Return a new list, and when it was begun.
+
+        Raises CentralError if a central has none that is young enough: it gives an agent what it has.
+        """
+        began = self._clock()
+        listed = _call(self._upstream.inventory, seconds=seconds)
+        age = listed.relay_age or 0.0
+        if age >= self._cache.max_stale:
+            raise CentralError(
+                f"the newest list of the central is {format_age(age)} old, and cache.max_stale is "
+                f"{self._cache.max_stale}: the central's log says why it has no younger one"
+            )
+        return listed, began - age
 
     def _take(self, listed: Inventory, listed_at: float) -> None:
         """Keep what `listed` says of the watched instances; it was begun at `listed_at`."""

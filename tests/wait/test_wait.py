@@ -14,6 +14,7 @@ from fping_exporter.config import Config, Fleet, Probe
 from fping_exporter.config.duration import Duration
 from fping_exporter.errors import (
     AmbiguousInstanceError,
+    CentralError,
     CloudError,
     NotFoundError,
     ProbeError,
@@ -57,12 +58,13 @@ class World:
         self.probe_error: ProbeError | None = None
         self.sweep_seconds = 0.0
         self.lookup_seconds = 0.0
+        self.relay_age: float | None = None
 
     def inventory(self, *, full: bool = False, silent: Collection[str] = ()) -> Inventory:  # noqa: ARG002, all lists are full
         self.listings.append(self.now)
         if self.list_error:
             raise self.list_error
-        return inventory(*self.instances.values())
+        return msgspec.structs.replace(inventory(*self.instances.values()), relay_age=self.relay_age)
 
     def look_up(self, id_: str) -> Instance | None:
         self.lookups.append(id_)
@@ -317,6 +319,23 @@ def test_a_list_that_fails_later_is_survived_until_it_is_too_old() -> None:
     with pytest.raises(CloudError, match="Nova is away"):
         world.wait("a", timeout=60, settings=settings)
     assert world.now == 25
+
+
+def test_a_list_of_a_central_is_as_old_as_it_says() -> None:
+    world = World(instance("a", A))
+    world.answering = {A}
+    world.relay_age = 600
+    with pytest.raises(
+        CentralError, match=r"^the newest list of the central is 10m old, and cache.max_stale is 10m:"
+    ):
+        world.wait("a")
+    assert world.pinged == []
+    world = World(instance("a", A))
+    world.relay_age = 590
+    world.plot[3] = lambda: setattr(world, "relay_age", 600)
+    with pytest.raises(CentralError):  # once it is older than the 10 minutes of cache.max_stale
+        world.wait("a", timeout=60)
+    assert world.now == 11  # it was listed a second ago when it was 590 s old
 
 
 def test_a_sweep_that_fails_may_succeed_later(caplog: pytest.LogCaptureFixture) -> None:
