@@ -1,6 +1,7 @@
 """Waiting for a few instances: until each answers a ping, or until each is down."""
 
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from fping_exporter.config import Config
+from fping_exporter.config import Config, Fleet
 from fping_exporter.errors import CloudError, ProbeError
 from fping_exporter.fleet.merge import merge
 from fping_exporter.fleet.reading import Reading
@@ -85,7 +86,8 @@ class InstanceWait:
         self._waiting: dict[str, Instance] = {}
         self._verdicts: dict[str, Verdict] = {}
         self._reading: Reading | None = None
-        self._read_at = self._began
+        # What is said at the beginning counts with `down` only.
+        self._read_at = -math.inf if down else self._began
         self._log_limit = LogLimit(60)
 
     @property
@@ -173,12 +175,24 @@ class InstanceWait:
             if self._log_limit.allows(str(error)):
                 logger.warning("pinging failed: %s", error)
             return None
-        if fleet := self._settings.fleet:
-            self._refresh_reading()
-            # What was said before the wait began says nothing of now.
-            age = self._read_at - self._began
-            snapshot = merge(snapshot, self._reading, max_age=min(fleet.max_age, age))
-        return snapshot
+        return self._merge(snapshot, fleet) if (fleet := self._settings.fleet) else snapshot
+
+    def _merge(self, snapshot: Snapshot, fleet: Fleet) -> Snapshot:
+        """Return the snapshot with what the other exporters have said since the wait began.
+
+        What they said before says nothing of now, with one exception: whom another exporter heard lately is
+        not known to be down before that one has asked again, however silent the instance is from here.
+        """
+        self._refresh_reading()
+        since = merge(snapshot, self._reading, max_age=min(fleet.max_age, self._read_at - self._began))
+        if not self._down:
+            return since
+        lately = merge(snapshot, self._reading, max_age=fleet.max_age)
+        verdicts = tuple(
+            before if before.answers else now
+            for before, now in zip(lately.verdicts, since.verdicts, strict=True)
+        )
+        return msgspec.structs.replace(since, verdicts=verdicts)
 
     def _refresh_reading(self) -> None:
         """Ask what the other exporters say, at most once in `cache.sweep`: they sweep no more often."""

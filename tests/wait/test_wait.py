@@ -415,6 +415,32 @@ def test_what_other_exporters_say_counts_if_they_swept_since_the_wait_began(
     assert results(ended) == {"a": result}
 
 
+def test_whom_another_exporter_heard_lately_is_not_down_before_that_one_has_asked_again() -> None:
+    world = World(instance("a", A))
+    asked: list[float] = []
+
+    def read() -> Reading:
+        asked.append(world.now)
+        exporter = FleetExporter(OTHER, age=4.0, swept_at=NOW, blind=False)
+        alive = len(asked) < 3
+        word = Witness(exporter, alive=alive, reason=None if alive else Reason.NO_REPLY)
+        return Reading(words={"a": (word,)}, began=0)
+
+    settings = Config(fleet=Fleet(prometheus="http://127.0.0.1:9090"))
+    ended = world.wait("a", settings=settings, timeout=60, down=True, read_fleet=read)
+    assert results(ended) == {"a": Result.DOWN}
+    assert asked == [0, 15, 30]
+
+
+def test_down_takes_no_silence_from_before_the_wait_began() -> None:
+    world = World(instance("a", A))
+    exporter = FleetExporter(OTHER, age=16.0, swept_at=NOW, blind=False)
+    reading = Reading(words={"a": (Witness(exporter, alive=False, reason=Reason.NO_REPLY),)}, began=0)
+    settings = Config(probe=Probe(vantages=("qdhcp",)), fleet=Fleet(prometheus="http://127.0.0.1:9090"))
+    ended = world.wait("a", settings=settings, timeout=20, down=True, read_fleet=lambda: reading)
+    assert results(ended) == {"a": Result.MISSING}
+
+
 IPS = {"a": A, "b": B, "c": C}
 
 
