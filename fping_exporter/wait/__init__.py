@@ -115,7 +115,7 @@ class InstanceWait:
 
         At least one round is made, and one that has begun is finished. When the time is up, those that are
         waited for still are yielded as MISSING. `after_round` is called with their number by reason. Raises
-        CloudError if there is no list that is younger than `cache.max_stale`.
+        CloudError or CentralError if there is no list that is younger than `cache.max_stale`.
         """
         while self._waiting:
             yield from self._ping()

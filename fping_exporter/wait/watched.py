@@ -10,10 +10,9 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from fping_exporter.config import Config, Instances, Rule
-from fping_exporter.config.duration import format_age
-from fping_exporter.errors import CentralError, FpingExporterError, NotFoundError
+from fping_exporter.errors import FpingExporterError, NotFoundError
 from fping_exporter.instance_lookup import find_instances
-from fping_exporter.lister import Upstream
+from fping_exporter.lister import Upstream, list_once
 from fping_exporter.log_limit import LogLimit
 from fping_exporter.model import Instance, Inventory
 from fping_exporter.single_flight import start_daemon_thread
@@ -120,19 +119,11 @@ class WatchedInstances:
         self._take(listed, listed_at)
 
     def _list(self, seconds: float) -> tuple[Inventory, float]:
-        """Return a new list, and when it was begun.
-
-        Raises CentralError if a central has none that is young enough: it gives an agent what it has.
-        """
+        """Return a new list, and when it was begun."""
         began = self._clock()
-        listed = _call(self._upstream.inventory, seconds=seconds)
-        age = listed.relay_age or 0.0
-        if age >= self._cache.max_stale:
-            raise CentralError(
-                f"the newest list of the central is {format_age(age)} old, and cache.max_stale is "
-                f"{self._cache.max_stale}: the central's log says why it has no younger one"
-            )
-        return listed, began - age
+        work = partial(list_once, self._upstream, max_stale=self._cache.max_stale)
+        listed = _call(work, seconds=seconds)
+        return listed, began - (listed.relay_age or 0.0)
 
     def _take(self, listed: Inventory, listed_at: float) -> None:
         """Keep what `listed` says of the watched instances; it was begun at `listed_at`."""
