@@ -202,7 +202,7 @@ class Lister:
 
 
 def list_once(source: InventorySource, *, max_stale: float) -> Inventory:
-    """Return a list that is younger than `max_stale` seconds, for who has no :class:`Lister`.
+    """Return a list that is younger than `max_stale` seconds, for those who have no :class:`Lister`.
 
     A central gives an agent what it has, however old. Raises CentralError if that is too old, and what a list
     raises.
