@@ -152,7 +152,7 @@ class WaitServerPing(_PingCommand):
             metavar="<duration>",
             type=_duration,
             default=Duration(300),
-            help="How long to wait, such as 90s or 1h30m (default: 5m)",
+            help="How long to wait, such as 90s or 1h30m (default: 5m); a request that has begun is finished",
         )
         parser.add_argument(
             "--down",
