@@ -1,7 +1,7 @@
 """Instances by what people call them: id, name or address."""
 
 import ipaddress
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from fping_exporter.errors import AmbiguousInstanceError, UnknownInstanceError
 from fping_exporter.model import Instance, Inventory
@@ -24,9 +24,9 @@ def find_instance(text: str, inventory: Inventory) -> Instance:
 def find_instances(texts: Sequence[str], inventory: Inventory) -> list[Instance]:
     """Return the instances that `texts` mean, in their order, each once.
 
-    A text is an id, else a name, else an address in any notation of :mod:`ipaddress`. Ids and names are
-    compared as they stand. An id is not abbreviated: OpenStack's own commands take none either, and every
-    output has it whole.
+    A text is an id, else a name or an address in any notation of :mod:`ipaddress`. Tenants choose names: one
+    that is another instance's address means neither of the two. Ids and names are compared as they stand. An
+    id is not abbreviated: OpenStack's own commands take none either, and every output has it whole.
 
     Raises UnknownInstanceError for a text that means no instance, and AmbiguousInstanceError for one that
     means several.
@@ -49,27 +49,33 @@ def find_instances(texts: Sequence[str], inventory: Inventory) -> list[Instance]
     for text in texts:
         if text in by_id:
             instance = by_id[text]
-        elif text in by_name:
-            instance = _only_one(text, "name", by_name[text], inventory)
-        elif instances := by_ip.get(ips.get(text, "")):
-            instance = _only_one(text, "address", instances, inventory)
         else:
-            raise UnknownInstanceError(f"no instance has the id, the name or the address {_shown(text)!r}")
+            called = {"name": by_name.get(text, ()), "address": by_ip.get(ips.get(text, ""), ())}
+            instance = _only_one(text, called, inventory)
         found[instance.id] = instance
     return list(found.values())
 
 
-def _only_one(text: str, kind: str, found: Collection[Instance], inventory: Inventory) -> Instance:
-    """Return the only instance that was found; raise AmbiguousInstanceError if there are several."""
+def _only_one(text: str, called: Mapping[str, Collection[Instance]], inventory: Inventory) -> Instance:
+    """Return the only instance that was found; raise UnknownInstanceError or AmbiguousInstanceError else.
+
+    `called` are the instances of which `text` is the name, and the address.
+    """
+    found = {each.id: each for instances in called.values() for each in instances}
+    if not found:
+        raise UnknownInstanceError(f"no instance has the id, the name or the address {_shown(text)!r}")
     if len(found) == 1:
-        [instance] = found
+        [instance] = found.values()
         return instance
-    candidates = sorted(found, key=lambda each: (inventory.project_name(each.project_id), each.name, each.id))
+    kinds = " or the ".join(kind for kind, instances in called.items() if instances)
+    candidates = sorted(
+        found.values(), key=lambda each: (inventory.project_name(each.project_id), each.name, each.id)
+    )
     named = [_described(each, inventory) for each in candidates[:_MAX_CANDIDATES]]
     if len(candidates) > _MAX_CANDIDATES:
         named.append(f"and {len(candidates) - _MAX_CANDIDATES} more")
     raise AmbiguousInstanceError(
-        f"{len(candidates)} instances have the {kind} {_shown(text)!r}; give the id of one: "
+        f"{len(candidates)} instances have the {kinds} {_shown(text)!r}; give the id of one: "
         f"{', '.join(named)}",
         ids=tuple(each.id for each in candidates[:_MAX_CANDIDATES]),
     )

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 import msgspec
 
 from fping_exporter.config import Scope
-from fping_exporter.errors import FpingExporterError
+from fping_exporter.config.duration import format_age
+from fping_exporter.errors import CentralError, FpingExporterError
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Instance, Inventory
 from fping_exporter.single_flight import SingleFlight
@@ -18,7 +19,7 @@ from fping_exporter.storage import State
 if TYPE_CHECKING:
     from fping_exporter.cloud.session import Session
 
-__all__ = ["InventorySource", "Lister", "Listing", "Upstream", "merge"]
+__all__ = ["InventorySource", "Lister", "Listing", "Upstream", "list_once", "merge"]
 
 logger = logging.getLogger(__name__)
 
@@ -198,6 +199,22 @@ class Lister:
             self._telemetry.inventory.failed("a bug, see the log" if logged else str(error))
         if not logged:
             logger.error("listing the instances failed: %s", error)
+
+
+def list_once(source: InventorySource, *, max_stale: float) -> Inventory:
+    """Return a list that is younger than `max_stale` seconds, for those who have no :class:`Lister`.
+
+    A central gives an agent what it has, however old. Raises CentralError if that is too old, and what a list
+    raises.
+    """
+    listed = source.inventory()
+    age = listed.relay_age
+    if age is not None and age >= max_stale:
+        raise CentralError(
+            f"the newest list of the central is {format_age(age)} old, and cache.max_stale is "
+            f"{format_age(max_stale)}: the central's log says why it has no younger one"
+        )
+    return listed
 
 
 def merge(before: Listing | None, listed: Inventory) -> tuple[Inventory, frozenset[str]]:

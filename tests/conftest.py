@@ -3,6 +3,8 @@
 import os
 import tempfile
 
+import hypothesis
+
 _FOREIGN = (
     "OS_",
     "STATE_DIRECTORY",
@@ -22,6 +24,15 @@ for _name in list(os.environ):
     if _name.upper().startswith(_FOREIGN):
         del os.environ[_name]
 os.environ["HOME"] = _home.name
+
+# A busy machine is no fault of a property's. All else is as in the profile that is in use.
+_before = hypothesis.settings()
+hypothesis.settings.register_profile(
+    "any machine",
+    deadline=None,
+    suppress_health_check={*_before.suppress_health_check, hypothesis.HealthCheck.too_slow},
+)
+hypothesis.settings.load_profile("any machine")
 
 
 def pytest_unconfigure() -> None:

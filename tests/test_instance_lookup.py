@@ -18,6 +18,7 @@ THERE = inventory(
     instance("44-dd", "10.0.0.4", name="10.0.0.1", project_id="q"),
     instance("55-ee", "10.0.0.5", name="22-bb", project_id="q"),
     instance("66-ff", name="", project_id="q"),
+    instance("77-gg", "10.0.0.6", name="10.0.0.6", project_id="q"),
     projects=(Project("p", "shop"), Project("q", "acceptance")),
 )
 
@@ -28,8 +29,8 @@ THERE = inventory(
         ("11-aa", "11-aa"),
         ("web", "11-aa"),
         ("FD00:0::7", "11-aa"),
-        ("10.0.0.1", "44-dd"),  # a name goes before an address
-        ("22-bb", "22-bb"),  # and an id before a name
+        ("22-bb", "22-bb"),  # an id goes before a name
+        ("10.0.0.6", "77-gg"),  # it is both
         ("10.0.0.5", "55-ee"),
     ],
 )
@@ -56,6 +57,15 @@ def test_several_are_meant_by_a_name() -> None:
 def test_several_are_meant_by_an_address() -> None:
     with pytest.raises(AmbiguousInstanceError, match=r"^2 instances have the address '10\.0\.0\.2'; give"):
         find_instance("10.0.0.2", THERE)
+
+
+def test_a_name_that_is_the_address_of_another_means_neither() -> None:
+    with pytest.raises(AmbiguousInstanceError) as raised:
+        find_instance("10.0.0.1", THERE)
+    assert str(raised.value) == (
+        "2 instances have the name or the address '10.0.0.1'; give the id of one: "
+        "44-dd (acceptance/10.0.0.1), 11-aa (shop/web)"
+    )
 
 
 def test_an_error_is_bounded_and_printable() -> None:
@@ -90,7 +100,7 @@ TEXTS = WORDS | st.sampled_from(["10.0.0.2", "FD00:0:0::1", "fd00:0:0:0:0:0:0:1"
 
 
 def meant(text: str, there: Inventory) -> set[str]:
-    """The ids of those with the id, or else with the name, or else with the address."""
+    """The ids of those with the id, or else with the name or the address."""
 
     def has_address(ips: list[str]) -> bool:
         try:
@@ -98,11 +108,11 @@ def meant(text: str, there: Inventory) -> set[str]:
         except ValueError:
             return False
 
-    return (
-        {each.id for each in there.instances if each.id == text}
-        or {each.id for each in there.instances if each.name == text != ""}
-        or {each.id for each in there.instances if has_address([ip.ip for ip in each.addresses])}
-    )
+    return {each.id for each in there.instances if each.id == text} or {
+        each.id
+        for each in there.instances
+        if each.name == text != "" or has_address([ip.ip for ip in each.addresses])
+    }
 
 
 @given(st.lists(TEXTS, max_size=4), INVENTORIES)

@@ -22,6 +22,7 @@ from fping_exporter.explanation.values import Explanation
 from fping_exporter.fleet.merge import merge
 from fping_exporter.history import History
 from fping_exporter.instance_lookup import find_instance
+from fping_exporter.lister import list_once
 from fping_exporter.model import Instance, Inventory, Snapshot, Verdict
 from fping_exporter.probe import check_permission, make_layer2_prober, make_prober
 from fping_exporter.snapshot import take_snapshot
@@ -52,7 +53,10 @@ def explain(
                 if storage_path
                 else "--cached: nothing is stored; name the exporter's directory with --storage.path"
             )
-        listed = state.inventory if cached and state else upstream.inventory()
+        if cached and state:
+            listed = state.inventory
+        else:
+            listed = list_once(upstream, max_stale=settings.cache.max_stale)
     instance = find_instance(wanted, listed)
     selected = any(each.id == instance.id for each in select(listed, settings.instances).instances)
     if cached and state:

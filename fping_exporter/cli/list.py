@@ -19,6 +19,7 @@ from fping_exporter.config import DEFAULT_CLOUD, Config, Scope
 from fping_exporter.errors import ConfigError, StorageError
 from fping_exporter.fleet.merge import merge
 from fping_exporter.history import History
+from fping_exporter.lister import list_once
 from fping_exporter.model import Inventory, Snapshot, Verdict
 from fping_exporter.probe import (
     Layer2Witness,
@@ -69,7 +70,8 @@ def list_instances(
             settings = clouds[name]
             upstream = connect(settings, lambda _service, _code: bar.update())
             state = read_state(storage_path, upstream.scope, cloud=name)
-            inventory = select(upstream.inventory(), settings.instances)
+            listed = list_once(upstream, max_stale=settings.cache.max_stale)
+            inventory = select(listed, settings.instances)
             return _Listed(inventory, state.history if state else None)
 
         listed, errors = run_for_each(clouds, look)

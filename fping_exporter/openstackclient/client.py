@@ -1,5 +1,6 @@
 """The client of os-fping: requests with the user's token, and an error of one line for each that fails."""
 
+import re
 from collections.abc import Collection, Mapping
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ _ANSWER_SECONDS = 200.0
 _MAX_IDS = 200
 """Ids in a URL, which servers and proxies limit to 8 KiB."""
 _MAX_MESSAGE = 300
+_SECONDS = re.compile("[0-9]{1,9}")
 
 
 class PingedServer(msgspec.Struct):
@@ -107,7 +109,7 @@ class OsFping:
             raise _error_of(response, url)
         try:
             return msgspec.json.decode(response.content, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:  # msgspec's are ValueErrors
             raise OsFpingError(f"{url} is not os-fping: {_one_line(str(error))}", status=200) from error
 
 
@@ -115,7 +117,7 @@ def _error_of(response: requests.Response, url: str) -> OsFpingError:
     """Return the error for an answer that is no success."""
     status, said = response.status_code, _message(response.content)
     after = response.headers.get("Retry-After", "")
-    retry_after = int(after) if after.isascii() and after.isdigit() else None
+    retry_after = int(after) if _SECONDS.fullmatch(after) else None
     again = f" Ask again in {retry_after} s." if retry_after is not None else ""
     match status:
         case _ if said is None:
@@ -135,7 +137,7 @@ def _message(body: bytes) -> str | None:
     """Return the message of a fault in Nova's form; None if `body` is none."""
     try:
         [fault] = msgspec.json.decode(body, type=dict[str, _Fault]).values()
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+    except (ValueError, RecursionError):
         return None
     return _one_line(fault.message)
 

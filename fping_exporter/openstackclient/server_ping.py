@@ -152,7 +152,7 @@ class WaitServerPing(_PingCommand):
             metavar="<duration>",
             type=_duration,
             default=Duration(300),
-            help="How long to wait, such as 90s or 1h30m (default: 5m)",
+            help="How long to wait, such as 90s or 1h30m (default: 5m); a request that has begun is finished",
         )
         parser.add_argument(
             "--down",
@@ -184,8 +184,9 @@ def _outcome(ended: Ended) -> str:
     """Return what is said of a server that is not waited for any more."""
     if ended.alive is None:
         return f"is not known to answer or not: {ended.why or 'os-fping leaves it out'}"
-    word = "answers" if ended.alive else "does not answer"
-    return f"{word} after {ended.seconds:.0f} s"
+    if ended.alive:
+        return f"{'answers' if ended.is_done else 'still answers'} after {ended.seconds:.0f} s"
+    return f"does not answer after {ended.seconds:.0f} s"
 
 
 def _duration(text: str) -> Duration:

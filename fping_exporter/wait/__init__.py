@@ -1,6 +1,7 @@
 """Waiting for a few instances: until each answers a ping, or until each is down."""
 
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from fping_exporter.config import Config
+from fping_exporter.config import Config, Fleet
 from fping_exporter.errors import CloudError, ProbeError
 from fping_exporter.fleet.merge import merge
 from fping_exporter.fleet.reading import Reading
@@ -46,7 +47,7 @@ class Ended(NamedTuple):
     seconds: float
     """From the beginning of the wait."""
     verdict: Verdict | None
-    """That of the last round; None if there is none."""
+    """That of the last round; None if there is none, or the instance was deleted since."""
 
 
 class InstanceWait:
@@ -85,7 +86,8 @@ class InstanceWait:
         self._waiting: dict[str, Instance] = {}
         self._verdicts: dict[str, Verdict] = {}
         self._reading: Reading | None = None
-        self._read_at = self._began
+        # What is said at the beginning counts with `down` only.
+        self._read_at = -math.inf if down else self._began
         self._log_limit = LogLimit(60)
 
     @property
@@ -113,7 +115,7 @@ class InstanceWait:
 
         At least one round is made, and one that has begun is finished. When the time is up, those that are
         waited for still are yielded as MISSING. `after_round` is called with their number by reason. Raises
-        CloudError if there is no list that is younger than `cache.max_stale`.
+        CloudError or CentralError if there is no list that is younger than `cache.max_stale`.
         """
         while self._waiting:
             yield from self._ping()
@@ -149,7 +151,8 @@ class InstanceWait:
 
     def _end(self, id_: str, result: Result) -> Ended:
         instance = self._waiting.pop(id_)
-        return Ended(instance, result, self._clock() - self._began, self._verdicts.get(id_))
+        verdict = None if result is Result.DELETED else self._verdicts.get(id_)
+        return Ended(instance, result, self._clock() - self._began, verdict)
 
     def _ping(self) -> Iterator[Ended]:
         """Ping those that are waited for once; yield those that need no more waiting."""
@@ -172,12 +175,24 @@ class InstanceWait:
             if self._log_limit.allows(str(error)):
                 logger.warning("pinging failed: %s", error)
             return None
-        if fleet := self._settings.fleet:
-            self._refresh_reading()
-            # What was said before the wait began says nothing of now.
-            age = self._read_at - self._began
-            snapshot = merge(snapshot, self._reading, max_age=min(fleet.max_age, age))
-        return snapshot
+        return self._merge(snapshot, fleet) if (fleet := self._settings.fleet) else snapshot
+
+    def _merge(self, snapshot: Snapshot, fleet: Fleet) -> Snapshot:
+        """Return the snapshot with what the other exporters have said since the wait began.
+
+        What they said before says nothing of now, with one exception: whom another exporter heard lately is
+        not known to be down before that one has asked again, however silent the instance is from here.
+        """
+        self._refresh_reading()
+        since = merge(snapshot, self._reading, max_age=min(fleet.max_age, self._read_at - self._began))
+        if not self._down:
+            return since
+        lately = merge(snapshot, self._reading, max_age=fleet.max_age)
+        verdicts = tuple(
+            before if before.answers else now
+            for before, now in zip(lately.verdicts, since.verdicts, strict=True)
+        )
+        return msgspec.structs.replace(since, verdicts=verdicts)
 
     def _refresh_reading(self) -> None:
         """Ask what the other exporters say, at most once in `cache.sweep`: they sweep no more often."""

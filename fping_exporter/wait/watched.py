@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 from fping_exporter.config import Config, Instances, Rule
 from fping_exporter.errors import FpingExporterError, NotFoundError
 from fping_exporter.instance_lookup import find_instances
-from fping_exporter.lister import Upstream
+from fping_exporter.lister import Upstream, list_once
 from fping_exporter.log_limit import LogLimit
 from fping_exporter.model import Instance, Inventory
 from fping_exporter.single_flight import start_daemon_thread
@@ -28,6 +28,8 @@ _RELIST_SECONDS = 5.0
 """Between two lists of the cloud at least, however much changes."""
 _LOOKUPS = 20
 """Servers that Nova is asked for one by one in a row, at most."""
+_LOOKUPS_SECONDS = 5.0
+"""After which no further one is asked for in this row: nobody is pinged meanwhile."""
 
 
 class _Told(NamedTuple):
@@ -65,21 +67,25 @@ class WatchedInstances:
         self._tried_at = -math.inf
         self._outdated = False
         self._log_limit = LogLimit(60)
+        self._not_found: set[str] = set()
+        """Ids of those that Nova did not find when it was last asked."""
         self.inventory: Inventory
         """What was last listed, of these instances; of others that may have their addresses, in `claims`."""
-        self.deleted: frozenset[str] = frozenset()
-        """Ids of those that the list lacks and Nova does not find."""
+
+    @property
+    def deleted(self) -> set[str]:
+        """Ids of those that the list lacks and Nova does not find: a list that lacks one may be cut."""
+        return self._not_found.difference(each.id for each in self.inventory.instances)
 
     def begin(self, texts: Sequence[str], *, seconds: float) -> list[Instance]:
         """List the cloud within so many seconds; return the instances that `texts` mean.
 
         Raises InstanceLookupError, what a list raises, and TimeoutError.
         """
-        began = self._clock()
-        listed = _call(self._upstream.inventory, seconds=seconds)
+        listed, listed_at = self._list(seconds)
         found = find_instances(texts, listed)
         self._told = {each.id: _Told.of(each) for each in found}
-        self._take(listed, began)
+        self._take(listed, listed_at)
         return found
 
     def refresh(self, doubtful: Iterable[str], *, seconds: float) -> None:
@@ -89,16 +95,20 @@ class WatchedInstances:
         at the next call. Raises the error of a list if none is younger than `cache.max_stale`.
         """
         end = self._clock() + seconds
-        is_old = self._clock() - self._listed_at >= self._cache.inventory
-        if not is_old and not self._outdated:
+        if not self._is_list_due():
             self._look_up(doubtful, end)
-        if (is_old or self._outdated) and self._clock() - self._tried_at >= _RELIST_SECONDS:
+        if self._is_list_due():
             self._relist(end)
+
+    def _is_list_due(self) -> bool:
+        now = self._clock()
+        is_old = self._outdated or now - self._listed_at >= self._cache.inventory
+        return is_old and now - self._tried_at >= _RELIST_SECONDS
 
     def _relist(self, end: float) -> None:
         began = self._tried_at = self._clock()
         try:
-            listed = _call(self._upstream.inventory, seconds=end - began)
+            listed, listed_at = self._list(end - began)
         except TimeoutError:
             return
         except FpingExporterError as error:
@@ -106,40 +116,41 @@ class WatchedInstances:
                 raise
             self._warn("listing the instances failed", error)
             return
-        self._take(listed, began)
+        self._take(listed, listed_at)
+
+    def _list(self, seconds: float) -> tuple[Inventory, float]:
+        """Return a new list, and when it was begun."""
+        began = self._clock()
+        work = partial(list_once, self._upstream, max_stale=self._cache.max_stale)
+        listed = _call(work, seconds=seconds)
+        return listed, began - (listed.relay_age or 0.0)
 
     def _take(self, listed: Inventory, listed_at: float) -> None:
         """Keep what `listed` says of the watched instances; it was begun at `listed_at`."""
         ids = tuple(map(glob.escape, self._told))
         self.inventory = select(listed, Instances(include=(Rule(id=ids),)))
         self._listed_at, self._outdated = listed_at, False
-        there = {each.id for each in self.inventory.instances}
-        self.deleted = frozenset(id_ for id_ in self._told if id_ not in there and self._is_gone(id_))
-
-    def _is_gone(self, id_: str) -> bool:
-        """Whether Nova says that there is no such server: a list that lacks one may be cut."""
-        try:
-            self._upstream.look_up(id_)
-        except NotFoundError:
-            return True
-        except FpingExporterError as error:
-            self._warn("asking Nova for a server failed", error)
-        return False
 
     def _look_up(self, doubtful: Iterable[str], end: float) -> None:
         """Ask Nova for those that were not asked for the longest time."""
+        began = self._clock()
         for id_ in sorted(doubtful, key=lambda id_: self._asked_at.get(id_, 0.0))[:_LOOKUPS]:
-            self._asked_at[id_] = self._clock()
+            now = self._clock()
+            if now - began >= _LOOKUPS_SECONDS:
+                return
+            self._asked_at[id_] = now
             try:
-                found = _call(partial(self._upstream.look_up, id_), seconds=end - self._clock())
+                found = _call(partial(self._upstream.look_up, id_), seconds=end - now)
             except NotFoundError:
-                self._outdated = True
+                self._not_found.add(id_)
+                self._outdated = self._outdated or id_ not in self.deleted
             except TimeoutError:
                 return
             except FpingExporterError as error:
                 self._warn("asking Nova for a server failed", error)
                 return
             else:
+                self._not_found.discard(id_)
                 if found and (told := _Told.of(found)) != self._told[id_]:
                     self._told[id_], self._outdated = told, True
 
@@ -151,8 +162,11 @@ class WatchedInstances:
 def _call(work: Callable[[], _T], *, seconds: float) -> _T:
     """Return what `work` returns within so many seconds, or raise what it raises; TimeoutError after that.
 
-    Its thread is then left behind, and does not keep the process from ending.
+    Its thread is then left behind, and does not keep the process from ending. If no time is left, nothing is
+    begun.
     """
+    if seconds <= 0:
+        raise TimeoutError
     result: Future[_T] = Future()
 
     def run() -> None:
@@ -162,4 +176,4 @@ def _call(work: Callable[[], _T], *, seconds: float) -> _T:
             result.set_exception(error)
 
     start_daemon_thread(run, name="wait")
-    return result.result(timeout=max(seconds, 0))
+    return result.result(timeout=seconds)

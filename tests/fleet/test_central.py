@@ -1,5 +1,6 @@
 """An agent's list: from which central, how old, and what happens where none answers."""
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fping_exporter.cli import main
 from fping_exporter.config import Agents, Cache, CentralInventory, Config
 from fping_exporter.config.duration import Duration
 from fping_exporter.errors import CentralError, ConfigError
@@ -17,6 +19,7 @@ from fping_exporter.model import Hypervisor
 from tests.build import instance
 from tests.fleet.centrals import Central, Pki, serve
 from tests.fleet.scripted import Scripted
+from tests.permission import need_ping
 
 A, B = instance("a", "10.0.0.1", host="cn-1"), instance("b", "10.0.0.2", host="cn-2")
 PASSWORD = """
@@ -381,3 +384,21 @@ def test_an_answer_may_take_longer_than_a_connection() -> None:
             server.url + "/?a", headers={}, context=None, seconds=30, max_bytes=1000, connect_seconds=0.2
         )
     assert answer.body == BODY
+
+
+@pytest.mark.parametrize("command", [["list"], ["explain", "a"], ["wait", "a"]])
+def test_a_command_uses_no_list_that_is_too_old(
+    command: list[str], central: Central, pki: Pki, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    need_ping()
+    central.refresh(age=36_000)
+    files = {name: pki.path(file) for name, file in FILES.items()}
+    settings = {"inventory": {"central": [central.url], "host": "cn-1", **files}}
+    (tmp_path / "agent.yml").write_text(json.dumps(settings))
+    assert main([*command, "--config.file", str(tmp_path / "agent.yml")]) == 3
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "the newest list of the central is 10h old, and cache.max_stale is 10m" in printed.err
+
+
+FILES = {"ca_file": "ca.pem", "cert_file": "cn-1.pem", "key_file": "cn-1.key"}

@@ -128,12 +128,17 @@ HOUR = {"Retry-After": "3600"}
         ),
         (fault(503, "It is not known.", {"Retry-After": "15"}), "It is not known. Ask again in 15 s."),
         (fault(503, "Soon.", {"Retry-After": "soon"}), "Soon."),
+        (fault(503, "Late.", {"Retry-After": "9" * 5000}), "Late."),
         (fault(500, "Unexpected API Error."), "os-fping failed: Unexpected API Error. (HTTP 500)"),
         (fault(503, "a\\n\x1b[2Jb"), "a\\n\N{REPLACEMENT CHARACTER}[2Jb"),
         (Answer(502, b"<html>"), "URL is not os-fping, or its exporter is away: HTTP 502"),
         (Answer(404, {"error": "x"}), "URL is not os-fping, or its exporter is away: HTTP 404"),
         (Answer(200, b"<html>"), "URL is not os-fping: JSON is malformed: invalid character (byte 0)"),
         (Answer(200, b"\xff"), "URL is not os-fping: JSON is malformed: invalid character (byte 0)"),
+        (
+            Answer(500, b'{"a":{"b":' + b"[" * 100_000),
+            "URL is not os-fping, or its exporter is away: HTTP 500",
+        ),
         (
             Answer(200, {"servers": [{"id": 1}]}),
             "URL is not os-fping: Expected `str`, got `int` - at `$.servers[0].id`",

@@ -136,7 +136,8 @@ def test_wait_in_vain(run: Run) -> None:
 def test_wait_until_down(run: Run) -> None:
     done = run("server", "ping", "wait", "--down", "off")
     assert (done.code, done.out) == (0, f"{uuid(5)}  off  does not answer after 0 s\n")
-    assert run("server", "ping", "wait", "--down", "fixed", "--timeout", "1ms").code == 1
+    done = run("server", "ping", "wait", "--down", "fixed", "--timeout", "1ms")
+    assert (done.code, done.out) == (1, f"{uuid(1)}  fixed  still answers after 0 s\n")
 
 
 def test_wait_of_an_admin_for_any_project(run: Run) -> None:

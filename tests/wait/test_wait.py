@@ -14,6 +14,7 @@ from fping_exporter.config import Config, Fleet, Probe
 from fping_exporter.config.duration import Duration
 from fping_exporter.errors import (
     AmbiguousInstanceError,
+    CentralError,
     CloudError,
     NotFoundError,
     ProbeError,
@@ -56,15 +57,18 @@ class World:
         self.lookup_error: CloudError | None = None
         self.probe_error: ProbeError | None = None
         self.sweep_seconds = 0.0
+        self.lookup_seconds = 0.0
+        self.relay_age: float | None = None
 
     def inventory(self, *, full: bool = False, silent: Collection[str] = ()) -> Inventory:  # noqa: ARG002, all lists are full
         self.listings.append(self.now)
         if self.list_error:
             raise self.list_error
-        return inventory(*self.instances.values())
+        return msgspec.structs.replace(inventory(*self.instances.values()), relay_age=self.relay_age)
 
     def look_up(self, id_: str) -> Instance | None:
         self.lookups.append(id_)
+        self.now += self.lookup_seconds
         if self.lookup_error:
             raise self.lookup_error
         if id_ not in self.instances:
@@ -135,7 +139,7 @@ def test_a_round_that_began_in_time_counts() -> None:
     world = World(instance("a", A))
     world.sweep_seconds = 100
     world.answering = {A}
-    assert results(world.wait("a", timeout=0.001)) == {"a": Result.ANSWERS}
+    assert results(world.wait("a", timeout=50)) == {"a": Result.ANSWERS}
 
 
 def test_one_that_is_built_is_looked_up_and_pinged_as_soon_as_it_has_an_address() -> None:
@@ -232,9 +236,11 @@ def test_down_is_not_who_could_not_be_asked() -> None:
 
 
 def test_down_counts_who_is_deleted() -> None:
-    world = World(instance("a", status="BUILD"))
+    world = World(instance("a", A, status="BUILD"))
+    world.answering = {A}
     world.plot[3] = lambda: world.instances.pop("a")
-    assert results(world.wait("a", down=True)) == {"a": Result.DELETED}
+    [ended] = world.wait("a", down=True)
+    assert (ended.result, ended.verdict) == (Result.DELETED, None)  # nobody has asked it since
 
 
 SHUT = instance("a", A, status="SHUTOFF")
@@ -315,6 +321,23 @@ def test_a_list_that_fails_later_is_survived_until_it_is_too_old() -> None:
     assert world.now == 25
 
 
+def test_a_list_of_a_central_is_as_old_as_it_says() -> None:
+    world = World(instance("a", A))
+    world.answering = {A}
+    world.relay_age = 600
+    with pytest.raises(
+        CentralError, match=r"^the newest list of the central is 10m old, and cache.max_stale is 10m:"
+    ):
+        world.wait("a")
+    assert world.pinged == []
+    world = World(instance("a", A))
+    world.relay_age = 590
+    world.plot[3] = lambda: setattr(world, "relay_age", 600)
+    with pytest.raises(CentralError):  # once it is older than the 10 minutes of cache.max_stale
+        world.wait("a", timeout=60)
+    assert world.now == 11  # it was listed a second ago when it was 590 s old
+
+
 def test_a_sweep_that_fails_may_succeed_later(caplog: pytest.LogCaptureFixture) -> None:
     world = World(instance("a", A))
     world.probe_error = ProbeError("the network is down")
@@ -343,9 +366,28 @@ def test_what_nova_cannot_be_asked_is_asked_later() -> None:
 
 def test_of_many_a_few_are_looked_up_at_a_time_and_all_in_turns() -> None:
     world = World(*(instance(f"{number:03}", status="BUILD") for number in range(50)))
-    world.wait(*world.instances, timeout=3)
-    assert len(world.lookups) == 40 + 20  # the last round has no time left
+    world.wait(*world.instances, timeout=4)
+    assert len(world.lookups) == 3 * 20  # none before the last round, for which no time is left
     assert set(world.lookups) == set(world.instances)
+
+
+def test_lookups_that_are_slow_do_not_keep_others_from_being_pinged() -> None:
+    world = World(*(instance(f"{number:03}", status="BUILD") for number in range(20)), instance("a", A))
+    world.lookup_seconds = 3
+    world.plot[2] = lambda: world.answering.add(A)
+    [*_, ended] = [each for each in world.wait(*world.instances, timeout=90) if each.result is Result.ANSWERS]
+    assert (ended.instance.id, ended.seconds) == ("a", 1 + 2 * 3 + 1 + 2 * 3)
+    assert set(world.lookups) == set(world.instances) - {"a"}  # all in turns
+
+
+def test_however_many_vanish_while_nova_is_slow_the_wait_ends() -> None:
+    world = World(*(instance(f"{number:03}", f"198.51.100.{number}") for number in range(1, 41)))
+    texts = list(world.instances)
+    world.plot[1] = world.instances.clear
+    world.lookup_error, world.lookup_seconds = CloudError("Nova is away"), 10
+    settings = Config(cache=msgspec.structs.replace(Config().cache, inventory=Duration(1)))
+    assert {each.result for each in world.wait(*texts, timeout=30, settings=settings)} == {Result.MISSING}
+    assert world.now <= 30 + 10  # one that was begun is finished
 
 
 def test_the_reasons_after_each_round() -> None:
@@ -371,6 +413,32 @@ def test_what_other_exporters_say_counts_if_they_swept_since_the_wait_began(
     settings = Config(probe=Probe(vantages=("qdhcp",)), fleet=Fleet(prometheus="http://127.0.0.1:9090"))
     ended = world.wait("a", settings=settings, timeout=20, read_fleet=lambda: reading)
     assert results(ended) == {"a": result}
+
+
+def test_whom_another_exporter_heard_lately_is_not_down_before_that_one_has_asked_again() -> None:
+    world = World(instance("a", A))
+    asked: list[float] = []
+
+    def read() -> Reading:
+        asked.append(world.now)
+        exporter = FleetExporter(OTHER, age=4.0, swept_at=NOW, blind=False)
+        alive = len(asked) < 3
+        word = Witness(exporter, alive=alive, reason=None if alive else Reason.NO_REPLY)
+        return Reading(words={"a": (word,)}, began=0)
+
+    settings = Config(fleet=Fleet(prometheus="http://127.0.0.1:9090"))
+    ended = world.wait("a", settings=settings, timeout=60, down=True, read_fleet=read)
+    assert results(ended) == {"a": Result.DOWN}
+    assert asked == [0, 15, 30]
+
+
+def test_down_takes_no_silence_from_before_the_wait_began() -> None:
+    world = World(instance("a", A))
+    exporter = FleetExporter(OTHER, age=16.0, swept_at=NOW, blind=False)
+    reading = Reading(words={"a": (Witness(exporter, alive=False, reason=Reason.NO_REPLY),)}, began=0)
+    settings = Config(probe=Probe(vantages=("qdhcp",)), fleet=Fleet(prometheus="http://127.0.0.1:9090"))
+    ended = world.wait("a", settings=settings, timeout=20, down=True, read_fleet=lambda: reading)
+    assert results(ended) == {"a": Result.MISSING}
 
 
 IPS = {"a": A, "b": B, "c": C}
