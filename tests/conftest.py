@@ -1,9 +1,12 @@
 """An environment without this machine's OpenStack configuration, home and state directories, and proxies."""
 
+import logging
 import os
 import tempfile
+from collections.abc import Iterator
 
 import hypothesis
+import pytest
 
 _FOREIGN = (
     "OS_",
@@ -33,6 +36,16 @@ hypothesis.settings.register_profile(
     suppress_health_check={*_before.suppress_health_check, hypothesis.HealthCheck.too_slow},
 )
 hypothesis.settings.load_profile("any machine")
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """Undo what a command within the test has set up: its log goes to a stream that ends with the test."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def pytest_unconfigure() -> None:

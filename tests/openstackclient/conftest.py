@@ -62,10 +62,8 @@ def api(cloud: Catalog) -> Iterator[Api]:
 
 
 @pytest.fixture
-def run(cloud: Catalog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+def run(cloud: Catalog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run ``openstack`` as a user of the cloud."""
-    root = logging.getLogger()
-    before = root.level, list(root.handlers)
 
     def run(*arguments: str, user: str = "alpha", endpoint: str = "") -> Done:
         account = next(each for each in cloud.users if each.name == user)
@@ -76,10 +74,8 @@ def run(cloud: Catalog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # openstackclient's own
             vars(ClientManager)["fping"]._handle = None  # noqa: SLF001, kept for the process, which is one command
-            root.handlers = []
+            logging.getLogger().handlers = []
             code = OpenStackShell().run(list(arguments))
         return Done(code, *capsys.readouterr())
 
-    yield run
-    root.handlers = before[1]
-    root.setLevel(before[0])
+    return run
