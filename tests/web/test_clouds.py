@@ -1,10 +1,12 @@
 """The pages and interfaces of several clouds behind one server."""
 
+import gc
 import gzip
 import json
 import re
 import threading
 import time
+import weakref
 from collections.abc import Collection, Iterator
 from html import unescape
 
@@ -286,3 +288,17 @@ def test_another_cloud_of_the_same_name_has_pages_of_its_own() -> None:
     assert client.get("/probe?cloud=lon2").status_code == 400
     assert client.get("/clouds/lon2/").status_code == 404
     assert ids(client.get("/probe?cloud=new").text) == ["b"]
+
+
+def test_nothing_of_a_cloud_that_is_gone_is_kept_once_another_one_is_asked() -> None:
+    clouds = {"lon1": cloud_of("lon1", "a"), "lon2": cloud_of("lon2", "b")}
+    client = Client(make_router(clouds, make_front(clouds)))
+    for path in ("/probe?cloud=lon1", "/probe?cloud=lon2", "/clouds/lon2/", "/clouds/lon2/sd", "/"):
+        assert client.get(path).status_code == 200
+    monitor = weakref.ref(clouds.pop("lon2").monitor)
+    client.get("/metrics")
+    deadline = time.monotonic() + SOON
+    while monitor() is not None and time.monotonic() < deadline:  # a thread of its may be about to end
+        gc.collect()
+        time.sleep(0.01)
+    assert monitor() is None
