@@ -198,8 +198,13 @@ class CloudUnit:
         self._use_share(self.runtime.share)
 
     def retire(self) -> None:
-        """Begin and report nothing any more: the cloud is not configured any longer."""
+        """Begin and report nothing any more: the cloud is not configured any longer.
+
+        What is known of it is written once more, in case that it comes back.
+        """
         self.monitor.retire()
+        if self._storage:
+            self._storage.write()
         if self.runtime.poller:
             self.runtime.poller.stop()
 

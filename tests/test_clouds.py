@@ -1,10 +1,12 @@
 """Several clouds in one process: each keeps to itself, and a reload touches only what has changed."""
 
+import gc
 import gzip
 import os
 import re
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -228,6 +230,34 @@ def test_each_cloud_has_a_state_file_of_its_own(stack: ExitStack, tmp_path: Path
         "state-lon1.jsonl.gz",
         "state-lon2.jsonl.gz",  # which may come back within a day
     }
+
+
+def test_what_is_known_of_a_cloud_that_is_removed_is_written_and_no_longer_in_memory(
+    stack: ExitStack, tmp_path: Path
+) -> None:
+    standins = {name: serve(stack, name, count=2) for name in ("lon1", "lon2")}
+    standins["lon2"].fail(SERVERS, Answer(200, {"servers": []}))
+    clouds = Clouds(standins, StateDirectory(Directory(tmp_path), interval=3600))
+    assert clouds.ids("lon2") == []
+    eventually((tmp_path / "state-lon2.jsonl.gz").exists)
+    eventually(lambda: clouds.ids("lon2"))
+    listing = clouds.service.units["lon2"].monitor.listing
+    assert listing
+    listed = weakref.ref(listing.complete)
+    del listing
+
+    removed = clouds.settings.pop("lon2")
+    clouds.service.reload()
+
+    def is_forgotten() -> bool:
+        gc.collect()
+        return listed() is None
+
+    eventually(is_forgotten)
+    standins["lon2"].fail(SERVERS, *[Answer(503, b"")] * 1000)
+    clouds.settings["lon2"] = removed
+    clouds.service.reload()
+    assert clouds.ids("lon2") == ["lon2-0000", "lon2-0001"], "as it was when it was removed"
 
 
 def test_entries_with_the_same_credentials_share_a_token(stack: ExitStack) -> None:
