@@ -15,7 +15,7 @@ T = TypeVar("T")
 def run_for_each(
     names: Collection[str], work: Callable[[str], T]
 ) -> tuple[dict[str, T], dict[str, FpingExporterError]]:
-    """Return what `work` returns for each name, and the errors that it raises, both by name.
+    """Return what `work` returns for each name, and the errors that it raises, both by name, in their order.
 
     An error that is a bug is raised. An interrupt is not held up by work that goes on.
     """
@@ -32,14 +32,17 @@ def run_for_each(
             start_daemon_thread(lambda name=name: run(name), name=name)  # type: ignore[misc]
         except ResourceError:
             run(name)
-    found: dict[str, T] = {}
-    errors: dict[str, FpingExporterError] = {}
+    results: dict[str, T | FpingExporterError] = {}
     for _ in names:
         name, result = ended.get()
-        if isinstance(result, FpingExporterError):
-            errors[name] = result
-        elif isinstance(result, BaseException):
+        if isinstance(result, BaseException) and not isinstance(result, FpingExporterError):
             raise result
+        results[name] = result
+    found: dict[str, T] = {}
+    errors: dict[str, FpingExporterError] = {}
+    for name in names:
+        if isinstance(each := results[name], FpingExporterError):
+            errors[name] = each
         else:
-            found[name] = result
+            found[name] = each
     return found, errors
