@@ -2,6 +2,7 @@
 
 import gc
 import gzip
+import logging
 import os
 import re
 import threading
@@ -23,6 +24,7 @@ from fping_exporter.config.duration import Duration
 from fping_exporter.demo.http import Answer, Request
 from fping_exporter.errors import ConfigError
 from fping_exporter.lister import Upstream
+from fping_exporter.log_context import current_cloud
 from fping_exporter.metrics.process import ProcessTelemetry
 from fping_exporter.model import Project
 from fping_exporter.service import Service
@@ -117,6 +119,36 @@ def test_a_cloud_that_hangs_and_one_that_refuses_cost_only_their_own_results(sta
 
     released.set()
     assert clouds.ids("hangs") == ["hangs-0000"]
+
+
+def test_log_lines_name_the_cloud_whoever_asks_for_the_refresh(stack: ExitStack) -> None:
+    lines: list[tuple[str | None, str]] = []
+
+    class Noting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append((current_cloud(), record.getMessage()))
+
+    handler = Noting()
+    logging.getLogger("fping_exporter").addHandler(handler)
+    stack.callback(logging.getLogger("fping_exporter").removeHandler, handler)
+    standins = {name: serve(stack, name) for name in ("lon1", "default", "lon2")}
+    for standin in standins.values():
+        standin.fail(SERVERS, *[Answer(403, b"")] * 1000)
+    clouds = Clouds(standins)
+    clouds.service.start()
+    for name in standins:
+        clouds.ids(name)
+    told = {cloud for cloud, text in lines if text.startswith("listing the instances failed: ")}
+    assert told == {"lon1", None, "lon2"}
+
+    lines.clear()
+    site = make_site(
+        clouds.service, process=clouds.telemetry, telemetry_path="/metrics", controls=None, listen=[]
+    )
+    Client(site.app).get("/probe?cloud=lon2")
+    told = {cloud for cloud, text in lines if text.startswith("listing the instances failed: ")}
+    assert told == {"lon2"}
+    assert current_cloud() is None
 
 
 def test_a_cloud_that_is_stopped_and_started_comes_back_by_itself(stack: ExitStack) -> None:

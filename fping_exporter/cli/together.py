@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from fping_exporter.errors import FpingExporterError, ResourceError
+from fping_exporter.log_context import log_as
 from fping_exporter.single_flight import start_daemon_thread
 
 __all__ = ["run_for_each"]
@@ -23,7 +24,8 @@ def run_for_each(
 
     def run(name: str) -> None:
         try:
-            ended.put((name, work(name)))
+            with log_as(name if len(names) > 1 else None):
+                ended.put((name, work(name)))
         except BaseException as error:  # noqa: BLE001, it is raised or returned below
             ended.put((name, error))
 

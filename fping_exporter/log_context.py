@@ -1,0 +1,24 @@
+"""Which cloud a log line is about, where one process has several: every line of its work names it."""
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+__all__ = ["current_cloud", "log_as"]
+
+_cloud: ContextVar[str | None] = ContextVar("cloud", default=None)
+
+
+def current_cloud() -> str | None:
+    """Return the name of the cloud that this thread works for; None: of no certain one."""
+    return _cloud.get()
+
+
+@contextlib.contextmanager
+def log_as(cloud: str | None) -> Iterator[None]:
+    """Take this thread's log lines, and those of threads that it starts meanwhile, for those of `cloud`."""
+    token = _cloud.set(cloud)
+    try:
+        yield
+    finally:
+        _cloud.reset(token)
