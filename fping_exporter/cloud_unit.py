@@ -138,7 +138,10 @@ class CloudUnit:
 
     @property
     def is_tried(self) -> bool:
-        """Whether its first sweep is complete, or will not be soon: something failed, or a minute is over."""
+        """Whether its first sweep is complete, or not waited for: something failed, or a minute is over.
+
+        Nor is it where the process was at work with other clouds before: these have to be reachable.
+        """
         failed = self.telemetry.inventory.error or self.telemetry.sweep.error
         return bool(self.monitor.latest or failed or time.monotonic() - self._begun_at >= _TRIED_SECONDS)
 
@@ -196,13 +199,13 @@ class CloudUnit:
         if before.poller:
             before.poller.stop()
 
-    def start(self) -> None:
-        """Begin the work of the configuration in use.
+    def start(self, *, awaited: bool = True) -> None:
+        """Begin the work of the configuration in use; unless `awaited`, the process is ready without it.
 
         That is a sweep if there is none, so that the first scrape finds it done or under way. To leave those
         who shared the instances before may take five seconds.
         """
-        self._begun_at = min(self._begun_at, time.monotonic())
+        self._begun_at = min(self._begun_at, time.monotonic()) if awaited else -math.inf
         with log_as(self.log_name):
             if self.monitor.latest is None:
                 self.monitor.refresh()

@@ -195,6 +195,31 @@ def test_a_reload_touches_only_the_clouds_that_have_changed(stack: ExitStack) ->
     assert clouds.ids("same") == ["same-0000"]
 
 
+def test_a_cloud_that_a_reload_adds_keeps_the_process_ready(stack: ExitStack) -> None:
+    standins = {name: serve(stack, name) for name in ("lon1", "hangs", "too")}
+    released = threading.Event()
+    stack.callback(released.set)
+
+    def hang(_request: Request) -> None:
+        assert released.wait(30)
+
+    for name in ("hangs", "too"):
+        standins[name].fail(SERVERS, *[hang] * 100)
+    clouds = Clouds(standins)
+    too = clouds.settings.pop("too")
+    hangs = clouds.settings.pop("hangs")
+    clouds.service.reload()
+    clouds.service.start()
+    assert clouds.ids("lon1") == ["lon1-0000"]
+    clouds.settings["hangs"] = hangs
+    clouds.service.reload()
+    assert clouds.service.units["hangs"].monitor.latest is None
+    assert clouds.service.units["hangs"].is_tried
+    clouds.settings = {"too": too}
+    clouds.service.reload()
+    assert not clouds.service.units["too"].is_tried, "there is nothing else to be reached for"
+
+
 def test_a_cloud_that_is_renamed_is_a_removal_and_an_addition(stack: ExitStack) -> None:
     clouds = Clouds({name: serve(stack, name) for name in ("lon1", "lon2")})
     clouds.ids("lon1")
