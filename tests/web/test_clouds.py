@@ -15,6 +15,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from werkzeug.test import Client
 
+from fping_exporter import config
+from fping_exporter.config import strict_yaml
 from fping_exporter.errors import CloudError
 from fping_exporter.model import Inventory, Sweep, Target
 from tests.build import SILENT, Source, instance, inventory
@@ -200,6 +202,27 @@ def test_the_overview_has_a_card_for_each_cloud(hanging: Hanging) -> None:
     assert "<title>1 silent ·" in page.text
     assert "refresh=15" in page.text
     assert client.get("/?refresh=30").headers["Refresh"] == "30"
+
+
+def test_the_overview_counts_nobody_by_results_that_are_too_old() -> None:
+    lists = iter([inventory(instance("a", "10.0.0.1"))])
+    settings = strict_yaml.convert(
+        {"cache": {"inventory": "1ms", "sweep": "1ms", "max_stale": "50ms"}}, config.Config
+    )
+    old = make_cloud(
+        "old",
+        Source(lambda: next(lists, None) or unlisted()),
+        Pinger({"10.0.0.1": SILENT}),
+        settings=settings,
+    )
+    old.monitor.snapshot(timeout=None)
+    assert old.monitor.latest
+    time.sleep(0.06)
+    page = open_site(old, cloud_of("lon1", "b")).get("/").text
+    cards = [words(card) for card in re.findall(r"(?s)<li class=.*?</li>", page)]
+    assert cards[0].startswith("old no results ACTIVE - Silent - Unknown - Last ping ")
+    assert "Last ping -" not in cards[0]
+    assert "<title>1 silent ·" in page
 
 
 def test_the_overview_waits_once_for_a_cloud_that_hangs(hanging: Hanging) -> None:
