@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 
-__all__ = ["current_cloud", "log_as"]
+__all__ = ["current_cloud", "log_as", "prefix"]
 
 _cloud: ContextVar[str | None] = ContextVar("cloud", default=None)
 
@@ -12,6 +12,12 @@ _cloud: ContextVar[str | None] = ContextVar("cloud", default=None)
 def current_cloud() -> str | None:
     """Return the name of the cloud that this thread works for; None: of no certain one."""
     return _cloud.get()
+
+
+def prefix() -> str:
+    """Return the name of the cloud for a line on standard error, as ``lon1: ``; empty if there is none."""
+    cloud = current_cloud()
+    return f"{cloud}: " if cloud else ""
 
 
 @contextlib.contextmanager
