@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
-from fping_exporter.config import Config
+from fping_exporter.config import DEFAULT_CLOUD, Config
 from fping_exporter.explanation.asking import Asker
 from fping_exporter.fleet.central import Centrals
 from fping_exporter.fleet.merge import merge
@@ -16,6 +16,7 @@ from fping_exporter.fleet.reader import FleetReader
 from fping_exporter.fleet.share import Share
 from fping_exporter.fleet_monitor import FleetMonitor, Snapshots
 from fping_exporter.lister import Upstream
+from fping_exporter.log_context import log_as
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory, Snapshot
 from fping_exporter.monitor import Monitor, Setup
@@ -94,7 +95,10 @@ class CloudUnit:
         self.telemetry = Telemetry()
         self._connect = connect
         self._shared = shared
-        self._storage = find_storage(name, self.telemetry.observe_state)
+        self.log_name = None if name == DEFAULT_CLOUD else name
+        """What log lines about it call it; an only cloud without a name needs none."""
+        with log_as(self.log_name):
+            self._storage = find_storage(name, self.telemetry.observe_state)
         self._begun_at = math.inf
         self._rate_limits = RateLimits()
         self._trust = Trust()
@@ -134,12 +138,19 @@ class CloudUnit:
 
     @property
     def is_tried(self) -> bool:
-        """Whether its first sweep is complete, or will not be soon: something failed, or a minute is over."""
+        """Whether its first sweep is complete, or not waited for: something failed, or a minute is over.
+
+        Nor is it where the process was at work with other clouds before: these have to be reachable.
+        """
         failed = self.telemetry.inventory.error or self.telemetry.sweep.error
         return bool(self.monitor.latest or failed or time.monotonic() - self._begun_at >= _TRIED_SECONDS)
 
     def prepare(self, settings: Config) -> Prepared:
         """Return what `settings` need; raises ConfigError, and changes nothing."""
+        with log_as(self.log_name):
+            return self._prepare(settings)
+
+    def _prepare(self, settings: Config) -> Prepared:
         upstream = self._connect(settings, self.telemetry.observe_request)
         probe, (pacer, sockets) = settings.probe, self._shared
         setup = Setup(
@@ -169,6 +180,10 @@ class CloudUnit:
         Where it lists the same instances as the one before, what is known of them stays in use until the next
         sweep. Before the first one, what an earlier process has stored takes its place.
         """
+        with log_as(self.log_name):
+            self._take_up(prepared)
+
+    def _take_up(self, prepared: Prepared) -> None:
         setup, upstream = prepared
         before = self._runtime
         if before is None:
@@ -184,22 +199,28 @@ class CloudUnit:
         if before.poller:
             before.poller.stop()
 
-    def start(self) -> None:
-        """Begin the work of the configuration in use.
+    def start(self, *, awaited: bool = True) -> None:
+        """Begin the work of the configuration in use; unless `awaited`, the process is ready without it.
 
         That is a sweep if there is none, so that the first scrape finds it done or under way. To leave those
         who shared the instances before may take five seconds.
         """
-        self._begun_at = min(self._begun_at, time.monotonic())
-        if self.monitor.latest is None:
-            self.monitor.refresh()
-        if self.runtime.poller:
-            self.runtime.poller.start()
-        self._use_share(self.runtime.share)
+        self._begun_at = min(self._begun_at, time.monotonic()) if awaited else -math.inf
+        with log_as(self.log_name):
+            if self.monitor.latest is None:
+                self.monitor.refresh()
+            if self.runtime.poller:
+                self.runtime.poller.start()
+            self._use_share(self.runtime.share)
 
     def retire(self) -> None:
-        """Begin and report nothing any more: the cloud is not configured any longer."""
+        """Begin and report nothing any more: the cloud is not configured any longer.
+
+        What is known of it is written once more, in case that it comes back.
+        """
         self.monitor.retire()
+        if self._storage:
+            self._storage.write()
         if self.runtime.poller:
             self.runtime.poller.stop()
 

@@ -5,6 +5,9 @@ import sys
 from typing import Literal
 
 import structlog
+from structlog.typing import EventDict
+
+from fping_exporter.log_context import current_cloud
 
 __all__ = ["FORMATS", "LEVELS", "set_up"]
 
@@ -22,7 +25,8 @@ _ERRORS_ONLY = "keystoneauth"
 def set_up(*, level: Level, style: Format) -> None:
     """Log everything from `level` on to standard error, one line a record.
 
-    A line has the keys ts, level, logger and msg, then those of the call's ``extra``.
+    A line has the keys ts, level, logger and msg, then those of the call's ``extra``, and the key cloud if it
+    is about one of several.
     """
     render = (
         structlog.processors.LogfmtRenderer(key_order=["ts", "level", "logger", "msg"])
@@ -34,6 +38,7 @@ def set_up(*, level: Level, style: Format) -> None:
             structlog.stdlib.add_log_level,
             structlog.stdlib.add_logger_name,
             structlog.stdlib.ExtraAdder(),
+            _add_cloud,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
             structlog.processors.format_exc_info,
             structlog.processors.EventRenamer("msg"),
@@ -48,3 +53,8 @@ def set_up(*, level: Level, style: Format) -> None:
     for name in _WARNINGS_ONLY:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger(_ERRORS_ONLY).setLevel(logging.ERROR)
+
+
+def _add_cloud(_logger: object, _method: str, event: EventDict) -> EventDict:
+    cloud = current_cloud()
+    return {**event, "cloud": cloud} if cloud else event

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from fping_exporter import open_files
 from fping_exporter.cloud_unit import CloudUnit, Connect, Prepared, Shared
@@ -120,7 +121,8 @@ class Service:
             unit.retire()
         self._state.tidy(self.units.keys())
         if self._started:
-            _run_all([*(unit.close for unit in gone), *(unit.start for unit in touched)])
+            start = partial(CloudUnit.start, awaited=not before.keys() & self.units.keys())
+            _run_all([*(unit.close for unit in gone), *(partial(start, unit) for unit in touched)])
 
 
 def _run_all(calls: Sequence[Callable[[], None]]) -> None:

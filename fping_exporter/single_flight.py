@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 
 from fping_exporter.errors import ResourceError
+from fping_exporter.log_context import current_cloud, log_as
 
 __all__ = ["SingleFlight", "start_daemon_thread"]
 
@@ -17,10 +18,12 @@ class SingleFlight:
         """Name the thread `name`; nothing runs yet.
 
         `refused` is called where the process may have no further thread; the next start tries again.
+        Whoever starts a run, its log lines are of the cloud that the calling thread works for now.
         """
         self._name = name
         self._work = work
         self._refused = refused
+        self._cloud = current_cloud()
         self._lock = threading.Lock()
         self._done = threading.Event()
         self._done.set()
@@ -43,13 +46,15 @@ class SingleFlight:
             else:
                 self._done = done
                 return done
-        self._refused(refusal)
+        with log_as(self._cloud):
+            self._refused(refusal)
         done.set()
         return done
 
     def _run(self, done: threading.Event) -> None:
         try:
-            self._work()
+            with log_as(self._cloud):
+                self._work()
         finally:
             done.set()
 
@@ -57,9 +62,16 @@ class SingleFlight:
 def start_daemon_thread(work: Callable[[], None], *, name: str) -> threading.Thread:
     """Start a thread that does not keep the process from ending, as a cloud that hangs must not.
 
-    Raises ResourceError where the process may have no further thread.
+    Its log lines are of the cloud that the starting thread works for. Raises ResourceError where the process
+    may have no further thread.
     """
-    thread = threading.Thread(target=work, name=name, daemon=True)
+    cloud = current_cloud()
+
+    def run() -> None:
+        with log_as(cloud):
+            work()
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
     try:
         thread.start()
     except RuntimeError as error:

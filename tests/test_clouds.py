@@ -1,10 +1,13 @@
 """Several clouds in one process: each keeps to itself, and a reload touches only what has changed."""
 
+import gc
 import gzip
+import logging
 import os
 import re
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +24,7 @@ from fping_exporter.config.duration import Duration
 from fping_exporter.demo.http import Answer, Request
 from fping_exporter.errors import ConfigError
 from fping_exporter.lister import Upstream
+from fping_exporter.log_context import current_cloud
 from fping_exporter.metrics.process import ProcessTelemetry
 from fping_exporter.model import Project
 from fping_exporter.service import Service
@@ -117,6 +121,36 @@ def test_a_cloud_that_hangs_and_one_that_refuses_cost_only_their_own_results(sta
     assert clouds.ids("hangs") == ["hangs-0000"]
 
 
+def test_log_lines_name_the_cloud_whoever_asks_for_the_refresh(stack: ExitStack) -> None:
+    lines: list[tuple[str | None, str]] = []
+
+    class Noting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append((current_cloud(), record.getMessage()))
+
+    handler = Noting()
+    logging.getLogger("fping_exporter").addHandler(handler)
+    stack.callback(logging.getLogger("fping_exporter").removeHandler, handler)
+    standins = {name: serve(stack, name) for name in ("lon1", "default", "lon2")}
+    for standin in standins.values():
+        standin.fail(SERVERS, *[Answer(403, b"")] * 1000)
+    clouds = Clouds(standins)
+    clouds.service.start()
+    for name in standins:
+        clouds.ids(name)
+    told = {cloud for cloud, text in lines if text.startswith("listing the instances failed: ")}
+    assert told == {"lon1", None, "lon2"}
+
+    lines.clear()
+    site = make_site(
+        clouds.service, process=clouds.telemetry, telemetry_path="/metrics", controls=None, listen=[]
+    )
+    Client(site.app).get("/probe?cloud=lon2")
+    told = {cloud for cloud, text in lines if text.startswith("listing the instances failed: ")}
+    assert told == {"lon2"}
+    assert current_cloud() is None
+
+
 def test_a_cloud_that_is_stopped_and_started_comes_back_by_itself(stack: ExitStack) -> None:
     standins = {name: serve(stack, name) for name in ("lon1", "lon2")}
     clouds = Clouds(standins)
@@ -159,6 +193,31 @@ def test_a_reload_touches_only_the_clouds_that_have_changed(stack: ExitStack) ->
     assert units["changed"].monitor.latest, "it lists the same instances"
     assert clouds.ids("added") == ["added-0000"]
     assert clouds.ids("same") == ["same-0000"]
+
+
+def test_a_cloud_that_a_reload_adds_keeps_the_process_ready(stack: ExitStack) -> None:
+    standins = {name: serve(stack, name) for name in ("lon1", "hangs", "too")}
+    released = threading.Event()
+    stack.callback(released.set)
+
+    def hang(_request: Request) -> None:
+        assert released.wait(30)
+
+    for name in ("hangs", "too"):
+        standins[name].fail(SERVERS, *[hang] * 100)
+    clouds = Clouds(standins)
+    too = clouds.settings.pop("too")
+    hangs = clouds.settings.pop("hangs")
+    clouds.service.reload()
+    clouds.service.start()
+    assert clouds.ids("lon1") == ["lon1-0000"]
+    clouds.settings["hangs"] = hangs
+    clouds.service.reload()
+    assert clouds.service.units["hangs"].monitor.latest is None
+    assert clouds.service.units["hangs"].is_tried
+    clouds.settings = {"too": too}
+    clouds.service.reload()
+    assert not clouds.service.units["too"].is_tried, "there is nothing else to be reached for"
 
 
 def test_a_cloud_that_is_renamed_is_a_removal_and_an_addition(stack: ExitStack) -> None:
@@ -228,6 +287,34 @@ def test_each_cloud_has_a_state_file_of_its_own(stack: ExitStack, tmp_path: Path
         "state-lon1.jsonl.gz",
         "state-lon2.jsonl.gz",  # which may come back within a day
     }
+
+
+def test_what_is_known_of_a_cloud_that_is_removed_is_written_and_no_longer_in_memory(
+    stack: ExitStack, tmp_path: Path
+) -> None:
+    standins = {name: serve(stack, name, count=2) for name in ("lon1", "lon2")}
+    standins["lon2"].fail(SERVERS, Answer(200, {"servers": []}))
+    clouds = Clouds(standins, StateDirectory(Directory(tmp_path), interval=3600))
+    assert clouds.ids("lon2") == []
+    eventually((tmp_path / "state-lon2.jsonl.gz").exists)
+    eventually(lambda: clouds.ids("lon2"))
+    listing = clouds.service.units["lon2"].monitor.listing
+    assert listing
+    listed = weakref.ref(listing.complete)
+    del listing
+
+    removed = clouds.settings.pop("lon2")
+    clouds.service.reload()
+
+    def is_forgotten() -> bool:
+        gc.collect()
+        return listed() is None
+
+    eventually(is_forgotten)
+    standins["lon2"].fail(SERVERS, *[Answer(503, b"")] * 1000)
+    clouds.settings["lon2"] = removed
+    clouds.service.reload()
+    assert clouds.ids("lon2") == ["lon2-0000", "lon2-0001"], "as it was when it was removed"
 
 
 def test_entries_with_the_same_credentials_share_a_token(stack: ExitStack) -> None:

@@ -24,6 +24,7 @@ LAYERS = (
     {"model"},
     {"timeline"},
     {"errors", "hosts", "http_deadline", "log", "log_limit", "nova_status", "open_files", "systemd", "text"},
+    {"log_context"},
 )
 """From the top down: a module may import what is below it, and its own wing."""
 

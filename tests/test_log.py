@@ -12,9 +12,12 @@ from fping_exporter import log
 PROGRAM = """
 import logging
 from fping_exporter import log
+from fping_exporter.log_context import log_as
 log.set_up(level="{level}", style="{style}")
 logging.getLogger("one").info('said "%s"', "it", extra={{"address": "127.0.0.1:1"}})
 logging.getLogger("urllib3").info("chatter")
+with log_as("lon1"):
+    logging.getLogger("three").debug("of one cloud")
 try:
     1 / 0
 except ZeroDivisionError:
@@ -47,7 +50,12 @@ def test_logfmt() -> None:
     assert "ZeroDivisionError" in second
 
 
-@pytest.mark.parametrize(("level", "count"), [("debug", 2), ("warn", 1), ("error", 1)])
+def test_a_line_of_one_of_several_clouds_names_it() -> None:
+    _, line, _ = map(json.loads, lines(level="debug", style="json"))
+    assert (line["msg"], line["cloud"]) == ("of one cloud", "lon1")
+
+
+@pytest.mark.parametrize(("level", "count"), [("debug", 3), ("warn", 1), ("error", 1)])
 def test_levels(level: str, count: int) -> None:
     assert len(lines(level=level, style="logfmt")) == count
 

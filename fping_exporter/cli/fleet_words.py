@@ -6,6 +6,7 @@ from fping_exporter.config import Fleet
 from fping_exporter.errors import FpingExporterError
 from fping_exporter.fleet.reader import read_once
 from fping_exporter.fleet.reading import Reading
+from fping_exporter.log_context import prefix
 
 __all__ = ["read_fleet"]
 
@@ -15,5 +16,6 @@ def read_fleet(settings: Fleet) -> Reading | None:
     try:
         return read_once(settings)
     except FpingExporterError as error:
-        print(f"fping-exporter: what the other exporters say could not be read: {error}", file=sys.stderr)
+        text = f"fping-exporter: {prefix()}what the other exporters say could not be read: {error}"
+        print(text, file=sys.stderr)
         return None

@@ -20,6 +20,7 @@ from fping_exporter.errors import ConfigError, StorageError
 from fping_exporter.fleet.merge import merge
 from fping_exporter.history import History
 from fping_exporter.lister import list_once
+from fping_exporter.log_context import prefix
 from fping_exporter.model import Inventory, Snapshot, Verdict
 from fping_exporter.probe import (
     Layer2Witness,
@@ -163,7 +164,7 @@ def read_state(
     except StorageError as error:
         if path:
             raise ConfigError(f"--storage.path: {error}") from error
-        print(f"fping-exporter: nobody knows since when: {error}", file=sys.stderr)
+        print(f"fping-exporter: {prefix()}nobody knows since when: {error}", file=sys.stderr)
         return None
 
 

@@ -2,11 +2,12 @@
 
 import socket
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fping_exporter.cloud_unit import CloudUnit
 from fping_exporter.config import DEFAULT_CLOUD
 from fping_exporter.httpd.listen import ListenAddress, is_local
+from fping_exporter.log_context import log_as
 from fping_exporter.metrics.process import ProcessTelemetry
 from fping_exporter.os_fping.paths import is_os_fping
 from fping_exporter.os_fping.views import blueprint as os_fping_blueprint
@@ -18,7 +19,7 @@ from fping_exporter.web.origin import Origin
 from fping_exporter.web.router import CloudRouter, split_cloud_path
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from _typeshed.wsgi import StartResponse, WSGIApplication
 
 __all__ = ["Site", "make_site"]
 
@@ -67,7 +68,7 @@ def _make_app(unit: CloudUnit, *, telemetry_path: str, local: bool) -> "WSGIAppl
         cloud = unit.cloud.name if unit.name == DEFAULT_CLOUD else unit.name
         return Origin(cloud, unit.cloud.region, socket.gethostname())
 
-    return create_app(
+    app = create_app(
         lambda: unit.monitor,
         whole=lambda: unit.whole,
         telemetry=unit.telemetry,
@@ -79,6 +80,12 @@ def _make_app(unit: CloudUnit, *, telemetry_path: str, local: bool) -> "WSGIAppl
             inventory.blueprint(lambda: unit.monitor, origin=origin, local=local),
         ],
     )
+
+    def logged(environ: dict[str, Any], start_response: "StartResponse") -> Iterable[bytes]:
+        with log_as(unit.log_name):
+            return app(environ, start_response)
+
+    return logged
 
 
 def _is_public(path: str, service: Service) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from fping_exporter.errors import FpingExporterError, ResourceError
+from fping_exporter.log_context import log_as
 from fping_exporter.single_flight import start_daemon_thread
 
 __all__ = ["run_for_each"]
@@ -15,7 +16,7 @@ T = TypeVar("T")
 def run_for_each(
     names: Collection[str], work: Callable[[str], T]
 ) -> tuple[dict[str, T], dict[str, FpingExporterError]]:
-    """Return what `work` returns for each name, and the errors that it raises, both by name.
+    """Return what `work` returns for each name, and the errors that it raises, both by name, in their order.
 
     An error that is a bug is raised. An interrupt is not held up by work that goes on.
     """
@@ -23,7 +24,8 @@ def run_for_each(
 
     def run(name: str) -> None:
         try:
-            ended.put((name, work(name)))
+            with log_as(name if len(names) > 1 else None):
+                ended.put((name, work(name)))
         except BaseException as error:  # noqa: BLE001, it is raised or returned below
             ended.put((name, error))
 
@@ -32,14 +34,17 @@ def run_for_each(
             start_daemon_thread(lambda name=name: run(name), name=name)  # type: ignore[misc]
         except ResourceError:
             run(name)
-    found: dict[str, T] = {}
-    errors: dict[str, FpingExporterError] = {}
+    results: dict[str, T | FpingExporterError] = {}
     for _ in names:
         name, result = ended.get()
-        if isinstance(result, FpingExporterError):
-            errors[name] = result
-        elif isinstance(result, BaseException):
+        if isinstance(result, BaseException) and not isinstance(result, FpingExporterError):
             raise result
+        results[name] = result
+    found: dict[str, T] = {}
+    errors: dict[str, FpingExporterError] = {}
+    for name in names:
+        if isinstance(each := results[name], FpingExporterError):
+            errors[name] = each
         else:
-            found[name] = result
+            found[name] = each
     return found, errors

@@ -11,6 +11,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import WeakValueDictionary
 
 from keystoneauth1.access import AccessInfo
 from openstack.config.cloud_region import CloudRegion
@@ -29,10 +30,13 @@ class SharedTokens:
     """The newest token for each set of credentials. Threads share it."""
 
     def __init__(self, *, patience: float = _OTHERS_SECONDS) -> None:
-        """Begin with none. For another session that is asking, one waits `patience` seconds at most."""
+        """Begin with none. For another session that is asking, one waits `patience` seconds at most.
+
+        A token is kept for as long as there is a session with its credentials.
+        """
         self._patience = patience
         self._lock = threading.Lock()
-        self._by_credentials: dict[str, _Newest] = {}
+        self._by_credentials: WeakValueDictionary[str, _Newest] = WeakValueDictionary()
 
     def join(self, region: CloudRegion) -> "TokenShare":
         """Return the share of a session to `region`, with all that have its credentials."""

@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 _INTERVAL_SECONDS = 60.0
 """Least time from the start of one write to the start of the next."""
+_LAST_WRITE_SECONDS = 5.0
+"""How long a cloud that comes back waits for what was known of it to be written."""
 
 
 class Observe(Protocol):
@@ -251,12 +253,15 @@ class StateDirectory:
         """Return the storage of a cloud, of which nothing is read yet; None if nothing is stored.
 
         `observe` is called with False if nothing is stored though it should be, and then with whether each
-        write succeeded.
+        write succeeded. For a cloud that was there before, this waits for the last write of its storage, so
+        that no two of them write to one file; that is given up after five seconds.
         """
         if self._directory is None:
             if self._expected:
                 observe(success=False)
             return None
+        if before := self._storages.get(cloud):
+            before.close(_LAST_WRITE_SECONDS)
         storage = Storage(self._directory, file=file_of(cloud), observe=observe, interval=self._interval)
         self._storages[cloud] = storage
         return storage

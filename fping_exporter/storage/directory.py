@@ -134,10 +134,12 @@ class Directory:
     def remove_others(self, clouds: Collection[str], *, age: float) -> list[str]:
         """Remove the files of other clouds that are `age` seconds old or older; return their names.
 
-        What cannot be removed stays.
+        What cannot be listed or removed stays.
         """
-        removed = []
-        for name in sorted(os.listdir(self._directory)):  # noqa: PTH208, of the directory that is open
+        names, removed = [], []
+        with contextlib.suppress(OSError):
+            names = os.listdir(self._directory)  # noqa: PTH208, of the directory that is open
+        for name in sorted(names):
             found = _FILES.fullmatch(name)
             if not found or (found["cloud"] or DEFAULT_CLOUD) in clouds:
                 continue

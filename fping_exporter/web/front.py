@@ -132,6 +132,7 @@ class Card(NamedTuple):
     """Why the newest list or sweep failed."""
     snapshot: Snapshot | None = None
     overview: Overview | None = None
+    """None where the results are too old to count: nobody knows how many are silent by now."""
 
 
 def _pages(clouds: Clouds, *, max_wait: float) -> Blueprint:
@@ -204,10 +205,11 @@ class _Pages:
         error = telemetry.inventory.error or telemetry.sweep.error
         if snapshot is None:
             return Card(name, "no results" if error else "waiting", error)
+        if not _is_up(cloud):
+            return Card(name, "no results", error, snapshot)
         late = Late.find(snapshot, settings.cache, now=time.time())
-        state = "no results" if not _is_up(cloud) else "late" if late.sweep or late.list else "up"
         overview = self._overviews.setdefault(name, OncePer(_count))(snapshot)
-        return Card(name, state, error, snapshot, overview)
+        return Card(name, "late" if late.sweep or late.list else "up", error, snapshot, overview)
 
 
 def _count(snapshot: Snapshot) -> Overview:

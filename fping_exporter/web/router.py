@@ -59,6 +59,7 @@ class CloudRouter(Generic[_C]):
     def __call__(self, environ: dict[str, Any], start_response: "StartResponse") -> Iterable[bytes]:
         """Pass on a request."""
         clouds = self._clouds()
+        self._forget_gone(clouds)
         if len(clouds) > 1:
             environ = environ | {"fping_exporter.all_clouds": f"{environ['SCRIPT_NAME']}/"}
         path: str = environ["PATH_INFO"]
@@ -110,16 +111,20 @@ class CloudRouter(Generic[_C]):
         )
 
     def _app(self, name: str, clouds: Mapping[str, _C]) -> "WSGIApplication":
-        """Return the application of a cloud, made now if it is new; forget those of clouds that are gone."""
+        """Return the application of a cloud, made now if it is new."""
         cloud = clouds[name]
         with self._lock:
             mounted = self._mounted.get(name)
             if mounted is None or mounted.cloud is not cloud:
-                mounted = _Mounted(cloud, self._make_app(cloud))
-                self._mounted = {
-                    other: each for other, each in self._mounted.items() if clouds.get(other) is each.cloud
-                } | {name: mounted}
+                mounted = self._mounted[name] = _Mounted(cloud, self._make_app(cloud))
             return mounted.app
+
+    def _forget_gone(self, clouds: Mapping[str, _C]) -> None:
+        """Forget the applications of clouds that are gone, and with them the lists and sweeps of these."""
+        with self._lock:
+            self._mounted = {
+                name: each for name, each in self._mounted.items() if clouds.get(name) is each.cloud
+            }
 
 
 def _names(environ: Mapping[str, Any]) -> set[str]:

@@ -57,6 +57,31 @@ def test_all_clouds_are_listed_and_one_that_cannot_be_is_named(
     assert shown.err.splitlines()[-1].startswith("fping-exporter: gone: ")
 
 
+def test_the_exit_code_is_that_of_the_first_cloud_that_cannot_be_listed(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = yaml.safe_load(file.read_text())
+    settings["clouds"]["soon"] = {"cloud": "nowhere"}  # its error is the first one
+    file.write_text(yaml.safe_dump(settings, sort_keys=False))
+    assert main(["list", "--log.level=error", f"--config.file={file}"]) == 3
+    shown = [line.split()[1] for line in capsys.readouterr().err.splitlines() if "fping-exporter:" in line]
+    assert shown == ["gone:", "soon:"]
+
+
+def test_what_is_missing_of_a_cloud_is_told_with_its_name(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = yaml.safe_load(file.read_text())
+    settings["clouds"]["lon2"]["fleet"] = {"prometheus": "http://127.0.0.1:9"}
+    file.write_text(yaml.safe_dump(settings, sort_keys=False))
+    both = ["--cloud=lon1", "--cloud=lon2"]
+    assert main(["list", *both, "--log.level=error", f"--config.file={file}"]) == 0
+    told = "what the other exporters say could not be read: "
+    assert f"fping-exporter: lon2: {told}" in capsys.readouterr().err
+    assert main(["list", "--cloud=lon2", "--log.level=error", f"--config.file={file}"]) == 0
+    assert f"fping-exporter: {told}" in capsys.readouterr().err
+
+
 def test_some_clouds_are_listed(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--cloud=lon2", "--cloud=lon1", f"--config.file={file}"]) == 0
     heading, row = capsys.readouterr().out.splitlines()

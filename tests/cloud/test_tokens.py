@@ -1,5 +1,6 @@
 """Tokens that sessions with the same credentials share: what each takes over, and what it gets anew."""
 
+import gc
 import threading
 from collections.abc import Iterator
 
@@ -73,6 +74,13 @@ def test_other_credentials_have_other_tokens(standin: FaultyCloud) -> None:
     tokens = SharedTokens()
     one, two = (connect(Config(), region=standin.region(user), tokens=tokens) for user in (ADMIN, MEMBER))
     assert token(one) != token(two)
+
+
+def test_a_token_without_a_session_is_forgotten(standin: FaultyCloud) -> None:
+    tokens = SharedTokens()
+    first = token(connect(Config(), region=standin.region(ADMIN), tokens=tokens))
+    gc.collect()
+    assert token(connect(Config(), region=standin.region(ADMIN), tokens=tokens)) != first
 
 
 def test_two_that_begin_at_once_ask_once(standin: FaultyCloud) -> None:

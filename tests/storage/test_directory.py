@@ -120,3 +120,12 @@ def test_a_directory_that_is_none(tmp_path: Path) -> None:
 def test_a_directory_that_cannot_be_written_to() -> None:
     with pytest.raises(StorageError, match=r"^/proc/self/fdinfo(/lock)?: "):  # not even root writes there
         Directory(Path("/proc/self/fdinfo"))
+
+
+def test_a_directory_that_cannot_be_listed_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "state-lon1.jsonl.gz").touch()
+    directory = Directory(tmp_path)
+    assert directory.remove_others(["lon1"], age=0) == []
+    directory.close()
+    assert directory.remove_others([], age=0) == []
+    assert (tmp_path / "state-lon1.jsonl.gz").exists()

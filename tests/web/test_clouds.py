@@ -1,10 +1,12 @@
 """The pages and interfaces of several clouds behind one server."""
 
+import gc
 import gzip
 import json
 import re
 import threading
 import time
+import weakref
 from collections.abc import Collection, Iterator
 from html import unescape
 
@@ -13,6 +15,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from werkzeug.test import Client
 
+from fping_exporter import config
+from fping_exporter.config import strict_yaml
 from fping_exporter.errors import CloudError
 from fping_exporter.model import Inventory, Sweep, Target
 from tests.build import SILENT, Source, instance, inventory
@@ -200,6 +204,27 @@ def test_the_overview_has_a_card_for_each_cloud(hanging: Hanging) -> None:
     assert client.get("/?refresh=30").headers["Refresh"] == "30"
 
 
+def test_the_overview_counts_nobody_by_results_that_are_too_old() -> None:
+    lists = iter([inventory(instance("a", "10.0.0.1"))])
+    settings = strict_yaml.convert(
+        {"cache": {"inventory": "1ms", "sweep": "1ms", "max_stale": "50ms"}}, config.Config
+    )
+    old = make_cloud(
+        "old",
+        Source(lambda: next(lists, None) or unlisted()),
+        Pinger({"10.0.0.1": SILENT}),
+        settings=settings,
+    )
+    old.monitor.snapshot(timeout=None)
+    assert old.monitor.latest
+    time.sleep(0.06)
+    page = open_site(old, cloud_of("lon1", "b")).get("/").text
+    cards = [words(card) for card in re.findall(r"(?s)<li class=.*?</li>", page)]
+    assert cards[0].startswith("old no results ACTIVE - Silent - Unknown - Last ping ")
+    assert "Last ping -" not in cards[0]
+    assert "<title>1 silent ·" in page
+
+
 def test_the_overview_waits_once_for_a_cloud_that_hangs(hanging: Hanging) -> None:
     clouds = {"lon2": cloud_of("lon2", "c", pinger=hanging), "lon1": cloud_of("lon1", "a")}
     client = Client(make_router(clouds, make_front(clouds, max_wait=SOON)))
@@ -286,3 +311,17 @@ def test_another_cloud_of_the_same_name_has_pages_of_its_own() -> None:
     assert client.get("/probe?cloud=lon2").status_code == 400
     assert client.get("/clouds/lon2/").status_code == 404
     assert ids(client.get("/probe?cloud=new").text) == ["b"]
+
+
+def test_nothing_of_a_cloud_that_is_gone_is_kept_once_another_one_is_asked() -> None:
+    clouds = {"lon1": cloud_of("lon1", "a"), "lon2": cloud_of("lon2", "b")}
+    client = Client(make_router(clouds, make_front(clouds)))
+    for path in ("/probe?cloud=lon1", "/probe?cloud=lon2", "/clouds/lon2/", "/clouds/lon2/sd", "/"):
+        assert client.get(path).status_code == 200
+    monitor = weakref.ref(clouds.pop("lon2").monitor)
+    client.get("/metrics")
+    deadline = time.monotonic() + SOON
+    while monitor() is not None and time.monotonic() < deadline:  # a thread of its may be about to end
+        gc.collect()
+        time.sleep(0.01)
+    assert monitor() is None
