@@ -54,8 +54,8 @@ class History(msgspec.Struct, frozen=True):
     layer2_replies: Mapping[str, float] = {}
     """The same of answers at layer 2, for those that answered there within the retention."""
     unlisted_since: Mapping[str, float] = {}
-    """Unix time of the first snapshot that lacked it, for those with any reply, or missed, that the newest
-    lacks."""
+    """Unix time of the first snapshot that lacked it, for those that the newest lacks, if anything is known
+    of them."""
     missed: Mapping[str, float] = {}
     """Unix time since which each is missed, for those that were when they were last asked, and that Nova has
     not called off since; by the instance's id."""

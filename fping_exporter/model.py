@@ -571,7 +571,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
         """Return since when an instance has been answering, or silent; None where nobody knows.
 
         Where others speak of it as well: it answers since it answered this exporter, or longer, and is silent
-        since it fell silent to the last of them.
+        since it fell silent to the last of them. One that is asked by others alone by now is not told by what
+        was found out here before: an answer of then, or a silence before its last reply.
         """
         if not verdict.asked or verdict.alive is None:  # without an address it is not alive, and is not asked
             return None
@@ -582,11 +583,13 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
         if not verdict.witnesses:
             return own
         if verdict.alive:
-            return own and own._replace(at_least=True)
+            heard = any(each.outcome and each.outcome.alive for each in verdict.probed)
+            return own._replace(at_least=True) if own and heard else None
         times = [own.at] if own else []
         if elsewhere := self.silent_elsewhere.get(verdict.instance.id):
             times.append(elsewhere)
-        return Since(max(times), at_least=verdict.last_reply_at is None) if times else None
+        at, replied_at = max(times, default=0.0), verdict.last_reply_at
+        return Since(at, at_least=replied_at is None) if at > (replied_at or 0.0) else None
 
     @property
     def unexplained(self) -> frozenset[str]:

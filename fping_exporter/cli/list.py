@@ -33,6 +33,7 @@ from fping_exporter.probe import (
 )
 from fping_exporter.snapshot import take_snapshot
 from fping_exporter.storage import State, read_another
+from fping_exporter.storage.directory import file_of
 from fping_exporter.verdict.missed import find_missed
 from fping_exporter.verdict.selection import select
 
@@ -160,12 +161,16 @@ def read_state(
     if not directory:
         return None
     try:
-        return read_another(Path(directory), scope, cloud=cloud)
+        state = read_another(Path(directory), scope, cloud=cloud)
     except StorageError as error:
         if path:
             raise ConfigError(f"--storage.path: {error}") from error
         print(f"fping-exporter: {prefix()}nobody knows since when: {error}", file=sys.stderr)
         return None
+    if path and state is None:
+        file = path / file_of(cloud)
+        print(f"fping-exporter: nobody knows since when: {file}: no exporter has written it", file=sys.stderr)
+    return state
 
 
 def _count_unasked(verdicts: list[Verdict], unasked: list[Verdict]) -> str:

@@ -129,7 +129,7 @@ class InstanceLists:
     def _read(self, get: Get, filters: Mapping[str, str], since: Mark | None) -> Servers:
         try:
             if since is None:
-                return read_servers(get, filters)
+                return read_servers(get, filters, known=self._memory.instances)
             return read_servers(get, filters, changes_since=since.since, page_size=since.page_size)
         except ForbiddenError as error:
             if "all_tenants" not in filters:

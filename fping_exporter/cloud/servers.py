@@ -72,9 +72,17 @@ def list_servers(get: Get, filters: Mapping[str, str], *, skip: Skip) -> Mapping
 
 
 def read_servers(
-    get: Get, filters: Mapping[str, str], *, changes_since: float | None = None, page_size: int = 0
+    get: Get,
+    filters: Mapping[str, str],
+    *,
+    known: Mapping[str, Instance] = {},
+    changes_since: float | None = None,
+    page_size: int = 0,
 ) -> Servers:
     """Return the servers that Nova lists for `filters` (``all_tenants``, ``project_id``).
+
+    One that is as it was `known` before, by its id, is the same object. That is found out page by page:
+    nowhere is a list in memory twice.
 
     With `changes_since`, a Unix time, it lists those only that were changed or deleted then or later.
 
@@ -88,10 +96,10 @@ def read_servers(
     """
     params = {**PAGE_LIMIT, **filters, **_ORDER}
     if changes_since is None:
-        reader = _PageReader()
+        reader = _PageReader(known)
     else:
         params["changes-since"] = datetime.fromtimestamp(changes_since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        reader = _PageReader(last_below=page_size / 2)
+        reader = _PageReader(known, last_below=page_size / 2)
     listed = read_list(get, params, reader.read)
     found = {instance.id: instance for instance in listed.entries}
     if changes_since is None:
@@ -251,8 +259,12 @@ _SERVERS = EntryDecoder("Nova", "servers", _Server, mend=_without_unreadable_add
 class _PageReader:
     """Reads the pages of one list."""
 
-    def __init__(self, *, last_below: float = 0) -> None:
-        """Take a page that has fewer servers than `last_below`, and no link to another, for the last one."""
+    def __init__(self, known: Mapping[str, Instance], *, last_below: float = 0) -> None:
+        """Use the objects of `known` where nothing changed.
+
+        A page that has fewer servers than `last_below`, and no link to another, is taken for the last one.
+        """
+        self._known = known
         self._last_below = last_below
         self.gone: set[str | None] = set()
         self.page_size = 0
@@ -265,7 +277,8 @@ class _PageReader:
             if server.status in _GONE:
                 self.gone.add(server.id)
             elif instance := _instance(server, unreadable):
-                instances.append(instance)
+                before = self._known.get(instance.id)
+                instances.append(before if before and before == instance else instance)
         self.page_size = max(self.page_size, len(page.readable))
         is_last = len(page.readable) + len(page.unreadable) < self._last_below and not page.has_next
         return Page(instances, None if is_last else page.following, unreadable)

@@ -14,6 +14,7 @@ PLACEHOLDERS = ("id", "project_id", "name", "hypervisor")
 """What may stand in braces in a template: fields of an instance."""
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
+_END_OF_HOST = re.compile("[?#]")
 _DOTS = frozenset({".", ".."})
 
 
@@ -71,7 +72,7 @@ def _check_url(value: object) -> str:
     host = text.partition("://")[2].partition("/")[0]
     if "@" in host:
         raise ValueError("a user name or a password, which the pages would show to everybody")
-    if "{" in host:
+    if "{" in _END_OF_HOST.split(host)[0]:
         raise ValueError(
             "a placeholder in the name of the host: it may be in the path, the query or the fragment"
         )

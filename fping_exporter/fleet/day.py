@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from fping_exporter import config
 from fping_exporter.errors import FpingExporterError
-from fping_exporter.fleet.prometheus import Prometheus, Series
+from fping_exporter.fleet.prometheus import Prometheus, RangeAnswer
 from fping_exporter.fleet.promql import matchers, quote
 from fping_exporter.log_limit import LogLimit
 
@@ -36,6 +36,8 @@ class Day(NamedTuple):
     """``answered``, ``silent``, ``partly`` (both) or ``unknown``, and the Unix time at which a cell ends."""
     error: str = ""
     """Why there are none."""
+    partial: bool = False
+    """Whether the server warns that something may be missing: then who is silent may have answered others."""
 
 
 class RangeApi(Protocol):
@@ -43,7 +45,7 @@ class RangeApi(Protocol):
 
     def query_range(
         self, expression: str, *, start: float, end: float, step: float, deadline: float
-    ) -> list[Series]:
+    ) -> RangeAnswer:
         """Return the range vector of an expression; raises FpingExporterError where there is none."""
         ...
 
@@ -72,7 +74,7 @@ def read_day(
 ) -> Day:
     """Read the 24 hours before `now`, a Unix time; raises FpingExporterError."""
     start = now - (CELLS - 1) * CELL_SECONDS
-    series = api.query_range(
+    series, partial = api.query_range(
         day_query(instance_id, match), start=start, end=now, step=CELL_SECONDS, deadline=deadline
     )
     results = ["unknown"] * CELLS
@@ -81,7 +83,7 @@ def read_day(
         if math.isfinite(number) and 0 <= round(number) < CELLS:
             results[round(number)] = _result(text)
     ends = [start + number * CELL_SECONDS for number in range(CELLS)]
-    return Day(tuple(zip(results, ends, strict=True)))
+    return Day(tuple(zip(results, ends, strict=True)), partial=partial)
 
 
 def _result(share: str) -> str:

@@ -22,7 +22,7 @@ from fping_exporter.text import printable
 if TYPE_CHECKING:
     import urllib3
 
-__all__ = ["MAX_BODY_BYTES", "Answer", "Element", "Prometheus", "Series"]
+__all__ = ["MAX_BODY_BYTES", "Answer", "Element", "Prometheus", "RangeAnswer", "Series"]
 
 MAX_BODY_BYTES = 256 << 20
 """How large an answer may be once it is decompressed; the one on 100,000 instances has 15 to 20 MB."""
@@ -61,6 +61,14 @@ class Answer(NamedTuple):
     """Whether the server warns that something may be missing."""
 
 
+class RangeAnswer(NamedTuple):
+    """The range vector of a query."""
+
+    series: list[Series]
+    partial: bool
+    """As in :class:`Answer`."""
+
+
 class Prometheus:
     """A client for one server. It is used by one thread at a time."""
 
@@ -90,13 +98,13 @@ class Prometheus:
 
     def query_range(
         self, expression: str, *, start: float, end: float, step: float, deadline: float
-    ) -> list[Series]:
+    ) -> RangeAnswer:
         """Evaluate an expression each `step` seconds from `start` to `end`, Unix times; raises as `query`."""
         url = f"{self._url}_range"
         fields = {"query": expression, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
         status, headers, body = self._post(url, fields, deadline=deadline)
-        data, _ = _decode(_MATRIX, url, status, headers, body)
-        return data.result
+        data, partial = _decode(_MATRIX, url, status, headers, body)
+        return RangeAnswer(data.result, partial)
 
     def _post(
         self, url: str, fields: Mapping[str, str], *, deadline: float

@@ -15,6 +15,7 @@ import errno
 import os
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import cache
 from typing import NamedTuple
 
 __all__ = ["PENDING", "SEND_ERRORS", "Fault", "SendError", "errno_name", "explain", "is_temporary"]
@@ -140,8 +141,12 @@ def errno_name(number: int) -> str:
     return errno.errorcode.get(number, "unknown")
 
 
+@cache
 def explain(number: int) -> str:
-    """Return a line for the log: the kernel's word, the cause, the remedy."""
+    """Return a line for the log: the kernel's word, the cause, the remedy.
+
+    It is the same object each time: a sweep without a route keeps one for each target.
+    """
     error = SEND_ERRORS.get(number, _UNKNOWN)
     said = f"{os.strerror(number)} ({errno_name(number)})" if number else "no reason given"
     return f"{said}: {error.cause}; {error.remedy}"

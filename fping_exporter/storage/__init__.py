@@ -247,7 +247,8 @@ class StateDirectory:
         self._directory = directory
         self._expected = expected
         self._interval = interval
-        self._storages: dict[str, Storage] = {}
+        self._storages: Mapping[str, Storage] = {}
+        """Another mapping when a cloud comes, as that may be while the last states are written."""
 
     def storage(self, cloud: str, observe: Observe) -> Storage | None:
         """Return the storage of a cloud, of which nothing is read yet; None if nothing is stored.
@@ -263,7 +264,7 @@ class StateDirectory:
         if before := self._storages.get(cloud):
             before.close(_LAST_WRITE_SECONDS)
         storage = Storage(self._directory, file=file_of(cloud), observe=observe, interval=self._interval)
-        self._storages[cloud] = storage
+        self._storages = {**self._storages, cloud: storage}
         return storage
 
     def tidy(self, clouds: Collection[str]) -> None:

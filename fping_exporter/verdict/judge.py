@@ -111,12 +111,14 @@ def judge_instance(
         reason=None if alive else _reason(instance, probed, outcomes),
         probed=probed,
         rtt=min([outcome.rtt for outcome in outcomes if outcome.rtt is not None], default=None),
-        loss=min(
-            [(outcome.sent - outcome.received) / outcome.sent for outcome in outcomes if outcome.sent],
-            default=None,
-        ),
+        loss=min([_loss(outcome) for outcome in outcomes if outcome.sent], default=None),
         last_reply_at=asked_at if alive else replied_at,
     )
+
+
+def _loss(outcome: Outcome) -> float:
+    """Return which part of the packets was lost; most instances share the one object that is 0."""
+    return (outcome.sent - outcome.received) / outcome.sent or 0.0
 
 
 def _reason(instance: Instance, probed: Sequence[Probed], outcomes: Sequence[Outcome]) -> Reason:

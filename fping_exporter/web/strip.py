@@ -78,7 +78,10 @@ def day_strip(day: Day | None) -> Strip | None:
     if day is None or not day.cells:
         return None
     cells = (_Cell(result, ended - CELL_SECONDS, ended) for result, ended in day.cells)
-    return Strip.of(cells, "Last 24 hours, of all exporters", unit="quarters of an hour")
+    title = "Last 24 hours, of all exporters"
+    if day.partial:
+        title += ", though Prometheus warns that some may be missing"
+    return Strip.of(cells, title, unit="quarters of an hour")
 
 
 def own_strip(snapshot: Snapshot, instance_id: str) -> Strip | None:

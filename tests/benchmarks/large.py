@@ -8,6 +8,7 @@ many instances and seconds.
 Everything is in a network namespace, whose firewall drops the pings to the silent ones.
 """
 
+import gzip
 import math
 import statistics
 import sys
@@ -81,7 +82,8 @@ def measure(instances: int, seconds: float) -> Measured:
             due = max(due + interval, time.monotonic())
 
     with cloud(instances) as exporter:
-        body = len(exporter.scrape())
+        body = exporter.scrape()
+        assert gzip.decompress(body).count(b"\ninstance_alive{") == instances, "not all are asked"
         threads = [
             threading.Thread(target=scrape, args=(walls,), kwargs={"timeout": timeout, "interval": interval})
             for walls, timeout, interval in ((waiting, TIMEOUT, INTERVAL), (from_memory, 0.5, PAUSE))
@@ -94,7 +96,7 @@ def measure(instances: int, seconds: float) -> Measured:
         for thread in threads:
             thread.join()
         cpu = (exporter.cpu() - cpu) / seconds * 60
-        return Measured(waiting, from_memory, body, cpu, exporter.resident(peak=True))
+        return Measured(waiting, from_memory, len(body), cpu, exporter.resident(peak=True))
 
 
 def percentile(walls: list[float]) -> float:

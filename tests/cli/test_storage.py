@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fping_exporter.cli.list import read_state
 from fping_exporter.demo import Demo
 from tests.cli.test_cli import CREDENTIALS, SECONDS, eventually, fail, fetch, run, serving
 from tests.permission import need_ping
@@ -107,10 +108,21 @@ def test_a_disk_that_goes_away_costs_the_storage_only(directory: Path, cloud: Cl
         assert process.wait(SECONDS) == 0
 
 
-def test_list_neither_reads_nor_writes_it(directory: Path, cloud: Cloud) -> None:
+def test_list_writes_nothing_there(directory: Path, cloud: Cloud) -> None:
     environment = cloud.environment | {"STATE_DIRECTORY": str(directory)}
     assert run("list", cwd=directory.parent, env=environment).returncode == 1
     assert list(directory.iterdir()) == []
+
+
+def test_a_named_directory_without_a_file_is_said_to_have_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert read_state(tmp_path, {}, cloud="lon1", environment={}) is None
+    file = tmp_path / "state-lon1.jsonl.gz"
+    said = f"fping-exporter: nobody knows since when: {file}: no exporter has written it\n"
+    assert capsys.readouterr().err == said
+    assert read_state(None, {}, cloud="lon1", environment={"STATE_DIRECTORY": str(tmp_path)}) is None
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.e2e  # slow

@@ -1,13 +1,13 @@
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fping_exporter.cloud.servers import list_servers, read_server
+from fping_exporter.cloud.servers import list_servers, read_server, read_servers
 from fping_exporter.cloud.unreadable import SkippedEntries
 from fping_exporter.demo.http import Answer, Request
 from fping_exporter.demo.standin import NovaServer
@@ -264,6 +264,18 @@ def listed(*servers: object) -> list[Instance]:
 
 
 PLAIN = {"id": "x", "tenant_id": "p", "status": "ACTIVE", "name": "vm"}
+
+
+def test_a_server_that_is_as_it_was_known_is_the_same_object() -> None:
+    def read(*servers: object, known: Mapping[str, Instance] = {}) -> Mapping[str, Instance]:
+        pages = iter([msgspec.json.encode({"servers": servers}), b'{"servers": []}'])
+        return read_servers(lambda _params: next(pages), {}, known=known).instances
+
+    other = {**PLAIN, "id": "y"}
+    before = read(PLAIN, other)
+    after = read(PLAIN, {**other, "status": "SHUTOFF"}, known=before)
+    assert after["x"] is before["x"]
+    assert after["y"] == msgspec.structs.replace(before["y"], status="SHUTOFF")
 
 
 def test_of_a_server_in_a_cell_that_is_down_little_is_known() -> None:

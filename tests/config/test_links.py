@@ -93,6 +93,8 @@ def test_in_a_page_it_is_one_attribute_and_nothing_more(name: str) -> None:
         ("https://h/%2E{name}/", {"name": "."}, None),
         ("https://h/{hypervisor}", {"hypervisor": ""}, None),
         ("https://h/", {}, "https://h/"),
+        ("https://h?id={id}", {"id": "5"}, "https://h?id=5"),
+        ("https://h#{id}", {"id": "5"}, "https://h#5"),
         ("http://[::1]:3000/{id}", {"id": "5"}, "http://[::1]:3000/5"),
     ],
 )

@@ -16,7 +16,8 @@ from fping_exporter.config import Fleet
 from fping_exporter.demo.http import Answer
 from fping_exporter.errors import FleetError
 from fping_exporter.fleet.day import CELL_SECONDS, Day, DayReader, day_query, read_day
-from fping_exporter.fleet.prometheus import Prometheus, Series
+from fping_exporter.fleet.prometheus import Prometheus, RangeAnswer, Series
+from fping_exporter.web.strip import day_strip
 from tests.fleet.api import FakePrometheus, matrix
 
 NOW = 1_795_392_000.25
@@ -31,9 +32,10 @@ class Api:
 
     def query_range(
         self, _expression: str, *, start: float, end: float, step: float, deadline: float
-    ) -> list[Series]:
+    ) -> RangeAnswer:
         assert (start + 95 * step, end, step, deadline) == (NOW, NOW, CELL_SECONDS, 5)
-        return [] if self.values is None else [Series(metric={}, values=self.values)]
+        series = [] if self.values is None else [Series(metric={}, values=self.values)]
+        return RangeAnswer(series, partial=False)
 
 
 def results(values: list[tuple[float, str]] | None) -> list[str]:
@@ -91,6 +93,15 @@ def test_a_day_is_asked_for_again_when_it_is_old(server: FakePrometheus) -> None
     days.read("a")
     days.read("a")
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("warned", [True, False])
+def test_a_day_of_which_something_may_be_missing_says_so(server: FakePrometheus, warned: bool) -> None:  # noqa: FBT001, a value of the table
+    warning = {"warnings": ["no answer from a store"]} if warned else {}
+    server.faults = iter([Answer(200, matrix([(time.time(), "0")]) | warning)])
+    strip = day_strip(reader(server).read("a"))
+    assert strip
+    assert ("some may be missing" in strip.title) == warned
 
 
 def test_no_more_days_are_kept_than_64(server: FakePrometheus) -> None:

@@ -63,6 +63,8 @@ def merged(verdict: Verdict, *words: Witness, blind: bool = False, **reading: ob
         (NOW - 60, NOW - 30, NOW - 45, Since(NOW - 30, at_least=False)),
         (None, NOW - 30, NOW - 45, Since(NOW - 30, at_least=False)),
         (NOW - 60, None, NOW - 70, Since(NOW - 60, at_least=False)),
+        (NOW - 60, None, NOW - 45, None),
+        (NOW - 60, NOW - 50, NOW - 45, None),
         (None, None, None, None),
     ],
 )
@@ -97,6 +99,20 @@ def test_what_answers_somebody_may_have_done_so_for_longer(alive: bool) -> None:
     )
     whole = merge(snapshot, Reading(words={"a": (said(E1, alive=True),)}, began=0), max_age=MAX_AGE)
     assert whole.since(whole.verdicts[0]) == (Since(NOW - 60, at_least=True) if alive else None)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_an_answer_of_long_ago_does_not_tell_since_when_it_answers_others(listed: bool) -> None:  # noqa: FBT001, a value of the table
+    verdict = own("unasked")
+    snapshot = Snapshot(
+        inventory=inventory(*[verdict.instance] * listed),
+        verdicts=(verdict,) * listed,
+        others=() if listed else (verdict.instance,),
+        sweep=sweep({}),
+        timelines={"a": Timeline(alive=True, since=NOW - 7200)},
+    )
+    whole = merge(snapshot, Reading(words={"a": (said(E1, alive=True),)}, began=0), max_age=MAX_AGE)
+    assert whole.since(whole.verdicts[0]) is None
 
 
 def said(

@@ -177,6 +177,8 @@ def test_a_lasting_refusal_takes_no_longer_than_silence(
     assert set(sweep.outcomes.values()) == {NOT_ASKED}
     assert sweep.sent == 0
     assert sweep.refused == {errno.errorcode[number]: len(LOOPBACK)}
+    assert len(sweep.unsent) == len(LOOPBACK)
+    assert len({id(why) for why in sweep.unsent.values()}) == 1
 
 
 @both_ways

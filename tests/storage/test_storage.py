@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from fping_exporter.config import DEFAULT_CLOUD
 from fping_exporter.errors import ConfigError
 from fping_exporter.metrics.telemetry import Telemetry
-from fping_exporter.storage import State, check_named_directory, open_state
+from fping_exporter.storage import State, StateDirectory, check_named_directory, open_state
 from fping_exporter.storage.directory import FILE, Directory, unreadable
 from tests.build import instance, inventory
 from tests.storage.alone import AloneStorage
@@ -126,6 +126,23 @@ def test_at_the_end_what_came_during_a_write_is_written_as_well(slow: SlowDirect
     storage.close(SOON)
     assert written(tmp_path) == ["b"]
     assert slow.writes == 2
+
+
+def test_a_cloud_may_come_while_the_last_states_are_written(slow: SlowDirectory, tmp_path: Path) -> None:
+    state = StateDirectory(slow)
+
+    def reload(*, success: bool) -> None:
+        assert success
+        state.storage("new", lambda *, success: success)
+
+    storage = state.storage(DEFAULT_CLOUD, reload)
+    assert storage
+    storage.read(SCOPE)
+    storage.save(A, scope=SCOPE)
+    assert slow.hangs.wait(SOON)
+    threading.Timer(0.05, slow.released.set).start()
+    state.close(SOON)
+    assert written(tmp_path) == ["a"]
 
 
 def test_a_state_that_is_written_is_not_written_again(slow: SlowDirectory) -> None:

@@ -86,6 +86,12 @@ def test_one_address_that_answers_is_enough() -> None:
     assert (got.alive, got.reason, got.rtt, got.loss, got.last_reply_at) == (True, None, 0.001, 0.25, NOW + 1)
 
 
+def test_all_that_lost_nothing_share_one_object() -> None:
+    lost = [verdict(instance(id_, FOUR), four=ALIVE).loss for id_ in "ab"]
+    assert lost == [0.0, 0.0]
+    assert lost[0] is lost[1]
+
+
 @pytest.mark.parametrize(
     ("one", "outcomes", "reason", "loss"),
     [
