@@ -51,9 +51,7 @@ def serve(args: argparse.Namespace) -> int:
 
 def list_instances(args: argparse.Namespace) -> int:
     """Ping the instances once and print the result."""
-    _end_on_hangup()
-    settings = config.load(config.find(args.config_file))
-    _prepare_environment()
+    settings = _prepare_command(args)
     from fping_exporter.cli import list as command
 
     _set_up_log(args)
@@ -67,9 +65,7 @@ def list_instances(args: argparse.Namespace) -> int:
 
 def explain(args: argparse.Namespace) -> int:
     """Ping one instance, and say why it answers or not."""
-    _end_on_hangup()
-    settings = config.load(config.find(args.config_file))
-    _prepare_environment()
+    settings = _prepare_command(args)
     from fping_exporter.cli import explain as command
 
     _set_up_log(args)
@@ -86,9 +82,7 @@ def explain(args: argparse.Namespace) -> int:
 
 def wait(args: argparse.Namespace) -> int:
     """Ping some instances until each answers, or is down."""
-    _end_on_hangup()
-    settings = config.load(config.find(args.config_file))
-    _prepare_environment()
+    settings = _prepare_command(args)
     from fping_exporter.cli import wait as command
 
     _set_up_log(args)
@@ -146,6 +140,14 @@ def print_completion(args: argparse.Namespace) -> int:
 
     print(completion.completion(args.shell))
     return 0
+
+
+def _prepare_command(args: argparse.Namespace) -> config.Config:
+    """Prepare a command that reads the configuration once; return it."""
+    _end_on_hangup()
+    settings = config.load(config.find(args.config_file))
+    _prepare_environment()
+    return settings
 
 
 def _set_up_log(args: argparse.Namespace) -> None:

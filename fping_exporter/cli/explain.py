@@ -2,15 +2,15 @@
 
 import time
 from pathlib import Path
-from typing import NoReturn
 
 import msgspec
-from tqdm import tqdm
 
 from fping_exporter import open_files
 from fping_exporter.cli.explanation_text import as_text
-from fping_exporter.cli.fleet_words import read_fleet
+from fping_exporter.cli.fleet_words import merge_fleet
 from fping_exporter.cli.list import EXIT_SILENT, EXIT_UNASKED, read_state
+from fping_exporter.cli.one_sweep import prepare_sweep
+from fping_exporter.cli.progress import progress_bar
 from fping_exporter.cli.upstream import connect_upstream
 from fping_exporter.config import Config
 from fping_exporter.errors import ConfigError
@@ -19,13 +19,11 @@ from fping_exporter.explanation.build import explain as build
 from fping_exporter.explanation.evidence import Evidence
 from fping_exporter.explanation.stored import recall
 from fping_exporter.explanation.values import Explanation
-from fping_exporter.fleet.merge import merge
 from fping_exporter.history import History
 from fping_exporter.instance_lookup import find_instance
 from fping_exporter.lister import list_once
 from fping_exporter.model import Instance, Inventory, Snapshot, Verdict
-from fping_exporter.probe import check_permission, make_layer2_prober, make_prober
-from fping_exporter.snapshot import take_snapshot
+from fping_exporter.probe import check_permission
 from fping_exporter.storage import State
 from fping_exporter.verdict.selection import select
 
@@ -44,7 +42,7 @@ def explain(
     if not cached:
         check_permission()
         open_files.raise_limit()
-    with _progress_bar("listing", unit=" answers") as bar:
+    with progress_bar("listing", unit=" answers") as bar:
         upstream = connect_upstream(settings, lambda _service, _code: bar.update())
         state = read_state(storage_path, upstream.scope, cloud=name)
         if cached and state is None:
@@ -75,17 +73,8 @@ def _ask(
     history = state.history if state else History()
 
     def sweep(inventory: Inventory) -> Snapshot:
-        snapshot = take_snapshot(
-            inventory,
-            prober=make_prober(settings.probe),
-            layer2=make_layer2_prober(settings.probe),
-            probe=settings.probe,
-            host=settings.host,
-            last_replies=history.last_replies,
-        )
-        if settings.fleet is None:
-            return snapshot
-        return merge(snapshot, read_fleet(settings.fleet), max_age=settings.fleet.max_age)
+        snapshot = prepare_sweep(settings)(inventory, last_replies=history.last_replies)
+        return merge_fleet(snapshot, settings)
 
     snapshot = ask_anew(instance, listed, sweep=sweep)
     [verdict] = snapshot.verdicts
@@ -103,8 +92,3 @@ def _exit_code(verdict: Verdict) -> int:
 
 def _as_json(explanation: Explanation) -> str:
     return msgspec.json.format(msgspec.json.encode(explanation), indent=2).decode()
-
-
-def _progress_bar(title: str, *, unit: str) -> "tqdm[NoReturn]":
-    """Return a progress bar on standard error, if that is a terminal and the work takes a second or more."""
-    return tqdm(desc=title, unit=unit, leave=False, delay=1, disable=None)

@@ -2,13 +2,22 @@
 
 import sys
 
-from fping_exporter.config import Fleet
+from fping_exporter.config import Config, Fleet
 from fping_exporter.errors import FpingExporterError
+from fping_exporter.fleet.merge import merge
 from fping_exporter.fleet.reader import read_once
 from fping_exporter.fleet.reading import Reading
 from fping_exporter.log_context import prefix
+from fping_exporter.model import Snapshot
 
-__all__ = ["read_fleet"]
+__all__ = ["merge_fleet", "read_fleet"]
+
+
+def merge_fleet(snapshot: Snapshot, settings: Config) -> Snapshot:
+    """Return the snapshot in which the words of the other exporters count, if `settings` name any."""
+    if settings.fleet is None:
+        return snapshot
+    return merge(snapshot, read_fleet(settings.fleet), max_age=settings.fleet.max_age)
 
 
 def read_fleet(settings: Fleet) -> Reading | None:

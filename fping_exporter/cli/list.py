@@ -6,18 +6,16 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, NoReturn
-
-from tqdm import tqdm
+from typing import NamedTuple
 
 from fping_exporter import open_files
 from fping_exporter.cli import report
-from fping_exporter.cli.fleet_words import read_fleet
+from fping_exporter.cli.fleet_words import merge_fleet
+from fping_exporter.cli.progress import progress_bar
 from fping_exporter.cli.together import run_for_each
 from fping_exporter.cli.upstream import Connector
 from fping_exporter.config import DEFAULT_CLOUD, Config, Scope
 from fping_exporter.errors import ConfigError, StorageError
-from fping_exporter.fleet.merge import merge
 from fping_exporter.history import History
 from fping_exporter.lister import list_once
 from fping_exporter.log_context import prefix
@@ -66,7 +64,7 @@ def list_instances(
     connect = Connector()
     pacer = Pacer(rate=next(iter(clouds.values())).probe.rate)
     sockets = SocketBudget(open_files.shares().icmp_sockets)
-    with _progress_bar("listing", unit=" answers") as bar:
+    with progress_bar("listing", unit=" answers") as bar:
 
         def look(name: str) -> _Listed:
             settings = clouds[name]
@@ -82,7 +80,7 @@ def list_instances(
         for name, found in listed.items()
         for instance in found.inventory.instances
     )
-    with _progress_bar("pinging", unit=" replies", total=packets) as bar:
+    with progress_bar("pinging", unit=" replies", total=packets) as bar:
         shared = partial(make_prober, pacer=pacer, sockets=sockets, progress=bar.update)
 
         def ping(name: str) -> Snapshot:
@@ -120,9 +118,7 @@ def _take_snapshot(
     if history:
         snapshot = find_missed(snapshot, history)
         snapshot = history.after(snapshot, max_pause=settings.cache.max_stale).told(snapshot)
-    if settings.fleet:
-        snapshot = merge(snapshot, read_fleet(settings.fleet), max_age=settings.fleet.max_age)
-    return snapshot
+    return merge_fleet(snapshot, settings)
 
 
 def _report(
@@ -182,8 +178,3 @@ def _count_unasked(verdicts: list[Verdict], unasked: list[Verdict]) -> str:
         f"fping-exporter: {len(unasked)} of {active} ACTIVE instances were not asked, "
         f"and may be silent: {counts}"
     )
-
-
-def _progress_bar(title: str, *, unit: str, total: int | None = None) -> "tqdm[NoReturn]":
-    """Return a progress bar on standard error, if that is a terminal and the work takes a second or more."""
-    return tqdm(desc=title, unit=unit, total=total, leave=False, delay=1, disable=None)

@@ -105,13 +105,8 @@ def _add_serve_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="Check the configuration without a request to the cloud, print what is wrong, and exit.",
     )
-    flags.add_argument(
-        "--storage.path",
-        dest="storage_path",
-        type=Path,
-        metavar="DIR",
-        help="Directory for the last list of instances and their last replies. A restart goes on with "
-        "them. [$STATE_DIRECTORY, else none]",
+    _add_storage_path(
+        flags, "Directory for the last list of instances and their last replies. A restart goes on with them."
     )
     _add_web_flags(flags, listen=":10605")
     _add_log_flags(flags)
@@ -145,13 +140,9 @@ def _add_list(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
         action="store_true",
         help="Print only ACTIVE instances that do not answer, or could not be asked.",
     )
-    flags.add_argument(
-        "--storage.path",
-        dest="storage_path",
-        type=Path,
-        metavar="DIR",
-        help="Directory in which a running exporter stores what it knows, to be read for the column "
-        "SINCE. [$STATE_DIRECTORY, else none]",
+    _add_storage_path(
+        flags,
+        "Directory in which a running exporter stores what it knows, to be read for the column SINCE.",
     )
     _add_log_flags(flags)
     parser.set_defaults(run=commands.list_instances)
@@ -180,13 +171,10 @@ def _add_explain(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
         "answered, and neither packets nor why it is silent.",
     )
     flags.add_argument("--json", action="store_true", help="Print JSON instead of a text.")
-    flags.add_argument(
-        "--storage.path",
-        dest="storage_path",
-        type=Path,
-        metavar="DIR",
-        help="Directory in which a running exporter stores what it knows, to be read for its last reply "
-        "and for --cached. [$STATE_DIRECTORY, else none]",
+    _add_storage_path(
+        flags,
+        "Directory in which a running exporter stores what it knows, to be read for its last reply and for "
+        "--cached.",
     )
     _add_log_flags(flags)
     parser.set_defaults(run=commands.explain)
@@ -383,6 +371,16 @@ def _add_config_file(flags: argparse._ArgumentGroup) -> None:
         type=Path,
         metavar="FILE",
         help=f"Configuration file. [{config.DEFAULT_FILE} if it exists, else the defaults]",
+    )
+
+
+def _add_storage_path(flags: argparse._ArgumentGroup, purpose: str) -> None:
+    flags.add_argument(
+        "--storage.path",
+        dest="storage_path",
+        type=Path,
+        metavar="DIR",
+        help=f"{purpose} [$STATE_DIRECTORY, else none]",
     )
 
 

@@ -3,7 +3,6 @@
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from typing import NoReturn
 
 import msgspec
@@ -11,12 +10,12 @@ from tqdm import tqdm
 
 from fping_exporter import open_files
 from fping_exporter.cli.fleet_words import read_fleet
+from fping_exporter.cli.one_sweep import prepare_sweep
 from fping_exporter.cli.upstream import connect_upstream
 from fping_exporter.config import Config
 from fping_exporter.config.duration import Duration
 from fping_exporter.model import Inventory
-from fping_exporter.probe import check_permission, make_layer2_prober, make_prober
-from fping_exporter.snapshot import take_snapshot
+from fping_exporter.probe import check_permission
 from fping_exporter.text import printable
 from fping_exporter.wait import Ended, InstanceWait, Result, reason_of
 
@@ -35,17 +34,10 @@ def wait(
     """
     check_permission()
     open_files.raise_limit()
-    sweep = partial(
-        take_snapshot,
-        prober=make_prober(settings.probe),
-        layer2=make_layer2_prober(settings.probe),
-        probe=settings.probe,
-        host=settings.host,
-    )
     job = InstanceWait(
         settings,
         connect_upstream(settings),
-        sweep=sweep,
+        sweep=prepare_sweep(settings),
         read_fleet=lambda: read_fleet(settings.fleet) if settings.fleet else None,
         down=down,
         timeout=timeout,
