@@ -120,6 +120,24 @@ def test_a_router_reaches_the_networks_that_it_is_in(lab: Lab, start: Start, fam
     assert len(servers) > len(truth)
 
 
+def test_a_guest_that_comes_back_is_known_at_once(lab: Lab) -> None:
+    """As it announces itself: else the router sends for seconds to the MAC of who had the address before."""
+    guest = next(addr for addr in lab.addrs() if addr.network_kind == "tenant" and addr.fate is Fate.ALIVE)
+    interfaces = lab.call("network", "GET", f"/v2.0/ports?network_id={guest.network_id}")["ports"]
+    (router,) = {p["device_id"] for p in interfaces if p["device_owner"] == "network:router_interface"}
+    inside = ["ip", "netns", "exec", f"qrouter-{router}"]
+    [route] = json.loads(subprocess.check_output([*inside, "ip", "-json", "route", "get", guest.ip]))
+
+    lab.set_fate(Fate.ABSENT, guest.server_id)
+    try:
+        other = ["lladdr", "02:00:00:00:00:01", "nud", "stale"]
+        subprocess.run([*inside, "ip", "neigh", "replace", guest.ip, "dev", route["dev"], *other], check=True)
+    finally:
+        lab.set_fate(Fate.ALIVE, guest.server_id)
+
+    subprocess.run([*inside, "fping", "--quiet", "--retry=0", "--timeout=2000", guest.ip], check=True)
+
+
 def as_host(lab: Lab, name: str, config: Path) -> dict[str, dict[str, Any]]:
     """Run ``list`` on a host of this name; return what it says of each instance."""
     program = [sys.executable, "-m", "fping_exporter", "list", "--json", "--config.file", str(config)]

@@ -302,6 +302,20 @@ def apply(old, new, nets):
             lines[tool, guests].append(thing % verb)
     for (tool, guests), commands in lines.items():
         {'ip': ip, 'nft': nft}[tool](guests, *commands)
+    if old:
+        announce(a.address for a in set(new) - set(old) if a.fate != 'absent')
+
+
+def announce(addresses):
+    """Let who knows the neighbours of these addresses ask for them anew.
+
+    A guest that boots announces itself.  Without it a namespace would send for
+    seconds to the MAC of who had the address before, which the tests of layer 2
+    give to a kernel of its own.
+    """
+    lines = ['neigh flush to ' + address for address in sorted(addresses)]
+    for name in ('', *made()) if lines else ():
+        ip(name, *lines)
 
 
 # ------------------------------------------------------------------- the plan
