@@ -96,7 +96,7 @@ class SweepProber:
         timestamps, transport = timestamping_is_on(), self._transport()
         while work.waiting:
             with (
-                self._sockets.take(len(work.waiting)) as room,
+                self._sockets.turn() as turn,
                 Exchange(
                     pacer=self._pacer,
                     timeout=self._timeout,
@@ -105,7 +105,7 @@ class SweepProber:
                     timestamps=timestamps,
                 ) as exchange,
             ):
-                work.open(exchange, self._opener, at_most=room)
+                work.open(exchange, self._opener, at_most=turn.take(len(work.waiting)))
                 self._run_rounds(exchange.pings(), exchange)
                 _disregard_the_lost(exchange, work.carrier_changes)
                 work.book(exchange)

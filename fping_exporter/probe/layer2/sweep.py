@@ -71,10 +71,11 @@ class Layer2Prober:
         start = time.monotonic()
         tally, queue = _Tally(), Queue(targets)
         while queue.waiting:
-            with self._sockets.take(len(queue.waiting)) as room, ExitStack() as stack:
-                links = queue.open(at_most=room)
+            with self._sockets.turn() as turn, ExitStack() as stack:
+                links = queue.open(at_most=turn.free)
                 for link, _ in links:
                     stack.callback(link.close)
+                turn.take(len(links))  # a vantage may have several, or none
                 try:
                     self._ask(links, suspects, tally)
                 except ProbeError as error:

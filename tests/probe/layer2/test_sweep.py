@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from fping_exporter.probe.layer2 import exchange
 from fping_exporter.probe.layer2.sweep import Layer2Prober
 from fping_exporter.probe.neighbour_table import count_overflows
 from fping_exporter.probe.pacing import Pacer
-from fping_exporter.probe.socket_budget import SocketBudget
+from fping_exporter.probe.socket_budget import SocketBudget, Turn
 from tests.netns import need_root
 from tests.probe.layer2.guests import BEHAVIOURS, Script
 from tests.probe.layer2.world import ScriptedGuests, ask
@@ -137,6 +138,37 @@ def test_links_have_their_turn_where_few_sockets_may_be_open() -> None:
         got = prober.probe([*targets, beyond, *none.targets()])
     assert got.alive == {target: not target.mac.endswith(":03") for target in targets} | {beyond: False}
     assert 3 * 0.6 < got.duration < 6
+
+
+class CountedTurns(SocketBudget):
+    """Counts the turns of the sweeps."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.turns = 0
+
+    @contextmanager
+    def turn(self) -> Iterator[Turn]:
+        self.turns += 1
+        with super().turn() as turn:
+            yield turn
+
+
+def test_all_links_of_a_vantage_have_the_same_turn() -> None:
+    """A router has an interface for each of its networks, and two for one with both families."""
+    budget = CountedTurns(2)
+    with ScriptedGuests(Script(1)) as world:
+        world.ip(
+            "link add more0 type veth peer name more1",
+            "link set more0 up",
+            "link set more1 up",
+            "addr add 192.0.2.1/24 dev more0",
+        )
+        beyond = Layer2Target(world.name, "192.0.2.7", "fa:16:3e:00:00:01")
+        prober = Layer2Prober(timeout=0.3, pacer=Pacer(rate=1000), sockets=budget, decoys=False)
+        got = prober.probe([*world.targets(), beyond])
+    assert got.alive == dict.fromkeys(world.targets(), True) | {beyond: False}
+    assert budget.turns == 1
 
 
 def test_three_thousand_silent_guests_leave_the_neighbour_table_alone() -> None:
