@@ -31,15 +31,21 @@ class BoundedAdapter(TCPKeepAliveAdapter):
     A response that takes too long or is too large raises CloudError.
     """
 
+    def __init__(self, *, response_seconds: float = RESPONSE_SECONDS) -> None:
+        """`response_seconds` is how long a response may take from the request to its last byte."""
+        self._response_seconds = response_seconds
+        self._pools = pools(lambda: min(time_left(), response_seconds))
+        super().__init__()
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401, as the library has it
         """Use connections whose responses have a deadline."""
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
+        self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:  # noqa: ANN401, as the library has it
         """Use such connections through a proxy, too."""
         manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = _POOLS
+        manager.pool_classes_by_scheme = self._pools
         return manager
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401, likewise
@@ -50,7 +56,7 @@ class BoundedAdapter(TCPKeepAliveAdapter):
             raise CloudError(f"{url}: not asked, there is no time left")
         timeout = kwargs.get("timeout")
         connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
-        most = min(left, RESPONSE_SECONDS)
+        most = min(left, self._response_seconds)
         kwargs["timeout"] = (min(connect or most, most, CONNECT_SECONDS), min(read or most, most))
         try:
             response = super().send(request, *args, **kwargs)
@@ -89,6 +95,3 @@ class _BoundedBody:
             raise _too_late(self._url, self._began) from None
         if size > MAX_BODY_BYTES:
             raise CloudError(f"{self._url}: the body is larger than {MAX_BODY_BYTES >> 20} MiB")
-
-
-_POOLS = pools(lambda: min(time_left(), RESPONSE_SECONDS))

@@ -10,6 +10,7 @@ from keystoneauth1 import exceptions as ka
 from keystoneauth1.session import Session
 from osc_lib.exceptions import CommandError
 
+from fping_exporter.errors import CloudError
 from fping_exporter.text import printable
 
 __all__ = ["OsFping", "OsFpingError", "PingedServer"]
@@ -17,7 +18,8 @@ __all__ = ["OsFping", "OsFpingError", "PingedServer"]
 _T = TypeVar("_T")
 
 _ANSWER_SECONDS = 200.0
-"""os-fping itself gives up after 10 s of Keystone, 2 minutes of Nova and 30 s of pinging."""
+"""How long an answer may take from the request to its last byte. os-fping itself gives up after 10 s of
+Keystone, 2 minutes of Nova and 30 s of pinging."""
 _MAX_IDS = 200
 """Ids in a URL, which servers and proxies limit to 8 KiB."""
 _MAX_MESSAGE = 300
@@ -65,9 +67,12 @@ class OsFpingError(CommandError):
 class OsFping:
     """os-fping at one URL. Every method raises OsFpingError."""
 
-    def __init__(self, session: Session, endpoint: str) -> None:
-        """Ask at `endpoint`, behind which ``/os-fping`` is put, with the token of `session`."""
-        self._session = session
+    def __init__(self, session: Session, endpoint: str, *, answer_seconds: float = _ANSWER_SECONDS) -> None:
+        """Ask at `endpoint`, behind which ``/os-fping`` is put, with the token of `session`.
+
+        An answer may take `answer_seconds`.
+        """
+        self._session = _bounded(session, answer_seconds)
         self._endpoint = endpoint.rstrip("/")
 
     def list_servers(
@@ -101,16 +106,40 @@ class OsFping:
                 params=dict(params),
                 headers={"Accept": "application/json"},
                 raise_exc=False,
-                timeout=_ANSWER_SECONDS,
             )
         except ka.ConnectionError as error:
             raise OsFpingError(f"os-fping cannot be reached: {_one_line(str(error))}") from error
+        except CloudError as error:
+            raise OsFpingError(f"os-fping did not answer: {_one_line(str(error))}") from error
         if response.status_code != requests.codes.ok:
             raise _error_of(response, url)
         try:
             return msgspec.json.decode(response.content, type=kind)
         except (ValueError, RecursionError) as error:  # msgspec's are ValueErrors
             raise OsFpingError(f"{url} is not os-fping: {_one_line(str(error))}", status=200) from error
+
+
+def _bounded(session: Session, answer_seconds: float) -> Session:
+    """Return a session with the same token, in which an answer ends within a time and within a size.
+
+    Another service that the user's command asks keeps the `session` and its limits.
+    """
+    # Here, as each command of openstackclient imports its plugins: it takes a tenth of a second.
+    from fping_exporter.cloud.transport import BoundedAdapter  # noqa: PLC0415
+
+    http = requests.Session()
+    for scheme in ("http://", "https://"):
+        http.mount(scheme, BoundedAdapter(response_seconds=answer_seconds))
+    return Session(
+        auth=session.auth,
+        session=http,
+        verify=session.verify,
+        cert=session.cert,
+        timeout=answer_seconds,
+        app_name=session.app_name,
+        app_version=session.app_version,
+        additional_user_agent=session.additional_user_agent,
+    )
 
 
 def _error_of(response: requests.Response, url: str) -> OsFpingError:

@@ -15,6 +15,8 @@ many as os-fping's default limit allows in an hour."""
 _TOO_MANY_REQUESTS = 429
 _MAX_REASONS = 10
 """Servers that os-fping is asked about one by one, why it knows nothing of them."""
+_REASONS_SECONDS = 30.0
+"""After which no further one is asked about: the time of the wait is up."""
 
 
 class Api(Protocol):
@@ -69,7 +71,12 @@ def poll(
             break
         sleep(max(min(pause, left), retry_after))
     unknown = [id_ for id_ in waiting if id_ not in alive]
-    reasons = {id_: why or _ask_why(api, id_) for id_ in unknown[:_MAX_REASONS]}
+    reasons: dict[str, str] = {}
+    end = clock() + _REASONS_SECONDS
+    for id_ in unknown[:_MAX_REASONS]:
+        if why or clock() >= end:
+            break
+        reasons[id_] = _ask_why(api, id_)
     for id_ in waiting:
         seconds = clock() - began
         yield Ended(id_, is_done=False, alive=alive.get(id_), seconds=seconds, why=reasons.get(id_, why))

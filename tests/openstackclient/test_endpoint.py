@@ -1,5 +1,6 @@
 """Where os-fping is, and what it may answer."""
 
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -150,6 +151,20 @@ def test_every_error_is_one_line(fake: FakeOsFping, answer: Answer, said: str) -
     with pytest.raises(OsFpingError) as raised:
         OsFping(Session(auth=NoAuth()), fake.url).list_servers()
     assert str(raised.value) == said.replace("URL", f"{fake.url}/os-fping")
+
+
+def test_an_answer_that_trickles_ends(fake: FakeOsFping) -> None:
+    over = threading.Event()
+
+    def pieces() -> Iterator[bytes]:
+        while not over.wait(0.005):
+            yield b" "
+
+    fake.next = Answer(200, pieces(), {"Content-Length": "300000000"})
+    with pytest.raises(OsFpingError, match=r"os-fping did not answer: .* no complete response") as raised:
+        OsFping(Session(auth=NoAuth()), fake.url, answer_seconds=0.2).list_servers()
+    over.set()
+    assert raised.value.may_pass
 
 
 def test_an_error_is_what_openstackclient_prints(run: Run, fake: FakeOsFping) -> None:

@@ -15,6 +15,7 @@ class Fake:
         self.says = list(says)
         self.why = why
         self.now = 0.0
+        self.show_seconds = 0.0
         self.asked: list[tuple[float, Sequence[str]]] = []
         self.shown: list[str] = []
 
@@ -27,6 +28,7 @@ class Fake:
 
     def show_server(self, server_id: str) -> bool:
         self.shown.append(server_id)
+        self.now += self.show_seconds
         if self.why:
             raise self.why
         return True
@@ -97,3 +99,11 @@ def test_the_reasons_asked_for_are_few() -> None:
     ended = fake.poll(*map(str, range(40)), timeout=1)
     assert len(fake.shown) == 10
     assert {(each.alive, each.why) for each in ended} == {(None, "")}
+
+
+def test_asking_for_the_reasons_ends() -> None:
+    fake = Fake({}, why=OsFpingError("slow"))
+    fake.show_seconds = 20
+    ended = fake.poll(*map(str, range(5)), timeout=1)
+    assert fake.shown == ["0", "1"]
+    assert [each.why for each in ended] == ["slow", "slow", "", "", ""]
