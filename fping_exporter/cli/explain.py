@@ -8,9 +8,10 @@ import msgspec
 from fping_exporter import open_files
 from fping_exporter.cli.explanation_text import as_text
 from fping_exporter.cli.fleet_words import merge_fleet
-from fping_exporter.cli.list import EXIT_SILENT, EXIT_UNASKED, read_state
+from fping_exporter.cli.list import EXIT_SILENT, EXIT_UNASKED
 from fping_exporter.cli.one_sweep import prepare_sweep
 from fping_exporter.cli.progress import progress_bar
+from fping_exporter.cli.stored_state import read_state
 from fping_exporter.cli.upstream import connect_upstream
 from fping_exporter.config import Config
 from fping_exporter.errors import ConfigError

@@ -1,6 +1,5 @@
 """The command ``list``: one listing, one sweep, and their result on standard output."""
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -12,13 +11,12 @@ from fping_exporter import open_files
 from fping_exporter.cli import report
 from fping_exporter.cli.fleet_words import merge_fleet
 from fping_exporter.cli.progress import progress_bar
+from fping_exporter.cli.stored_state import read_state
 from fping_exporter.cli.together import run_for_each
 from fping_exporter.cli.upstream import Connector
-from fping_exporter.config import DEFAULT_CLOUD, Config, Scope
-from fping_exporter.errors import ConfigError, StorageError
+from fping_exporter.config import DEFAULT_CLOUD, Config
 from fping_exporter.history import History
 from fping_exporter.lister import list_once
-from fping_exporter.log_context import prefix
 from fping_exporter.model import Inventory, Snapshot, Verdict
 from fping_exporter.probe import (
     Layer2Witness,
@@ -30,12 +28,10 @@ from fping_exporter.probe import (
     make_prober,
 )
 from fping_exporter.snapshot import take_snapshot
-from fping_exporter.storage import State, read_another
-from fping_exporter.storage.directory import file_of
 from fping_exporter.verdict.missed import find_missed
 from fping_exporter.verdict.selection import select
 
-__all__ = ["EXIT_SILENT", "EXIT_UNASKED", "list_instances", "read_state"]
+__all__ = ["EXIT_SILENT", "EXIT_UNASKED", "list_instances"]
 
 EXIT_SILENT = 1
 """Exit code when an ACTIVE instance was asked and did not answer."""
@@ -144,29 +140,6 @@ def _report(
     if silent:
         return EXIT_SILENT
     return failed or (EXIT_UNASKED if unasked else 0)
-
-
-def read_state(
-    path: Path | None, scope: Scope, *, cloud: str, environment: Mapping[str, str] = os.environ
-) -> State | None:
-    """Return what a running exporter remembers, from `path`, else from ``STATE_DIRECTORY``; None if nothing.
-
-    Raises ConfigError if `path` cannot be read.
-    """
-    directory = path or environment.get("STATE_DIRECTORY", "").partition(":")[0]
-    if not directory:
-        return None
-    try:
-        state = read_another(Path(directory), scope, cloud=cloud)
-    except StorageError as error:
-        if path:
-            raise ConfigError(f"--storage.path: {error}") from error
-        print(f"fping-exporter: {prefix()}nobody knows since when: {error}", file=sys.stderr)
-        return None
-    if path and state is None:
-        file = path / file_of(cloud)
-        print(f"fping-exporter: nobody knows since when: {file}: no exporter has written it", file=sys.stderr)
-    return state
 
 
 def _count_unasked(verdicts: list[Verdict], unasked: list[Verdict]) -> str:

@@ -27,6 +27,8 @@ __all__ = [
     "StateDirectory",
     "Storage",
     "check_named_directory",
+    "errors_of_flag",
+    "find_directory",
     "open_state",
     "read_another",
 ]
@@ -58,12 +60,12 @@ def open_state(named: Path | None, *, environment: Mapping[str, str] = os.enviro
     the directory, or if that of the variable cannot be used; the latter two are logged. Raises ConfigError if
     the directory that is `named` cannot be used.
     """
-    given = environment.get("STATE_DIRECTORY", "").partition(":")[0]
-    if named is None and not given:
+    directory = find_directory(named, environment)
+    if directory is None:
         return NOTHING_STORED
     try:
-        with _named() if named else contextlib.nullcontext():
-            return StateDirectory(Directory(named or Path(given)))
+        with errors_of_flag() if named else contextlib.nullcontext():
+            return StateDirectory(Directory(directory))
     except StorageError as error:
         logger.warning("the state is not stored, and a restart will begin without it: %s", error)
         return StateDirectory(None, expected=True)
@@ -71,12 +73,19 @@ def open_state(named: Path | None, *, environment: Mapping[str, str] = os.enviro
 
 def check_named_directory(path: Path) -> None:
     """Raise ConfigError if the directory that --storage.path names cannot be used; change nothing."""
-    with _named():
+    with errors_of_flag():
         check_directory(path)
 
 
+def find_directory(named: Path | None, environment: Mapping[str, str]) -> Path | None:
+    """Return the directory that is `named`, else the first one in ``STATE_DIRECTORY``; None if neither is."""
+    given = environment.get("STATE_DIRECTORY", "").partition(":")[0]
+    return named or (Path(given) if given else None)
+
+
 @contextlib.contextmanager
-def _named() -> Iterator[None]:
+def errors_of_flag() -> Iterator[None]:
+    """Raise ConfigError where --storage.path names a directory that cannot be used, unless it is in use."""
     try:
         yield
     except StorageInUseError:

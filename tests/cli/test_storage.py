@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fping_exporter.cli.list import read_state
+from fping_exporter.cli.stored_state import read_state
 from fping_exporter.demo import Demo
 from tests.cli.test_cli import CREDENTIALS, SECONDS, eventually, fail, fetch, run, serving
 from tests.permission import need_ping
