@@ -44,7 +44,8 @@ class _Views:
 
     def explain(self, server_id: str) -> Response:
         return self._answer(
-            None, lambda api, caller: api.explain_server(caller, server_id, cached="cached" in request.args)
+            None,
+            lambda api, caller: api.explain_server(caller, server_id, cached=_is_cached(_query(request))),
         )
 
     def not_routed(self, error: HTTPException) -> Response | HTTPException:
@@ -85,6 +86,19 @@ def _query(request: Request) -> Mapping[str, str]:
         return dict(parse_qsl(text, keep_blank_values=True, errors="strict"))
     except UnicodeDecodeError as error:
         raise Fault(400, "Query string is not UTF-8 encoded") from error
+
+
+def _is_cached(query: Mapping[str, str]) -> bool:
+    """Return whether the results of the last sweep are wanted; ``?cached`` without a value says so, too."""
+    value = query.get("cached", "false")
+    if value.lower() not in _TRUTH:
+        raise Fault(400, f"Invalid value for cached: expected true or false, got {value[:60]!r}")
+    return _TRUTH[value.lower()]
+
+
+_TRUTH = dict.fromkeys(("", "1", "true", "yes", "on"), True) | dict.fromkeys(
+    ("0", "false", "no", "off"), False
+)
 
 
 def _check_method() -> None:

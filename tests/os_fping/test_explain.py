@@ -77,6 +77,26 @@ def test_cached_sends_nothing(cloud: StandinWorld, guests: Guests, serving_api: 
     assert len(guests.asked) == sweeps
 
 
+@pytest.mark.parametrize(
+    ("query", "anew"),
+    [("", True), ("cached", False), ("cached=True", False), ("cached=0", True), ("cached=false", True)],
+)
+def test_what_counts_as_cached(cloud: StandinWorld, serving_api: Api, query: str, *, anew: bool) -> None:
+    told = serving_api.get(f"/v1/explain/{uuid(1)}?{query}", cloud.token("alpha")).body
+    assert told["anew"] is anew
+
+
+def test_what_says_neither_cached_nor_not(cloud: StandinWorld, serving_api: Api) -> None:
+    token = cloud.token("alpha")
+    reply = serving_api.get(f"/v1/explain/{uuid(1)}?cached=maybe", token)
+    assert reply.fault() == (
+        400,
+        "badRequest",
+        "Invalid value for cached: expected true or false, got 'maybe'",
+    )
+    assert serving_api.get(f"/v1/explain/{uuid(1)}?cached=%ff", token).status == 400
+
+
 def test_a_server_that_is_newer_than_the_list(
     standin: Recorder, cloud: StandinWorld, serving_api: Api
 ) -> None:
