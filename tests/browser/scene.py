@@ -80,7 +80,8 @@ class Cloud:
                 name=name,
                 project_id=_PROJECT.id,
                 hypervisor=name,
-                tags=(name, "web"),
+                tags=(name, "web", "long words " * 5, "x" * 60),
+                metadata={"x" * 255: "y" * 255, "note": "its owner says a lot of it " * 9},
             )
             for number, name in enumerate(HOSTILE)
         ]
