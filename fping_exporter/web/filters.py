@@ -21,10 +21,18 @@ class Filter(NamedTuple):
     options: Markup
 
     def select(self, value: str) -> Markup:
-        """Return the options with the one of `value` selected, if there is one."""
+        """Return the options with the one of `value` selected; an empty value selects none.
+
+        A value without an option, such as the name of a project or a hypervisor that is gone, gets one: the
+        form shows what filters the table, and keeps it when another filter is set.
+        """
+        if not value:
+            return self.options
         option = _option(value)
-        rendered = str(self.options).replace(option, f"{option[:-1]} selected>", 1)
-        return Markup(rendered)  # noqa: S704, the value is escaped in both
+        rendered = str(self.options)
+        if option not in rendered:
+            rendered = f"{_render([(value, value)])}\n{rendered}"
+        return Markup(rendered.replace(option, f"{option[:-1]} selected>", 1))  # noqa: S704, escaped in both
 
 
 def build_filters(inventory: Inventory) -> dict[str, Filter]:

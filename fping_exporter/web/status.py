@@ -197,13 +197,15 @@ class _Pages:
 
     def _frame(self, snapshot: Snapshot | None) -> dict[str, object]:
         """Return what the frame of every page shows."""
+        query = TableQuery.from_args(request.args)
         return {
             "version": __version__,
             "origin": self._origin(),
             "runbook": self._monitor().settings.links.runbook,
             "now": time.time(),
             "snapshot": snapshot,
-            "query": TableQuery.from_args(request.args),
+            "query": query,
+            "refresh": query.refresh or None,
             "has_os_fping": "os_fping" in current_app.blueprints,
         }
 

@@ -30,7 +30,7 @@ def exporter() -> Exporter:
 
 def test_a_view_shows_the_last_sweep(exporter: Exporter) -> None:
     html = exporter.client.get("/instance/one").text
-    assert "by the last sweep. Ask again now" in text_of(html)
+    assert re.search(r"Found out \S+ ago \S+ UTC , by the last sweep. Ask again now", text_of(html))
     assert 'href="/instance/one?ask=now" rel="nofollow"' in html
     assert exporter.pinger.sweeps == 1
 

@@ -213,6 +213,17 @@ def test_the_choice_of_a_refresh_is_kept_and_can_be_undone() -> None:
     assert 'href="/?ping=silent&amp;refresh=15">every 15 s' in page("/?ping=silent")
 
 
+@pytest.mark.parametrize("path", ["/", "/hypervisors", "/instance/a"])
+def test_a_page_that_is_loaded_again_says_so_and_leads_to_others_that_are(path: str) -> None:
+    exporter = swept()
+    off, on = page(path, exporter), page(f"{path}?refresh=15", exporter)
+    assert f'href="{path}?refresh=15">every 15 s' in off
+    assert off.count("refresh=") == 1
+    assert f'every 15s, <a href="{path}">switch off' in on
+    links = re.findall(r'href="(/(?:\?|instance|hypervisors)[^"]*)"', on)
+    assert [link for link in links if not re.search(f"refresh=15|format=|ask=now|^{path}$", link)] == []
+
+
 def test_what_is_late_is_red_and_says_so() -> None:
     settings = config.Config(cache=config.Cache(sweep=Duration(10), inventory=Duration(20)))
 
@@ -234,6 +245,7 @@ def test_all_hypervisors_are_listed_and_those_that_are_down_come_first() -> None
     assert rows(html) == ["h2 down 1 0 1 0", "h1 up 1 1 0 0"]
     assert 'href="/?hypervisor=h2&amp;status=ACTIVE&amp;ping=silent#instances"' in html
     assert 'href="/hypervisors">1</a>' in page()
+    assert 'href="/?hypervisor=h1&amp;status=ACTIVE&amp;ping=alive#instances"' in html
 
 
 def test_hypervisors_of_which_only_the_instances_are_known() -> None:
@@ -390,6 +402,22 @@ def test_a_filter_is_kept_by_the_form_and_by_the_headings() -> None:
     assert 'aria-sort="descending"' in html
     assert "/?q=web&amp;project=p1&amp;ping=silent&amp;sort=name#instances" in html
     assert "Show all" in html
+
+
+@pytest.mark.parametrize(
+    ("query", "option"),
+    [
+        ("project=shop", '<option value="shop" selected>shop</option>'),
+        ("hypervisor=gone", '<option value="gone" selected>gone</option>'),
+        ("status=shelved", '<option value="SHELVED" selected>SHELVED</option>'),
+        ("ping=odd", '<option value="odd" selected>odd</option>'),
+        ("project=<b>", '<option value="&lt;b&gt;" selected>&lt;b&gt;</option>'),
+    ],
+)
+def test_a_filter_by_what_the_form_does_not_list_is_shown_and_kept(query: str, option: str) -> None:
+    html = page(f"/?{query}")
+    assert html.count(" selected>") == 1
+    assert option in html
 
 
 def test_nothing_found() -> None:
