@@ -198,6 +198,7 @@ class CloudUnit:
         self._runtime = self._make_runtime(monitor, setup, upstream)
         if before.poller:
             before.poller.stop()
+        before.cloud.close()
 
     def start(self, *, awaited: bool = True) -> None:
         """Begin the work of the configuration in use; unless `awaited`, the process is ready without it.
@@ -223,6 +224,7 @@ class CloudUnit:
             self._storage.write()
         if self.runtime.poller:
             self.runtime.poller.stop()
+        self.cloud.close()
 
     def close(self) -> None:
         """Leave the instances to the others that share them; that takes five seconds at most."""

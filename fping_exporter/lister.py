@@ -74,6 +74,13 @@ class Upstream(InventorySource, Protocol):
         """Begin with what `before` knows, which has the same scope; call it before listing."""
         ...
 
+    def close(self) -> None:
+        """Keep no connection open from now on: another configuration takes over, or none.
+
+        A list that is under way goes on, as it may be handed over.
+        """
+        ...
+
     def recall(self, inventory: Inventory, *, listed_at: float) -> None:
         """Begin with the list that an earlier process made `listed_at`, by the monotonic clock."""
         ...

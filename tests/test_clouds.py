@@ -317,6 +317,23 @@ def test_what_is_known_of_a_cloud_that_is_removed_is_written_and_no_longer_in_me
     assert clouds.ids("lon2") == ["lon2-0000", "lon2-0001"], "as it was when it was removed"
 
 
+def test_a_cloud_that_is_removed_or_changed_leaves_no_connection_open(stack: ExitStack) -> None:
+    gc.disable()
+    stack.callback(gc.enable)
+    standins = {name: serve(stack, name) for name in ("lon1", "lon2", "lon3")}
+    clouds = Clouds(standins)
+    for name, standin in standins.items():
+        assert clouds.ids(name)
+        assert standin.connections()
+
+    del clouds.settings["lon2"]
+    clouds.settings["lon3"] = {"cloud": "lon1"}
+    clouds.service.reload()
+    assert clouds.ids("lon3") == ["lon1-0000"]
+    eventually(lambda: standins["lon2"].connections() == 0)
+    eventually(lambda: standins["lon3"].connections() == 0)
+
+
 def test_entries_with_the_same_credentials_share_a_token(stack: ExitStack) -> None:
     standin = serve(stack, "lon")
     clouds = Clouds({"lon1": standin, "lon2": standin})

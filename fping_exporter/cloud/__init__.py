@@ -74,6 +74,10 @@ class Cloud:
         """Begin with what `before` knows, which lists the same instances; call it before listing."""
         self.memory = before.memory.copy()
 
+    def close(self) -> None:
+        """Close the connections to the cloud; a listing that is under way goes on."""
+        self.session.close()
+
     def recall(self, inventory: Inventory, *, listed_at: float) -> None:
         """Begin with the list that an earlier process made `listed_at`, by the monotonic clock."""
         self.memory.recall(inventory, listed_at=listed_at)

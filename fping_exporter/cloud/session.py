@@ -89,7 +89,7 @@ class Session:
         self._unreported: deque[tuple[str, int]] = deque()
         """URL and status code of responses that are still to be observed."""
         self._renewing = threading.Lock()
-        self._spoiled = False
+        self._spoiled = self._closed = False
         self._connection = self._connect()
 
     def identity(self, *, own_project: bool) -> dict[str, str]:
@@ -111,6 +111,12 @@ class Session:
         A thread that is in the middle of a request goes on with what it has.
         """
         self._spoiled = True
+
+    def close(self) -> None:
+        """Keep no TCP connection open from now on: what is still under way has one for each request."""
+        with self._renewing:
+            self._closed = True
+            self._connection.close()
 
     @property
     def connection(self) -> Connection:
@@ -205,6 +211,8 @@ class Session:
                 raise CloudError(describe(raised)) from raised
             finally:
                 self._report_responses()
+                if self._closed:
+                    self._connection.close()
             self._sleep(delay)
 
     def _note_response(self, response: requests.Response) -> None:

@@ -48,6 +48,18 @@ class BoundedAdapter(TCPKeepAliveAdapter):
         manager.pool_classes_by_scheme = self._pools
         return manager
 
+    def close(self) -> None:
+        """Close the connections that are not in use.
+
+        urllib3 leaves them open as long as a response of theirs is in memory, such as that in an error, which
+        only a garbage collection frees.
+        """
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118, it has no other iterator
+                if pool := manager.pools.get(key):
+                    pool.close()
+        super().close()
+
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401, likewise
         """Send a request and return the response, whose body is still to be read."""
         url, began = redact(request.url or ""), time.monotonic()

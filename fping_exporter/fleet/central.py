@@ -115,6 +115,9 @@ class Centrals:
         """Begin with the list that `before` has of the same instances."""
         self._held = before._held  # noqa: SLF001, of this class
 
+    def close(self) -> None:
+        """Do nothing: each request has a connection of its own."""
+
     def recall(self, inventory: Inventory, *, listed_at: float) -> None:
         """Do nothing: a list of an earlier process is asked for anew, and whole."""
 

@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -54,6 +56,12 @@ class FaultyCloud(Standin):
 
     def asked(self, path: str) -> list[Request]:
         return [request for request in self.requests if request.path == path]
+
+    def connections(self) -> int:
+        """Count the TCP connections to here that the client has open, be they open at this end or not."""
+        port = f":{urlsplit(self.url).port:04X}"
+        rows = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
+        return sum(row[2].endswith(port) and row[3] in {"01", "08"} for row in rows)
 
     def rewrite(self, path: str, change: Callable[[Any], Any]) -> None:
         """Let `change` alter every JSON body that `path` is answered with, until it is failed otherwise."""

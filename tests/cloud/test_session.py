@@ -48,6 +48,22 @@ def test_retry_after_is_heeded(standin: FaultyCloud, code: int, retry_after: str
     assert listed.slept == [slept]
 
 
+def test_failures_leave_no_connections_open(standin: FaultyCloud) -> None:
+    standin.fail(SERVERS, *[Answer(404, b"")] * 5)
+    cloud = connect(standin).cloud
+    kept: list[CloudError] = []
+    for _ in range(5):
+        with pytest.raises(CloudError) as failure:
+            cloud.inventory()
+        kept.append(failure.value)  # or a garbage collection might close them
+    assert standin.connections() == 1
+    cloud.close()
+    assert standin.connections() == 0
+    with pytest.raises(CloudError):
+        cloud.look_up("none")
+    assert standin.connections() == 0
+
+
 def test_a_server_that_wants_a_long_pause_gets_it_from_the_caller(standin: FaultyCloud) -> None:
     limit = {"overLimit": {"code": 429, "message": "Too many requests.", "retryAfter": "31"}}
     standin.fail(SERVERS, Answer(429, limit, {"Retry-After": "31"}))
