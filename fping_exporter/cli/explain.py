@@ -1,12 +1,13 @@
 """The command ``explain``: one instance, pinged alone, and all that is known of why it answers or not."""
 
+import shutil
 import time
 from pathlib import Path
 
 import msgspec
 
 from fping_exporter import open_files
-from fping_exporter.cli.explanation_text import as_text
+from fping_exporter.cli.explanation_text import WIDTH, as_text
 from fping_exporter.cli.fleet_words import merge_fleet
 from fping_exporter.cli.list import EXIT_SILENT, EXIT_UNASKED
 from fping_exporter.cli.one_sweep import prepare_sweep
@@ -63,7 +64,7 @@ def explain(
     else:
         verdict, evidence = _ask(instance, listed, settings, state)
     explanation = build(verdict, evidence._replace(selected=selected), runbook=settings.links.runbook or "")
-    print(_as_json(explanation) if as_json else as_text(explanation, now=time.time()))
+    print(_as_json(explanation) if as_json else as_text(explanation, now=time.time(), width=_width()))
     return _exit_code(verdict)
 
 
@@ -89,6 +90,11 @@ def _exit_code(verdict: Verdict) -> int:
     if verdict.silent:
         return EXIT_SILENT
     return EXIT_UNASKED if verdict.unasked else 0
+
+
+def _width() -> int:
+    """Return the width of the lines: that of a narrow terminal, else the one that a pipe gets, too."""
+    return min(shutil.get_terminal_size(fallback=(WIDTH, 0)).columns, WIDTH)
 
 
 def _as_json(explanation: Explanation) -> str:

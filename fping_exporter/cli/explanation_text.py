@@ -2,47 +2,51 @@
 
 import textwrap
 from collections.abc import Iterator
+from functools import partial
+from typing import Protocol
 
 from fping_exporter.config.duration import format_age
 from fping_exporter.explanation.values import AddressFacts, Explanation, WitnessFacts
 from fping_exporter.text import printable
 from fping_exporter.web.times import format_utc
 
-__all__ = ["as_text"]
+__all__ = ["WIDTH", "as_text"]
 
-_WIDTH = 100
+WIDTH = 100
+"""Characters of a line, at most; ids and commands are not broken."""
 _TERM = 18
 """Width of the column of terms."""
 
 
-def as_text(explanation: Explanation, *, now: float) -> str:
-    """Return the lines; `now` is a Unix time, against which ages are given."""
-    return "\n".join(printable(line).rstrip() for line in _lines(explanation, now))
+def as_text(explanation: Explanation, *, now: float, width: int = WIDTH) -> str:
+    """Return the lines, of `width` characters; `now` is a Unix time, against which ages are given."""
+    wrap = partial(_wrap, width=width)
+    return "\n".join(printable(line).rstrip() for line in _lines(explanation, now, wrap))
 
 
-def _lines(it: Explanation, now: float) -> Iterator[str]:
+def _lines(it: Explanation, now: float, wrap: "_Wrap") -> Iterator[str]:
     yield f"{it.name or 'without a name'} ({it.id}) in project {it.project}"
-    yield from _wrapped(it.summary)
+    yield from wrap(it.summary)
     if it.reason:
-        yield from _wrapped(f"{it.reason}: {it.meaning}")
+        yield from wrap(f"{it.reason}: {it.meaning}")
     for remark in it.remarks:
-        yield from _wrapped(remark)
+        yield from wrap(remark)
     yield ""
     yield "Nova"
-    yield from _facts(_nova(it, now))
+    yield from _facts(_nova(it, now), wrap)
     for address in it.addresses:
         yield ""
         yield f"Address {address.ip} ({address.kind}, network {address.network or 'without a name'})"
-        yield from _facts(_address(address))
+        yield from _facts(_address(address), wrap)
     if not it.addresses:
         yield ""
         yield "Addresses: Nova lists none"
     yield ""
     yield "Ping"
-    yield from _facts(_ping(it, now))
+    yield from _facts(_ping(it, now), wrap)
     yield ""
     yield "Next"
-    yield from _wrapped(it.next.sentence)
+    yield from wrap(it.next.sentence)
     if it.next.command:
         yield f"    {it.next.command}"
     if it.next.section:
@@ -85,7 +89,7 @@ def _address(it: AddressFacts) -> Iterator[tuple[str, str]]:
 
 def _ping(it: Explanation, now: float) -> Iterator[tuple[str, str]]:
     how = "for this" if it.anew else "by the last sweep"
-    yield "asked", f"{_when(it.asked_at, now)}, {how}"
+    yield "found out", f"{_when(it.asked_at, now)}, {how}"
     yield "listed", _when(it.listed_at, now)
     never = it.remembered and it.last_reply_at is None
     yield "last reply", "none to this exporter" if never else _when(it.last_reply_at, now)
@@ -112,15 +116,21 @@ def _when(at: float | None, now: float) -> str:
     return "unknown" if at is None else f"{format_utc(at)} ({format_age(now - at)} ago)"
 
 
-def _facts(pairs: Iterator[tuple[str, str]]) -> Iterator[str]:
+def _facts(pairs: Iterator[tuple[str, str]], wrap: "_Wrap") -> Iterator[str]:
     for term, text in pairs:
-        yield from _wrapped(text, first=f"  {term:<{_TERM}}", following=" " * (_TERM + 2))
+        yield from wrap(text, first=f"  {term:<{_TERM}}", following=" " * (_TERM + 2))
 
 
-def _wrapped(text: str, *, first: str = "  ", following: str = "  ") -> list[str]:
+class _Wrap(Protocol):
+    """Returns a text in lines; the first begins with `first`, the others with `following`."""
+
+    def __call__(self, text: str, /, *, first: str = "  ", following: str = "  ") -> list[str]: ...
+
+
+def _wrap(text: str, *, width: int, first: str = "  ", following: str = "  ") -> list[str]:
     return textwrap.wrap(
         text,
-        width=_WIDTH,
+        width=width,
         initial_indent=first,
         subsequent_indent=following,
         break_long_words=False,

@@ -8,7 +8,7 @@ from fping_exporter.explanation.addresses import explain_addresses
 from fping_exporter.explanation.advice import REASONS, advise, anchor_of
 from fping_exporter.explanation.evidence import Evidence
 from fping_exporter.explanation.values import Claimant, Explanation, NextStep, NovaFacts, WitnessFacts
-from fping_exporter.model import Verdict
+from fping_exporter.model import Reason, Verdict
 
 __all__ = ["explain", "without_others"]
 
@@ -104,7 +104,7 @@ def _summary(verdict: Verdict) -> str:
 
 
 def _remarks(verdict: Verdict, evidence: Evidence) -> Iterator[str]:
-    if verdict.mismatch:
+    if verdict.mismatch and _counts_against_nova(verdict, blind=evidence.blind):
         yield "The ping contradicts Nova's status."
     if evidence.blind and not verdict.alive:
         yield "This exporter has lost its way to most instances: silence says nothing of this one."
@@ -119,3 +119,8 @@ def _remarks(verdict: Verdict, evidence: Evidence) -> Iterator[str]:
     ports = evidence.inventory.parts.get("ports")
     if ports is False:
         yield "Neutron's ports could not be listed, or not all: owners and security groups may be old."
+
+
+def _counts_against_nova(verdict: Verdict, *, blind: bool) -> bool:
+    """Whether the ping is evidence: an answer is, and a silence that nothing else explains."""
+    return bool(verdict.alive) or (verdict.reason in {Reason.UNREACHABLE, Reason.NO_REPLY} and not blind)

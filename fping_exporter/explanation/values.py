@@ -166,7 +166,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     anew: bool
     """Whether it was asked for this explanation; else these are the results of the last sweep."""
     asked_at: float
-    """When the pings were sent."""
+    """When the sweep began, whether or not anything could be sent."""
     listed_at: float
     """When the cloud was listed."""
     remembered: bool

@@ -61,6 +61,16 @@ def test_each_reason_is_explained(reason: Reason) -> None:
     assert explanation.next.section
 
 
+@pytest.mark.parametrize("width", [1, 60, 80])
+def test_a_narrow_terminal_gets_the_same_words(width: int) -> None:
+    explanation = REASONS[Reason.ICMP_BLOCKED].explain(anew=True)
+    narrow, wide = (as_text(explanation, now=NOW, width=columns) for columns in (width, 1000))
+    assert narrow.split() == wide.split()
+    told = wide.splitlines()
+    for line in set(narrow.splitlines()).difference(told):
+        assert len(line) <= width or len(line[20:].split()) <= 1
+
+
 def test_an_answer_is_explained() -> None:
     explanation = World(outcome=ALIVE).explain(since=Since(NOW - 3600, at_least=True), anew=True)
     text = as_text(explanation, now=NOW + 10)
@@ -246,10 +256,23 @@ def test_icmp_errors_in_words(error: IcmpError, meaning: str) -> None:
 def test_remarks() -> None:
     remarks = World(layer2_alive=False).explain(anew=True, blind=True, selected=False).remarks
     said = " ".join(remarks)
-    assert "contradicts" in said
     assert "lost its way" in said
     assert "does not select it" in said
     assert "asked alone" in said
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_a_silence_that_is_explained_says_nothing_against_nova(reason: Reason) -> None:
+    """Nor does one of which nobody knows anything: where nothing was sent, or this exporter is blind."""
+    remark = "The ping contradicts Nova's status."
+    counts = reason in {Reason.UNREACHABLE, Reason.NO_REPLY}
+    assert (remark in REASONS[reason].explain().remarks) is counts
+    assert remark not in REASONS[reason].explain(blind=True).remarks
+
+
+def test_an_answer_of_one_that_is_off_counts_against_nova() -> None:
+    off = World(outcome=ALIVE, guest=msgspec.structs.replace(GUEST, status="PAUSED"))
+    assert off.explain(blind=True).remarks == ("The ping contradicts Nova's status.",)
 
 
 def test_other_exporters_and_other_owners_are_hidden_from_tenants() -> None:

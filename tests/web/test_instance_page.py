@@ -35,6 +35,14 @@ def test_a_view_shows_the_last_sweep(exporter: Exporter) -> None:
     assert exporter.pinger.sweeps == 1
 
 
+def test_nobody_knows_whether_one_in_a_cell_that_is_down_was_launched() -> None:
+    two = instance("new", "10.0.0.1", status="BUILD"), instance("lost", "10.0.0.2", status="UNKNOWN")
+    exporter = Exporter(lambda: inventory(*two), Pinger({}))
+    exporter.sweep()
+    assert "Launched not yet" in text_of(exporter.client.get("/instance/new").text)
+    assert "Launched unknown" in text_of(exporter.client.get("/instance/lost").text)
+
+
 def test_asking_again_keeps_the_way_back_and_is_not_repeated(exporter: Exporter) -> None:
     html = exporter.client.get("/instance/one?status=ACTIVE&page=2&refresh=15").text
     [href] = re.findall(r'href="([^"]*ask=now[^"]*)"', html)
@@ -63,7 +71,7 @@ def test_who_asks_too_often_sees_the_last_sweep(exporter: Exporter) -> None:
     answer = exporter.client.get("/instance/one?ask=now")
     assert answer.status_code == 200
     assert "It was not asked again, and these are the results of the last sweep." in text_of(answer.text)
-    assert "by the last sweep" in text_of(answer.text)
+    assert "by the last sweep. Ask again now" in text_of(answer.text)
     assert clients == ["127.0.0.1"]
     assert exporter.pinger.sweeps == 1
 
