@@ -8,7 +8,7 @@ import msgspec
 
 from fping_exporter.model import Instance, Reason, Snapshot, Verdict
 from fping_exporter.nova_status import is_off
-from fping_exporter.timeline import LENGTH, PingResult, Stepper, Timeline, moved_back, shared
+from fping_exporter.timeline import LENGTH, PingResult, Stepper, Timeline, moved_back, no_later, shared
 
 __all__ = ["RETENTION", "History", "Vantage"]
 
@@ -115,8 +115,8 @@ class History(msgspec.Struct, frozen=True):
         now = snapshot.sweep.started_at
         sweeps, before = self.sweeps, self.timelines
         if sweeps and now < sweeps[-1]:  # the clock was set back while the process ran
-            sweeps = tuple([at - (sweeps[-1] - now) for at in sweeps])
-            before = moved_back(before, self.sweeps[-1] - now)
+            sweeps = tuple([min(at, now) for at in sweeps])
+            before = no_later(before, now)
         pause: tuple[PingResult, ...] = ()
         if sweeps and now - sweeps[-1] > max_pause:
             pause = (PingResult.UNKNOWN,)

@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Meta
 
-__all__ = ["LENGTH", "PingResult", "Since", "Stepper", "Timeline", "moved_back", "shared"]
+__all__ = ["LENGTH", "PingResult", "Since", "Stepper", "Timeline", "moved_back", "no_later", "shared"]
 
 LENGTH = 64
 """How many results are remembered of each instance."""
@@ -67,6 +67,16 @@ class Timeline(msgspec.Struct, frozen=True, gc=False, cache_hash=True, omit_defa
         since = 0.0 if self.alive is None else self.since - seconds
         return Timeline(self.results, self.alive, since, self.at_least)
 
+    def no_later(self, now: float) -> "Timeline":
+        """Return the timeline after the clock was found to be set back to `now`, a Unix time in seconds.
+
+        Nobody knows how long the clock was wrong. So a time that would lie in the future becomes `now`, the
+        others stay, and it may have been so since before any of them.
+        """
+        if self.alive is None:
+            return self
+        return Timeline(self.results, self.alive, min(self.since, now), at_least=True)
+
     def __iter__(self) -> Iterator[PingResult]:
         """Yield the 64 results, the oldest first."""
         results = int.from_bytes(self.results)
@@ -107,6 +117,12 @@ def moved_back(timelines: Mapping[str, Timeline], seconds: float) -> dict[str, T
     """Return timelines in the time of a clock that was set back by `seconds`."""
     moved = {timeline: timeline.moved_back(seconds) for timeline in set(timelines.values())}
     return {id_: moved[timeline] for id_, timeline in timelines.items()}
+
+
+def no_later(timelines: Mapping[str, Timeline], now: float) -> dict[str, Timeline]:
+    """Return timelines after the clock was found to be set back to `now`: :meth:`Timeline.no_later`."""
+    clamped = {timeline: timeline.no_later(now) for timeline in set(timelines.values())}
+    return {id_: clamped[timeline] for id_, timeline in timelines.items()}
 
 
 def shared(timelines: Mapping[str, Timeline]) -> dict[str, Timeline]:

@@ -190,8 +190,32 @@ def test_no_silence_begins_in_the_future_if_the_clock_is_set_back_meanwhile() ->
     history, _ = run([Step(0, ALIVE), Step(15, SILENT)])
     snapshot = look(-3600, {"a": SILENT})
     history = history.after(snapshot)
-    assert history.sweeps == (NOW - 3615, NOW - 3600, NOW - 3600)
-    assert history.told(snapshot).since(snapshot.verdicts[0]) == Since(NOW - 3600, at_least=False)
+    assert history.sweeps == (NOW - 3600, NOW - 3600, NOW - 3600)
+    assert history.told(snapshot).since(snapshot.verdicts[0]) == Since(NOW - 3600, at_least=True)
+
+
+def test_no_silence_begins_before_the_last_reply_if_the_clock_was_ahead_for_a_while() -> None:
+    history, _ = run([Step(0, ALIVE), Step(15, SILENT), Step(7200, SILENT), Step(15, SILENT)])
+    snapshot = look(45, {"a": SILENT})
+    history = history.after(snapshot)
+    assert history.sweeps == (NOW, NOW + 15, NOW + 45, NOW + 45, NOW + 45, NOW + 45)
+    assert history.told(snapshot).since(snapshot.verdicts[0]) == Since(NOW + 15, at_least=True)
+
+
+@given(st.lists(steps, min_size=1, max_size=20), st.floats(0.01, 1e5))
+def test_whatever_the_clock_was_nobody_is_said_to_be_silent_for_too_long(
+    taken: list[Step], back: float
+) -> None:
+    before, _ = run(taken)
+    now = before.sweeps[-1] - back
+    history = before.after(look(now - NOW, {"b": ALIVE}), max_pause=PAUSE)
+    assert max(history.sweeps) == history.sweeps[-1] == now
+    assert list(history.sweeps) == sorted(history.sweeps)
+    for id_, timeline in before.timelines.items():
+        after = history.timelines[id_]
+        assert list(after)[:-1] == list(timeline)[1:]
+        assert (after.alive, after.since) == (timeline.alive, min(timeline.since, now))
+        assert after.at_least is (timeline.alive is not None)
 
 
 def test_instances_that_are_alike_share_one_timeline() -> None:
