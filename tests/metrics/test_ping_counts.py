@@ -13,6 +13,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from fping_exporter import config
+from fping_exporter.config.labels import check_labels
 from fping_exporter.metrics.exposition import EMPTY, Exposition, Shard, render
 from fping_exporter.metrics.ping_counts import BOUNDS, PingCounts, Pings
 from fping_exporter.model import NOT_ASKED, Outcome, Snapshot
@@ -138,6 +139,14 @@ def test_counters_never_fall(snapshots: Sequence[Snapshot]) -> None:
         if probed.outcome
     ]
     assert counts[-1].instances.get("b", Pings()).sent == sum(sent)
+
+
+def test_no_label_can_be_chosen_that_the_metric_has() -> None:
+    text = b"".join(render(swept()).plain(names=["instance_info"])).decode()
+    [labels] = {tuple(sample.labels) for family in parse_text(text) for sample in family.samples}
+    for label in labels:
+        with pytest.raises(ValueError, match=f"{label}: is taken"):
+            check_labels({label: "flavor.name"})
 
 
 LABELS = {"team": "metadata.team", "a_first": "flavor.name"}
