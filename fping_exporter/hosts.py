@@ -1,10 +1,11 @@
-"""Comparison of host names, of which some have their domain (FQDN) and some do not."""
+"""Names of hosts: the same one with its domain (FQDN) and without, and those of this machine."""
 
+import ipaddress
 import socket
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
-__all__ = ["Hosts", "own_host", "same_host"]
+__all__ = ["Hosts", "is_loopback", "own_host", "same_host"]
 
 T = TypeVar("T")
 
@@ -20,6 +21,14 @@ def same_host(one: str, other: str) -> bool:
     if "." in one and "." in other:
         return one == other
     return one.partition(".")[0] == other.partition(".")[0] != ""
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an IP address is this machine's loopback; of host names only ``localhost`` counts."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Hosts(Generic[T]):

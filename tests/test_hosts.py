@@ -2,7 +2,7 @@
 
 import pytest
 
-from fping_exporter.hosts import own_host, same_host
+from fping_exporter.hosts import is_loopback, own_host, same_host
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,23 @@ from fping_exporter.hosts import own_host, same_host
 )
 def test_hosts_by_short_and_long_names(one: str, other: str, *, same: bool) -> None:
     assert same_host(one, other) == same_host(other, one) == same
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.255.0.9", True),
+        ("::1", True),
+        ("localhost", True),
+        ("127.example.org", False),
+        ("128.0.0.1", False),
+        ("::", False),
+        ("", False),
+    ],
+)
+def test_loopback_addresses_and_localhost_are_this_machine(host: str, *, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
 
 
 def test_the_own_host_can_be_given() -> None:

@@ -1,14 +1,14 @@
 """The settings ``inventory`` of an agent and ``agents`` of a central."""
 
-import ipaddress
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Meta
 
 from fping_exporter.config.strict_yaml import Section
+from fping_exporter.hosts import is_loopback
 
-__all__ = ["Agents", "CentralInventory", "is_loopback"]
+__all__ = ["Agents", "CentralInventory"]
 
 Text = Annotated[str, Meta(min_length=1)]
 
@@ -71,11 +71,3 @@ def _fault(url: str) -> str:
 
 def _is_safe(parts: SplitResult) -> bool:
     return parts.scheme == "https" or is_loopback(parts.hostname or "")
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an IP address is this machine's loopback; of host names only ``localhost`` counts."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

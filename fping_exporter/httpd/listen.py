@@ -8,8 +8,8 @@ import socket
 import stat
 from typing import NamedTuple
 
-from fping_exporter.config.fleet import is_loopback
 from fping_exporter.errors import ConfigError
+from fping_exporter.hosts import is_loopback
 
 __all__ = ["ListenAddress", "TcpAddress", "UnixAddress", "is_local", "open_listener", "parse_listen_address"]
 

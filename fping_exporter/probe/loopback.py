@@ -17,7 +17,7 @@ from enum import Enum
 
 import msgspec
 
-from fping_exporter.config.fleet import is_loopback
+from fping_exporter.hosts import is_loopback
 from fping_exporter.model import (
     LOCAL,
     NOT_ASKED,

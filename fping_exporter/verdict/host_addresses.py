@@ -1,6 +1,6 @@
 """Which IP addresses can be a guest's at all."""
 
-__all__ = ["is_host_address", "is_loopback"]
+__all__ = ["is_host_address"]
 
 
 def is_host_address(ip: str) -> bool:
@@ -14,11 +14,6 @@ def is_host_address(ip: str) -> bool:
         first = int(ip.partition(":")[0] or "0", 16)
         return 0 < first < _MULTICAST6 and not _LINK_LOCAL6 <= first < _AFTER_LINK_LOCAL6 and "%" not in ip
     return ip.partition(".")[0] not in _NO_HOSTS4 and ip != "255.255.255.255"
-
-
-def is_loopback(ip: str) -> bool:
-    """Whether an address is within 127.0.0.0/8, or ::1."""
-    return ip.startswith("127.") or ip == "::1"
 
 
 _NO_HOSTS4 = frozenset(map(str, (0, 127, *range(224, 240))))

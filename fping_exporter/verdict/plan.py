@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterator, Mapping
 
 from fping_exporter import config
-from fping_exporter.hosts import same_host
+from fping_exporter.hosts import is_loopback, same_host
 from fping_exporter.model import LOCAL, Address, AddressKind, Instance, Port, Probed, Target, Topology
 from fping_exporter.probe.routing import RoutingTable
-from fping_exporter.verdict.host_addresses import is_host_address, is_loopback
+from fping_exporter.verdict.host_addresses import is_host_address
 from fping_exporter.verdict.instance_errors import InstanceErrors
 from fping_exporter.verdict.ownership import AddressOwners
 
