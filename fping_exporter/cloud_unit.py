@@ -253,7 +253,10 @@ class CloudUnit:
         """Return the share in use if the settings are the same: the others see no change then."""
         if settings.share is None or (self._share and self._share.settings == settings.share):
             return self._share if settings.share else None
-        return Share(settings.share, observer=self.telemetry)
+        return Share(settings.share, observer=self.telemetry, exports=self._exports)
+
+    def _exports(self) -> bool:
+        return self.monitor.age < self.monitor.settings.cache.max_stale
 
     def _use_share(self, share: Share | None) -> None:
         before, self._share = self._share, share

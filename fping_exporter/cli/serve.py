@@ -71,7 +71,7 @@ def check(args: argparse.Namespace, settings: Config) -> None:
             if own.fleet:
                 Prometheus(own.fleet)
             if own.share:
-                Share(own.share, observer=Telemetry())
+                Share(own.share, observer=Telemetry(), exports=bool)
         except ConfigError as error:
             if not settings.clouds:
                 raise

@@ -21,23 +21,32 @@ class Group:
         self._coordinator = coordination.get_coordinator(url, member)
         self._coordinator.start()
 
-    def members(self) -> frozenset[bytes]:
-        """Tell the others that this one is alive, and return who the members are, this one included.
+    def members(self, *, joined: bool) -> frozenset[bytes]:
+        """Send a heartbeat, and return who the members are together with this one.
 
-        It joins if it has not, or has been forgotten.
+        This one joins where `joined` says so and it has not, or has been forgotten; else it leaves. It is in
+        the answer in either case.
         """
         self._coordinator.heartbeat()
         members = self._listed()
-        if self._member not in members:
+        if joined and self._member not in members:
             with contextlib.suppress(coordination.MemberAlreadyExist):
                 self._coordinator.join_group(self._name).get(timeout=self._timeout)
-            members = self._listed() | {self._member}
-        return members
+            members = self._listed()
+        elif not joined and self._member in members:
+            self._leave()
+        return members | {self._member}
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Leave the group and disconnect."""
-        self._coordinator.leave_group(self._name).get(timeout=self._timeout)
-        self._coordinator.stop()
+        try:
+            self._leave()
+        finally:
+            self._coordinator.stop()
+
+    def _leave(self) -> None:
+        with contextlib.suppress(coordination.MemberNotJoined, coordination.GroupNotCreated):
+            self._coordinator.leave_group(self._name).get(timeout=self._timeout)
 
     def _listed(self) -> frozenset[bytes]:
         try:

@@ -9,6 +9,7 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qs, urlsplit, urlunsplit
@@ -31,13 +32,14 @@ __all__ = ["Observer", "Share"]
 
 logger = logging.getLogger(__name__)
 
-_POLL_SECONDS = 2.0
+_POLL_SECONDS = 1.0
 """Between two looks at who the members are; each look is a heartbeat as well."""
-_LEASE_SECONDS = 30
-"""After which a member that is silent is none any more."""
+_LEASE_SECONDS = 25
+"""After which a member that is silent is none any more: the others know it, and have swept, within 30 s. It
+outlives three requests in a row that the coordinator does not answer."""
 _REQUEST_SECONDS = 5
 """How long the coordinator has to answer."""
-_GRACE_LEASES = 4
+_GRACE_LEASES = 5
 """How many leases a member goes on with what has become another's: until that one has been scraped."""
 
 
@@ -66,6 +68,9 @@ class Share:
     What has become another member's goes on being asked for two minutes, so that for a while two members ask,
     but never none: after a change of members, and after the move of an instance to another hypervisor, which
     the other member may not have listed yet. A member that has not heard of any other asks all.
+
+    An exporter that has nothing to say is no member. It joins once it has swept the part that will be its
+    own, and leaves that to the others while what it knows is too old to be exported.
     """
 
     def __init__(
@@ -73,17 +78,20 @@ class Share:
         settings: config.Share,
         *,
         observer: Observer,
+        exports: Callable[[], bool],
         poll: float = _POLL_SECONDS,
         grace: float | None = None,
     ) -> None:
         """Prepare; nothing is sent yet. Raises ConfigError without tooz, or for an unreadable password file.
 
-        `poll` is the time between two looks at the members, and `grace` that for which this one goes on with
-        what has become another's (None: four leases), both in seconds.
+        `exports` tells whether this exporter has verdicts that are young enough to be exported. `poll` is the
+        time between two looks at the members, and `grace` that for which this one goes on with what has
+        become another's (None: five leases), both in seconds.
         """
         self.settings = settings
         self._member = f"{socket.gethostname()}/{secrets.token_hex(4)}".encode()
         self._observer = observer
+        self._exports = exports
         self._poll = poll
         self._grace = _GRACE_LEASES * _lease(settings.url) if grace is None else grace
         self._url = _url(settings)
@@ -98,7 +106,7 @@ class Share:
         self._tooz = _import_tooz(settings.url)
 
     def start(self) -> None:
-        """Join the others as soon as the coordinator can be reached; without a thread, share with nobody."""
+        """Look for the others from now on, and join them in time; without a thread, share with nobody."""
         self._observer.observe_share(members=1, answered_at=-math.inf)
         try:
             self._thread = start_daemon_thread(self._run, name="share")
@@ -138,7 +146,7 @@ class Share:
                 group = group or self._tooz.Group(
                     self._url, name=self.settings.group, member=self._member, timeout=_REQUEST_SECONDS
                 )
-                self._observe(group.members())
+                self._observe(group.members(joined=self._exports()))
             except Exception as error:  # noqa: BLE001, each driver lets errors of its own client through
                 self._report(error)
             else:
@@ -147,7 +155,7 @@ class Share:
                 break
         if group:
             with contextlib.suppress(Exception):  # the lease ends it otherwise
-                group.leave()
+                group.close()
 
     def _observe(self, members: frozenset[bytes]) -> None:
         if members == self._members:

@@ -29,7 +29,7 @@ READERS: dict[str, Callable[[str], object]] = {
         config.Fleet(prometheus="http://prometheus", bearer_token_file=path)
     ),
     "share.password_file": lambda path: Share(
-        config.Share("redis://localhost", password_file=path), observer=Seen()
+        config.Share("redis://localhost", password_file=path), observer=Seen(), exports=bool
     ),
 }
 

@@ -37,9 +37,11 @@ class Seen:
 
     def __init__(self) -> None:
         self.members, self.answered_at, self.own = 0, -math.inf, 0
+        self.looks = 0
 
     def observe_share(self, *, members: int, answered_at: float) -> None:
         self.members, self.answered_at = members, answered_at
+        self.looks += 1
 
     def observe_own_share(self, instances: int) -> None:
         self.own = instances
@@ -48,9 +50,10 @@ class Seen:
 class Member:
     """A share, and what it tells."""
 
-    def __init__(self, settings: config.Share, *, grace: float = 0) -> None:
+    def __init__(self, settings: config.Share, *, grace: float = 0, exports: bool = True) -> None:
         self.seen = Seen()
-        self.share = Share(settings, observer=self.seen, poll=POLL, grace=grace)
+        self.exports = exports
+        self.share = Share(settings, observer=self.seen, exports=lambda: self.exports, poll=POLL, grace=grace)
         self.share.start()
 
     def ids(self, inventory: Inventory = EVERYTHING) -> set[str]:
@@ -63,6 +66,14 @@ class Member:
 
         eventually(check, timeout=10)
 
+    def looks_again(self) -> None:
+        looks = self.seen.looks
+
+        def check() -> None:
+            assert self.seen.looks > looks + 1  # the one under way may be from before
+
+        eventually(check, timeout=10)
+
 
 Join = Callable[..., Member]
 
@@ -72,8 +83,8 @@ def join(settings: config.Share) -> Iterator[Join]:
     """Let another member join, and leave after the test: together, as tooz takes its time to disconnect."""
     members: list[Member] = []
 
-    def add(settings: config.Share = settings, *, grace: float = 0) -> Member:
-        members.append(Member(settings, grace=grace))
+    def add(settings: config.Share = settings, *, grace: float = 0, exports: bool = True) -> Member:
+        members.append(Member(settings, grace=grace, exports=exports))
         return members[-1]
 
     yield add
@@ -118,6 +129,22 @@ def test_whoever_leaves_is_replaced_at_once(join: Join) -> None:
     two.sees(2)
     assert one.ids() != ALL
     two.share.leave()
+    one.sees(1)
+    assert one.ids() == ALL
+
+
+def test_who_has_nothing_to_export_leaves_all_to_the_others(join: Join) -> None:
+    one, new = join(), join(exports=False)
+    new.sees(2)
+    assert set() < new.ids() < ALL, "it begins with the part that will be its own"
+    new.looks_again()
+    one.looks_again()
+    assert one.seen.members == 1
+    assert one.ids() == ALL
+    new.exports = True
+    one.sees(2)
+    assert one.ids() == ALL - new.ids()
+    new.exports = False
     one.sees(1)
     assert one.ids() == ALL
 
@@ -236,16 +263,18 @@ def test_a_password_that_tooz_could_not_take_is_refused(tmp_path: Path, content:
     path = tmp_path / "password"
     path.write_text(content)
     with pytest.raises(ConfigError, match=r"share\.password_file: .*: expected a password without spaces"):
-        Share(config.Share("redis://localhost", password_file=str(path)), observer=Seen())
+        Share(config.Share("redis://localhost", password_file=str(path)), observer=Seen(), exports=bool)
 
 
 def test_a_password_file_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"share\.password_file: .*/none: cannot be read: No such"):
-        Share(config.Share("redis://localhost", password_file=f"{tmp_path}/none"), observer=Seen())
+        Share(
+            config.Share("redis://localhost", password_file=f"{tmp_path}/none"), observer=Seen(), exports=bool
+        )
 
 
 @pytest.mark.parametrize("lease", ["0", "-1", "1.5", "nan", "soon", "", "٣"])
 def test_a_lease_that_tooz_could_not_take_is_refused(tmp_path: Path, lease: str) -> None:
     settings = config.Share(f"file://{tmp_path}?membership_timeout={lease}")
     with pytest.raises(ConfigError, match=r"share\.url: membership_timeout: expected whole seconds above 0"):
-        Share(settings, observer=Seen())
+        Share(settings, observer=Seen(), exports=bool)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tooz import coordination
 
 from fping_exporter.cli import main
 from fping_exporter.cli.list import EXIT_SILENT, list_instances
 from fping_exporter.cloud import Cloud
-from fping_exporter.config import Config, Fleet, Probe
+from fping_exporter.config import Config, Fleet, Probe, Share
 from fping_exporter.config.duration import Duration
 from fping_exporter.demo import Demo
 from fping_exporter.demo.http import Answer
@@ -18,8 +19,9 @@ from fping_exporter.errors import ConfigError
 from fping_exporter.fleet_monitor import FleetMonitor
 from fping_exporter.metrics.process import ProcessTelemetry
 from fping_exporter.service import Service
-from tests.cloud.faulty import ADMIN, FaultyCloud, make_servers
+from tests.cloud.faulty import ADMIN, SERVERS, FaultyCloud, make_servers
 from tests.fleet.api import FakePrometheus
+from tests.integration.process import eventually
 from tests.permission import need_ping
 from tests.units import only
 
@@ -81,6 +83,45 @@ def test_a_reload_takes_up_another_fleet_or_none(prometheus: FakePrometheus, tmp
         assert not isinstance(only(service).whole, FleetMonitor)
         assert telemetry.fleet is None
         assert witnesses() == []
+
+
+def test_an_exporter_takes_a_share_once_it_has_a_list(tmp_path: Path) -> None:
+    need_ping()
+    share = Share(f"file://{tmp_path}")
+    settings = Config(share=share, probe=PROBE)
+    watcher = coordination.get_coordinator(share.url, b"watcher")
+    watcher.start()
+
+    def members() -> int:
+        return len(watcher.get_members(share.group.encode()).get())
+
+    with FaultyCloud(*make_servers(1)) as standin:
+        standin.fail(SERVERS, *[Answer(403, b"")] * 9)
+        service = Service(
+            settings,
+            read=lambda: settings,
+            check=lambda _settings: None,
+            connect=lambda settings, _observe: Cloud(settings, region=standin.region(ADMIN)),
+            telemetry=ProcessTelemetry(),
+        )
+        unit = only(service)
+
+        def has_looked() -> None:
+            up = unit.telemetry.registry.get_sample_value("fping_exporter_share_coordinator_up")
+            assert up == 1
+
+        def has_joined() -> None:
+            assert unit.monitor.snapshot(timeout=SOON)
+            assert members() == 1
+
+        service.start()
+        try:
+            eventually(has_looked, timeout=SOON)
+            assert members() == 0
+            eventually(has_joined, timeout=SOON)
+        finally:
+            service.close()
+        assert members() == 0
 
 
 @pytest.fixture
