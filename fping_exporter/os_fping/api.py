@@ -16,7 +16,6 @@ from fping_exporter.errors import (
     ProbeError,
     RateLimitError,
 )
-from fping_exporter.explanation.build import without_others
 from fping_exporter.explanation.values import Explanation
 from fping_exporter.log_limit import LogLimit
 from fping_exporter.metrics.telemetry import Telemetry
@@ -128,14 +127,16 @@ class OsFpingApi:
             lambda: [caller.find(server_id)], "os_compute_api:os-fping", missing=server_id
         )
         try:
-            explanation = self._explainer.explain(shown, cached=cached)
+            explanation = self._explainer.explain(
+                shown, cached=cached, to_tenant=self._settings.auth != "none"
+            )
         except NoResultsError as error:
             raise self._no_results(error) from error
         except ProbeError as error:
             raise self._cannot_ping(error) from error
         if explanation is None:
             raise Fault(404, f"Instance {server_id} was not in the last sweep.")
-        return explanation if self._settings.auth == "none" else without_others(explanation)
+        return explanation
 
     def _look_up(
         self, ask: Callable[[], Collection[Instance]], policy: str, *, missing: str = ""
