@@ -307,6 +307,21 @@ def test_list_into_a_pipe_that_is_closed(cloud: dict[str, str], tmp_path: Path) 
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [
+        (">/dev/full", 2, "fping-exporter: the output could not be written: No space left on device\n"),
+        (">&-", 0, ""),
+    ],
+)
+def test_an_output_that_takes_nothing(tmp_path: Path, redirection: str, code: int, said: str) -> None:
+    command = f"{sys.executable} -m fping_exporter print config {redirection}"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert (done.returncode, done.stderr) == (code, said)
+
+
 def test_list_without_the_cloud(cloud: dict[str, str], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
