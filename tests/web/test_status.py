@@ -336,7 +336,7 @@ def test_a_silent_instance_has_a_reason_and_a_first_step() -> None:
         "First step openstack server show b "
     ) in words(page("/instance/b"))
     answering = words(page("/instance/a"))
-    assert "Next Nothing: it answers. Layer 2" in answering
+    assert "Next Nothing: it answers. Last reply" in answering, "layer 2 has a word for each address alone"
     assert "First step" not in answering
     twins = instance("a", "2001:db8::1", "10.0.0.1"), instance("b", "10.0.0.1")
     only4 = config.Config(probe=config.Probe(families=(4,)))
