@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Mapping
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 import requests
@@ -65,15 +66,20 @@ class OsFpingError(CommandError):
 
 
 class OsFping:
-    """os-fping at one URL. Every method raises OsFpingError."""
+    """os-fping at one URL. Every method raises OsFpingError, and so does a URL that is none of HTTP."""
 
     def __init__(self, session: Session, endpoint: str, *, answer_seconds: float = _ANSWER_SECONDS) -> None:
-        """Ask at `endpoint`, behind which ``/os-fping`` is put, with the token of `session`.
+        """Ask at `endpoint`, behind which ``/os-fping`` is put if it does not end so, with `session`'s token.
 
         An answer may take `answer_seconds`.
         """
+        if not _is_http(endpoint):
+            raise OsFpingError(
+                "os-fping's endpoint: expected a URL such as http://exporter.example:10605/v2.1, "
+                f"got {_one_line(endpoint)!r}"
+            )
         self._session = _bounded(session, answer_seconds)
-        self._endpoint = endpoint.rstrip("/")
+        self._endpoint = endpoint.rstrip("/").removesuffix("/os-fping")
 
     def list_servers(
         self, *, all_projects: bool = False, include: Collection[str] = (), exclude: Collection[str] = ()
@@ -117,6 +123,14 @@ class OsFping:
             return msgspec.json.decode(response.content, type=kind)
         except (ValueError, RecursionError) as error:  # msgspec's are ValueErrors
             raise OsFpingError(f"{url} is not os-fping: {_one_line(str(error))}", status=200) from error
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # such as that of a port above 65535
+        return False
 
 
 def _bounded(session: Session, answer_seconds: float) -> Session:

@@ -45,7 +45,7 @@ def build_option_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentPar
 def make_client(instance: ClientManager) -> OsFping:
     """Return the client of os-fping, which sends the user's own token.
 
-    Raises CommandError if nothing says where os-fping is.
+    Raises CommandError if nothing says where os-fping is, or no URL does.
     """
     endpoint = instance.get_configuration().get("fping_endpoint") or _find_in_catalog(instance)
     if not endpoint:

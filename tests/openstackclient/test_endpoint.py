@@ -96,6 +96,22 @@ def test_nowhere(run: Run) -> None:
         assert part in done.err
 
 
+@pytest.mark.parametrize(
+    "endpoint", ["exporter:10605", "exporter.example", "http://", "ftp://h", "http://h:99999", "http://[::1"]
+)
+def test_an_endpoint_that_is_no_url(run: Run, endpoint: str) -> None:
+    done = run("server", "ping", "list", endpoint=endpoint)
+    said = "os-fping's endpoint: expected a URL such as http://exporter.example:10605/v2.1, got"
+    assert (done.code, done.out, done.err) == (1, "", f"{said} {endpoint!r}\n")
+
+
+@pytest.mark.parametrize("path", ["/v2.1", "/v2.1/", "/v2.1/os-fping", "/v2.1/os-fping/"])
+def test_an_endpoint_with_the_path_of_the_api(fake: FakeOsFping, path: str) -> None:
+    fake.next = Answer(200, {"servers": []})
+    assert OsFping(Session(auth=NoAuth()), f"{fake.url}{path}").list_servers() == {}
+    assert [request.path for request in fake.asked] == ["/v2.1/os-fping"]
+
+
 def test_nobody_is_there(run: Run) -> None:
     done = run("server", "ping", "list", endpoint="http://127.0.0.1:9/v2.1")
     assert done.code == 1
