@@ -188,9 +188,9 @@ def _add_wait(subparsers: "_Subparsers[argparse.ArgumentParser]") -> None:
         usage="fping-exporter wait ID|NAME|ADDRESS... [flags]",
         description="Ping some instances until each has answered, and print a line for each as it does.\n"
         "Others are not pinged.\n\n"
-        "Exit code: 0 all have answered (with --down: all are down), 1 the time is up, and some have\n"
-        "not, or were deleted, 2 usage, configuration, the permission to ping, or a name that no\n"
-        "instance has, or several have, 3 the cloud could not be listed.",
+        "Exit code: 0 all have answered (with --down: all are down or deleted), 1 the time is up, and\n"
+        "some have not, or were deleted, 2 usage, configuration, the permission to ping, or a name that\n"
+        "no instance has, or several have, 3 the cloud could not be listed.",
     )
     parser.add_argument(
         "instances", nargs="+", metavar="INSTANCE", help="Id, name or address of an instance."

@@ -29,8 +29,8 @@ def ask_anew(instance: Instance, inventory: Inventory, *, sweep: Callable[[Inven
     The instance need not be in the `inventory`. `sweep` pings all of an inventory, as
     :func:`fping_exporter.snapshot.take_snapshot` does; what it raises is raised here.
     """
-    alone, told = cut_out(instance, inventory)
-    return msgspec.structs.replace(sweep(alone), inventory=told)
+    alone, with_rivals = cut_out(instance, inventory)
+    return msgspec.structs.replace(sweep(alone), inventory=with_rivals)
 
 
 def cut_out(instance: Instance, inventory: Inventory) -> tuple[Inventory, Inventory]:

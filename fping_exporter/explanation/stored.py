@@ -22,7 +22,7 @@ def recall(instance: Instance, state: State, settings: Config) -> tuple[Verdict,
     where Nova's status or the lack of an address says it. From where it is pinged is planned anew, on this
     host.
     """
-    alone, told = cut_out(instance, state.inventory)
+    alone, with_rivals = cut_out(instance, state.inventory)
     history, timeline = state.history, state.history.timelines.get(instance.id, Timeline())
     asked_at = history.sweeps[-1] if history.sweeps else state.inventory.listed_at
     planned = plan_from_here(alone.instances, alone.topology, probe=settings.probe, host=settings.host)
@@ -40,7 +40,9 @@ def recall(instance: Instance, state: State, settings: Config) -> tuple[Verdict,
     since = Since(timeline.since, timeline.at_least) if is_known else None
     sweep = Sweep(outcomes={}, sent=0, received=0, started_at=asked_at, duration=0)
     sources = source_addresses(each.target for each in verdict.probed if each.target)
-    return verdict, Evidence(told, sweep, settings.probe, sources=sources, since=since, packets_kept=False)
+    return verdict, Evidence(
+        with_rivals, sweep, settings.probe, sources=sources, since=since, packets_kept=False
+    )
 
 
 def _reason(verdict: Verdict, *, alive: bool | None) -> Reason | None:

@@ -32,7 +32,7 @@ _LOOKUPS_SECONDS = 5.0
 """After which no further one is asked for in this row: nobody is pinged meanwhile."""
 
 
-class _Told(NamedTuple):
+class _NovaState(NamedTuple):
     """What Nova says of an instance, as far as a ping depends on it."""
 
     status: str
@@ -40,7 +40,7 @@ class _Told(NamedTuple):
     addresses: frozenset[str]
 
     @classmethod
-    def of(cls, instance: Instance) -> "_Told":
+    def of(cls, instance: Instance) -> "_NovaState":
         return cls(instance.status, instance.host, frozenset(each.ip for each in instance.addresses))
 
 
@@ -59,7 +59,7 @@ class WatchedInstances:
         self._cache = settings.cache
         self._upstream = upstream
         self._clock = clock
-        self._told: dict[str, _Told] = {}
+        self._nova_states: dict[str, _NovaState] = {}
         """What Nova last said of each."""
         self._asked_at: dict[str, float] = {}
         """When Nova was last asked for a single server."""
@@ -84,7 +84,7 @@ class WatchedInstances:
         """
         listed, listed_at = self._list(seconds)
         found = find_instances(texts, listed)
-        self._told = {each.id: _Told.of(each) for each in found}
+        self._nova_states = {each.id: _NovaState.of(each) for each in found}
         self._take(listed, listed_at)
         return found
 
@@ -127,7 +127,7 @@ class WatchedInstances:
 
     def _take(self, listed: Inventory, listed_at: float) -> None:
         """Keep what `listed` says of the watched instances; it was begun at `listed_at`."""
-        ids = tuple(map(glob.escape, self._told))
+        ids = tuple(map(glob.escape, self._nova_states))
         self.inventory = select(listed, Instances(include=(Rule(id=ids),)))
         self._listed_at, self._outdated = listed_at, False
 
@@ -151,8 +151,8 @@ class WatchedInstances:
                 return
             else:
                 self._not_found.discard(id_)
-                if found and (told := _Told.of(found)) != self._told[id_]:
-                    self._told[id_], self._outdated = told, True
+                if found and (state := _NovaState.of(found)) != self._nova_states[id_]:
+                    self._nova_states[id_], self._outdated = state, True
 
     def _warn(self, what: str, error: FpingExporterError) -> None:
         if self._log_limit.allows(what):
