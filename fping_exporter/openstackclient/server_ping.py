@@ -53,6 +53,11 @@ class _PingCommand(command.Command):
         )
         return server
 
+    def _has_others(self, servers: Iterable[Server]) -> bool:
+        """Whether some are of other projects than the user's: os-fping lists these on request only."""
+        own_project = self.app.client_manager.sdk_connection.current_project_id
+        return any(server.project_id != own_project for server in servers)
+
 
 class ListServerPing(_PingCommand, command.Lister):
     """List servers, and whether each answers a ping."""
@@ -90,7 +95,11 @@ class ListServerPing(_PingCommand, command.Lister):
         everywhere: bool = parsed_args.all_projects
         included = self._find_all(parsed_args.include, everywhere)
         excluded = self._find_all(parsed_args.exclude, everywhere)
-        alive = self._fping.list_servers(all_projects=everywhere, include=included, exclude=excluded)
+        alive = self._fping.list_servers(
+            all_projects=everywhere or self._has_others(included.values()),
+            include=included,
+            exclude=excluded,
+        )
         servers = included.values() or self._compute.servers(details=True, all_projects=everywhere)
         shown = [
             server
@@ -164,12 +173,11 @@ class WaitServerPing(_PingCommand):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Return the exit code."""
         found = {server.id: server for server in map(self._find, parsed_args.servers)}
-        own_project = self.app.client_manager.sdk_connection.current_project_id
         missing = 0
         for ended in poll(
             self._fping,
             list(found),
-            all_projects=any(server.project_id != own_project for server in found.values()),
+            all_projects=self._has_others(found.values()),
             down=parsed_args.down,
             timeout=parsed_args.timeout,
         ):

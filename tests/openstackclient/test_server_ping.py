@@ -66,6 +66,11 @@ def test_list_of_some(run: Run, cloud: Catalog) -> None:
     assert done.out == "off False\nfixed True\n"
 
 
+def test_list_of_some_of_another_project(run: Run) -> None:
+    only = ("--include", uuid(9), "--include", uuid(10), "-f", "value", "-c", "Name", "-c", "Alive")
+    assert run("server", "ping", "list", *only, user="admin").out == "beta-1 True\nbeta-2 False\n"
+
+
 def test_list_without_some(run: Run) -> None:
     exclude = [word for name in ("off", "new", "v6") for word in ("--exclude", name)]
     done = run("server", "ping", "list", *exclude, "-f", "value", "-c", "Name")
