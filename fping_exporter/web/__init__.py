@@ -23,7 +23,6 @@ def create_app(
     telemetry_path: str,
     origin: Callable[[], Origin],
     asker: Callable[[], Asker] | None = None,
-    controls: lifecycle.Controls | None = None,
     others: Iterable[Blueprint] = (),
 ) -> Flask:
     """Build the application.
@@ -32,8 +31,7 @@ def create_app(
     their snapshots from; None: from the monitor, too.
     `telemetry` has the exporter's own metrics of the cloud, and `telemetry_path` is the path of all metrics,
     ``/metrics`` by default. `origin` returns which cloud the configuration in use is about, and `asker`
-    what pings an instance anew for its page. `controls` are the functions behind ``/-/reload`` and
-    ``/-/quit``; None disables both. `others` are blueprints of other features, such as os-fping.
+    what pings an instance anew for its page. `others` are blueprints of other features, such as os-fping.
     """
     app = make_application()
     app.register_blueprint(assets.blueprint())
@@ -45,7 +43,6 @@ def create_app(
         lifecycle.blueprint(
             lambda: None if monitor().latest else "The first sweep is not complete yet.",
             settings=lambda: monitor().settings,
-            controls=controls,
         )
     )
     app.register_blueprint(sd.blueprint(whole or monitor))

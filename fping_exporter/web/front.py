@@ -85,9 +85,8 @@ def create_front(
     app = make_application()
     app.register_blueprint(assets.blueprint())
     app.register_blueprint(_metrics(clouds, process=process, path=telemetry_path))
-    app.register_blueprint(
-        lifecycle.blueprint(lambda: _why_unready(clouds()), settings=settings, controls=controls)
-    )
+    app.register_blueprint(lifecycle.blueprint(lambda: _why_unready(clouds()), settings=settings))
+    app.register_blueprint(lifecycle.controls_blueprint(controls))
     app.register_blueprint(_pages(clouds, max_wait=max_wait))
     return app
 

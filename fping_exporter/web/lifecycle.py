@@ -9,7 +9,7 @@ from flask import Blueprint, Response, abort, request
 from fping_exporter.config import Config, strict_yaml
 from fping_exporter.errors import FpingExporterError
 
-__all__ = ["Controls", "blueprint"]
+__all__ = ["Controls", "blueprint", "controls_blueprint"]
 
 
 class Controls(NamedTuple):
@@ -21,10 +21,8 @@ class Controls(NamedTuple):
     """Start a graceful shutdown and return."""
 
 
-def blueprint(
-    why_unready: Callable[[], str | None], *, settings: Callable[[], Config], controls: Controls | None
-) -> Blueprint:
-    """Serve health, configuration, reload and quit; without `controls` the last two answer 403.
+def blueprint(why_unready: Callable[[], str | None], *, settings: Callable[[], Config]) -> Blueprint:
+    """Serve health and configuration, of the process or of one cloud.
 
     `why_unready` returns a sentence while requests should not be sent here yet, and `settings` the
     configuration in use.
@@ -44,6 +42,13 @@ def blueprint(
     @bp.get("/config")
     def config() -> Response:
         return _text(strict_yaml.dump(settings()).rstrip())
+
+    return bp
+
+
+def controls_blueprint(controls: Controls | None) -> Blueprint:
+    """Serve reload and quit, which are of the process; without `controls` both answer 403."""
+    bp = Blueprint("controls", __name__)
 
     @bp.route("/-/reload", methods=["POST", "PUT"])
     def reload() -> Response:

@@ -10,7 +10,6 @@ from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Inventory, Outcome, Sweep, Target
 from fping_exporter.monitor import Monitor, Setup
 from fping_exporter.web import create_app
-from fping_exporter.web.lifecycle import Controls
 from tests.build import ALIVE, ORIGIN, Source
 from tests.os_fping.anonymous import anonymous_os_fping
 from tests.os_fping.explaining import make_asker
@@ -54,7 +53,6 @@ class Exporter:
         pinger: Pinger,
         *,
         settings: config.Config | None = None,
-        controls: Controls | None = None,
     ) -> None:
         """Build the application with default settings, unless others are given."""
         telemetry = Telemetry()
@@ -68,7 +66,6 @@ class Exporter:
             origin=lambda: ORIGIN,
             asker=lambda: self.asker,
             others=[anonymous_os_fping(self.monitor, prober=pinger, telemetry=telemetry)],
-            controls=controls,
         )
         self.client: FlaskClient = self.app.test_client()
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from flask.testing import FlaskClient
 
 from fping_exporter import config
 from fping_exporter.cloud import Cloud
@@ -14,9 +15,10 @@ from fping_exporter.errors import ConfigError, FpingExporterError
 from fping_exporter.metrics.process import ProcessTelemetry
 from fping_exporter.service import Service
 from fping_exporter.web.lifecycle import Controls
-from tests.build import inventory
+from tests.build import Source, inventory
 from tests.units import only
-from tests.web.pages import Exporter, Pinger
+from tests.web.pages import Pinger
+from tests.web.site import make_cloud, make_front, open_site
 
 
 class Recorder:
@@ -33,14 +35,15 @@ class Recorder:
             raise self.error
 
 
-def exporter(controls: Controls | None, settings: Config | None = None) -> Exporter:
-    return Exporter(inventory, Pinger({}), controls=controls, settings=settings)
+def client_of(controls: Controls | None, settings: Config | None = None) -> FlaskClient:
+    cloud = make_cloud("default", Source(inventory), Pinger({}))
+    return make_front({cloud.name: cloud}, controls=controls, settings=settings).test_client()
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 @pytest.mark.parametrize("path", ["/-/reload", "/-/quit"])
 def test_nothing_can_be_done_unless_it_is_enabled(method: str, path: str) -> None:
-    answer = exporter(None).client.open(path, method=method)
+    answer = client_of(None).open(path, method=method)
     assert answer.status_code == 403
     assert answer.text == "Lifecycle API is not enabled.\n"
 
@@ -49,16 +52,22 @@ def test_nothing_can_be_done_unless_it_is_enabled(method: str, path: str) -> Non
 @pytest.mark.parametrize("action", ["reload", "quit"])
 def test_what_can_be_done_when_it_is(method: str, action: str) -> None:
     recorder = Recorder()
-    answer = exporter(recorder.controls).client.open(f"/-/{action}", method=method)
+    answer = client_of(recorder.controls).open(f"/-/{action}", method=method)
     assert answer.status_code == 200
     assert recorder.done == [action]
+
+
+@pytest.mark.parametrize("action", ["reload", "quit"])
+def test_a_cloud_cannot_be_reloaded_by_itself(action: str) -> None:
+    cloud = make_cloud("lon1", Source(inventory), Pinger({}))
+    assert open_site(cloud).post(f"/clouds/lon1/-/{action}").status_code == 404
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
 @pytest.mark.parametrize("action", ["reload", "quit"])
 def test_a_link_does_nothing(method: str, action: str) -> None:
     recorder = Recorder()
-    answer = exporter(recorder.controls).client.open(f"/-/{action}", method=method)
+    answer = client_of(recorder.controls).open(f"/-/{action}", method=method)
     assert answer.status_code == 405
     assert recorder.done == []
 
@@ -76,7 +85,7 @@ def test_a_link_does_nothing(method: str, action: str) -> None:
 )
 def test_another_sites_form_is_refused(origin: str, status: int) -> None:
     recorder = Recorder()
-    client = exporter(recorder.controls).client
+    client = client_of(recorder.controls)
     answer = client.post("/-/reload", headers={"Origin": origin}, base_url="http://localhost")
     assert answer.status_code == status
     assert recorder.done == (["reload"] if status == 200 else [])
@@ -84,7 +93,7 @@ def test_another_sites_form_is_refused(origin: str, status: int) -> None:
 
 def test_a_bad_configuration_is_told_in_one_line() -> None:
     recorder = Recorder(ConfigError('c.yml: probe.tiemout: unknown key; did you mean "timeout"?'))
-    answer = exporter(recorder.controls).client.post("/-/reload")
+    answer = client_of(recorder.controls).post("/-/reload")
     assert answer.status_code == 500
     assert answer.text == (
         'failed to reload config: c.yml: probe.tiemout: unknown key; did you mean "timeout"?\n'
@@ -102,7 +111,7 @@ CONFIGS = [
 @pytest.mark.parametrize("text", CONFIGS)
 def test_the_configuration_shown_is_the_one_in_use(text: str) -> None:
     settings = config.parse(text, source="test")
-    answer = exporter(None, settings).client.get("/config")
+    answer = client_of(None, settings).get("/config")
     assert answer.content_type == "text/plain; charset=utf-8"
     assert config.parse(answer.text, source="shown") == settings
 
