@@ -103,7 +103,7 @@ class CloudRouter(Generic[_C]):
                 case _:
                     wrong = f"given {len(given)} times"
             text = f"cloud: {wrong}; known are {', '.join(clouds)}\n"
-            start_response("400 Bad Request", [("Content-Type", "text/plain; charset=utf-8")])
+            start_response("400 Bad Request", [*_TEXT])
             return [text.encode()]
         query = "&".join(pair for pair in pairs if _name(pair) != "cloud")
         return self._app(given[0], clouds)(
@@ -127,6 +127,9 @@ class CloudRouter(Generic[_C]):
             }
 
 
+_TEXT = (("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff"))
+
+
 def _names(environ: Mapping[str, Any]) -> set[str]:
     return {_name(pair) for pair in environ.get("QUERY_STRING", "").split("&")}
 
@@ -144,7 +147,5 @@ def _redirect_to_slash(environ: dict[str, Any], start_response: "StartResponse")
     query = environ.get("QUERY_STRING", "")
     path = quote(f"{environ['SCRIPT_NAME']}{environ['PATH_INFO']}/", encoding="latin-1")
     location = f"{path}?{query}" if query else path
-    start_response(
-        "308 Permanent Redirect", [("Content-Type", "text/plain; charset=utf-8"), ("Location", location)]
-    )
+    start_response("308 Permanent Redirect", [*_TEXT, ("Location", location)])
     return [f"{location}\n".encode("latin-1")]

@@ -135,6 +135,7 @@ def test_without_a_known_cloud_there_is_one_line_that_names_them(path: str, quer
     answer = open_site(cloud_of("lon1"), cloud_of("lon2")).get(f"{path}{query}")
     assert answer.status_code == 400
     assert answer.content_type == "text/plain; charset=utf-8"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.text == error
 
 
