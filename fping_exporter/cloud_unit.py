@@ -228,7 +228,8 @@ class CloudUnit:
 
     def close(self) -> None:
         """Leave the instances to the others that share them; that takes five seconds at most."""
-        self._use_share(None)
+        with log_as(self.log_name):
+            self._use_share(None)
 
     def _resume(self, prepared: Prepared) -> Monitor:
         setup, upstream = prepared

@@ -2,19 +2,19 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from fping_exporter import open_files
 from fping_exporter.cloud_unit import CloudUnit, Connect, Prepared, Shared
 from fping_exporter.config import Agents, Config, locate
-from fping_exporter.errors import ConfigError, FpingExporterError, ResourceError
+from fping_exporter.errors import ConfigError, FpingExporterError
 from fping_exporter.httpd.listen import ListenAddress, is_local
 from fping_exporter.httpd.web_config import Settings as WebSettings
 from fping_exporter.metrics.process import ProcessTelemetry
 from fping_exporter.probe import Pacer, SocketBudget
-from fping_exporter.single_flight import start_daemon_thread
 from fping_exporter.storage import NOTHING_STORED, StateDirectory
+from fping_exporter.together import run_for_each
 
 __all__ = ["Service", "check_exposure"]
 
@@ -88,7 +88,7 @@ class Service:
     def close(self) -> None:
         """Leave the instances to the others that share them; that takes five seconds at most."""
         with self._reloading:
-            _run_all([unit.close for unit in self.units.values()])
+            run_for_each(self.units, lambda name: self.units[name].close())
 
     def _prepare(self, settings: Config) -> Mapping[str, tuple[CloudUnit, Prepared]]:
         """Prepare all clouds; raises ConfigError, and changes nothing."""
@@ -121,20 +121,10 @@ class Service:
             unit.retire()
         self._state.tidy(self.units.keys())
         if self._started:
-            start = partial(CloudUnit.start, awaited=not before.keys() & self.units.keys())
-            _run_all([*(unit.close for unit in gone), *(partial(start, unit) for unit in touched)])
-
-
-def _run_all(calls: Sequence[Callable[[], None]]) -> None:
-    """Make all calls at once, each of which may wait for a coordinator of a share, and wait for all."""
-    threads = []
-    for call in calls:
-        try:
-            threads.append(start_daemon_thread(call, name="share"))
-        except ResourceError:
-            call()
-    for thread in threads:
-        thread.join()
+            awaited = not before.keys() & self.units.keys()
+            calls = {unit.name: unit.close for unit in gone}
+            calls |= {unit.name: partial(unit.start, awaited=awaited) for unit in touched}
+            run_for_each(calls, lambda name: calls[name]())  # each may wait for the coordinator of a share
 
 
 def check_exposure(

@@ -16,7 +16,7 @@ LAYERS = (
     {"web", "os_fping", "httpd"},
     {"fleet_monitor"},
     {"explanation", "monitor"},
-    {"lister", "snapshot"},
+    {"lister", "snapshot", "together"},
     {"verdict", "cloud", "fleet", "metrics", "storage"},
     {"probe"},
     {"config"},

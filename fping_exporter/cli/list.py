@@ -12,7 +12,6 @@ from fping_exporter.cli import report
 from fping_exporter.cli.fleet_words import merge_fleet
 from fping_exporter.cli.progress import progress_bar
 from fping_exporter.cli.stored_state import read_state
-from fping_exporter.cli.together import run_for_each
 from fping_exporter.cli.upstream import Connector
 from fping_exporter.config import DEFAULT_CLOUD, Config
 from fping_exporter.history import History
@@ -28,6 +27,7 @@ from fping_exporter.probe import (
     make_prober,
 )
 from fping_exporter.snapshot import take_snapshot
+from fping_exporter.together import run_for_each
 from fping_exporter.verdict.missed import find_missed
 from fping_exporter.verdict.selection import select
 
