@@ -154,7 +154,7 @@ class Lister:
             self._telemetry.observe_stored_inventory(selected, unconfirmed=bool(stored.unconfirmed))
 
     def retire(self) -> None:
-        """Report nothing any more: another cloud is listed now."""
+        """Ask for and report nothing any more: another cloud is listed now, or none."""
         with self._lock:
             self._retired = True
 
@@ -166,6 +166,8 @@ class Lister:
         return self._flight.start()
 
     def _run(self) -> None:
+        if self._retired:
+            return
         source, began = self._source, time.monotonic()
         try:
             # What confirms that instances are gone is another full list.

@@ -87,7 +87,7 @@ class Monitor:
         self._telemetry = telemetry
         lister = Lister(setup.source, select=setup.selector(), telemetry=telemetry)
         self._lister, self._history, self._sweep = kept or _Kept(lister, History(), None)
-        self._retired = False
+        self._retired = threading.Event()
         self._flight = SingleFlight("sweep", self._refresh, refused=self._give_up)
         self._due = SingleFlight("list due", self._refresh_list_when_due, refused=_log_refusal)
 
@@ -121,7 +121,7 @@ class Monitor:
         with the refresh of it that is under way, with its snapshot and with its history: a cloud
         that is away at a reload does not end the pinging. Of another cloud nothing is taken over.
         """
-        self._retired = True
+        self._retired.set()
         if self._setup.fleet:
             self._setup.fleet.retire()
         if same_cloud:
@@ -139,7 +139,7 @@ class Monitor:
 
     def retire(self) -> None:
         """Report nothing from now on: there is no next configuration of this cloud."""
-        self._retired = True
+        self._retired.set()
         if self._setup.fleet:
             self._setup.fleet.retire()
         self._lister.retire()
@@ -166,9 +166,9 @@ class Monitor:
         max_age = self.settings.cache.inventory
         begin = max_age - min(listing.complete.duration, max_age / 2) if listing else 0
         left = begin - listing.age if listing else 0
-        time.sleep(max(left, min(_LIST_PAUSE_SECONDS, max_age)))
+        self._retired.wait(max(left, min(_LIST_PAUSE_SECONDS, max_age)))
         listing = self._lister.newest
-        if not self._retired and (listing is None or listing.age >= begin):
+        if not self._retired.is_set() and (listing is None or listing.age >= begin):
             self._lister.refresh().wait()
 
     @property
@@ -234,7 +234,7 @@ class Monitor:
             if listing is None or listing.age >= cache.max_stale:
                 listed.wait()
                 listing = self._lister.newest
-        if listing is None or listing.age >= cache.max_stale or self._retired:
+        if listing is None or listing.age >= cache.max_stale or self._retired.is_set():
             return
         began = time.monotonic()
         try:
@@ -261,7 +261,7 @@ class Monitor:
             )
         except FpingExporterError as error:
             self._give_up(error)
-            if isinstance(error, ProbeError) and not self._retired:
+            if isinstance(error, ProbeError) and not self._retired.is_set():
                 self._telemetry.observe_failed_sweep(error.vantages)
         except Exception:
             self._fail("a bug, see the log")
@@ -286,14 +286,14 @@ class Monitor:
         self._sweep = swept
         self._report(swept.snapshot)
         self._save()
-        if self._setup.fleet and not self._retired:
+        if self._setup.fleet and not self._retired.is_set():
             self._setup.fleet.refresh()
         while doomed:
             del doomed[-_FREED_AT_ONCE:]
 
     def _report(self, snapshot: Snapshot) -> None:
         self._telemetry.count_packets(snapshot.sweep)
-        if self._retired:
+        if self._retired.is_set():
             return
         self._telemetry.observe_sweep(snapshot.sweep, blind=snapshot.blind)
         outcomes = snapshot.sweep.outcomes.values()
@@ -307,12 +307,12 @@ class Monitor:
 
     def _save(self) -> None:
         newest = self._lister.newest
-        if newest and not self._retired:
+        if newest and not self._retired.is_set():
             state = State(newest.complete, newest.began, newest.unconfirmed, self._history)
             self._setup.save(state)
 
     def _fail(self, error: str) -> None:
-        if not self._retired:
+        if not self._retired.is_set():
             self._telemetry.sweep.failed(error)
 
 

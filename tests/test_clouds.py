@@ -9,7 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -151,16 +151,33 @@ def test_log_lines_name_the_cloud_whoever_asks_for_the_refresh(stack: ExitStack)
     assert current_cloud() is None
 
 
-def test_a_cloud_that_is_stopped_and_started_comes_back_by_itself(stack: ExitStack) -> None:
+@contextmanager
+def failing(standin: FaultyCloud) -> Iterator[None]:
+    """Have Nova answer that it is not available."""
+    standin.fail(SERVERS, *[Answer(503, b"")] * 1000)
+    yield
+    standin.fail(SERVERS)
+
+
+@pytest.mark.parametrize(
+    ("away", "error"), [(failing, "HTTP 503"), (FaultyCloud.stopped, "Connection refused")]
+)
+def test_a_cloud_that_is_stopped_and_started_comes_back_by_itself(
+    stack: ExitStack, away: Callable[[FaultyCloud], AbstractContextManager[None]], error: str
+) -> None:
     standins = {name: serve(stack, name) for name in ("lon1", "lon2")}
     clouds = Clouds(standins)
     assert (clouds.ids("lon1"), clouds.ids("lon2")) == (["lon1-0000"], ["lon2-0000"])
-    standins["lon2"].fail(SERVERS, *[Answer(503, b"")] * 1000)
-    eventually(lambda: clouds.ids("lon2") and clouds.sample("lon2", "inventory_success") == 0)
-    assert clouds.ids("lon2") == ["lon2-0000"], "what was listed last is pinged still"
-    assert clouds.sample("lon1", "inventory_success") == 1
-    standins["lon2"].fail(SERVERS)
+    with away(standins["lon2"]):
+        told = clouds.service.units["lon2"].telemetry.inventory
+        eventually(lambda: clouds.ids("lon2") and error in str(told.error))
+        assert clouds.sample("lon2", "inventory_success") == 0
+        assert clouds.ids("lon2") == ["lon2-0000"], "what was listed last is pinged still"
+        listed = len(standins["lon1"].asked(SERVERS))
+        eventually(lambda: clouds.ids("lon1") and len(standins["lon1"].asked(SERVERS)) > listed)
+        assert clouds.sample("lon1", "inventory_success") == 1
     eventually(lambda: clouds.ids("lon2") and clouds.sample("lon2", "inventory_success") == 1)
+    assert clouds.sample("lon1", "inventory_success") == 1
 
 
 def test_a_reload_touches_only_the_clouds_that_have_changed(stack: ExitStack) -> None:
@@ -221,9 +238,11 @@ def test_a_cloud_that_a_reload_adds_keeps_the_process_ready(stack: ExitStack) ->
 
 
 def test_a_cloud_that_is_renamed_is_a_removal_and_an_addition(stack: ExitStack) -> None:
-    clouds = Clouds({name: serve(stack, name) for name in ("lon1", "lon2")})
-    clouds.ids("lon1")
-    clouds.ids("lon2")
+    standins = {name: serve(stack, name) for name in ("lon1", "lon2")}
+    clouds = Clouds(standins)
+    for name in standins:
+        clouds.ids(name)
+        clouds.service.units[name].monitor.refresh_list().wait(SOON)
     before = dict(clouds.service.units)
     clouds.settings["new"] = clouds.settings.pop("lon2")
     clouds.service.reload()
@@ -231,9 +250,12 @@ def test_a_cloud_that_is_renamed_is_a_removal_and_an_addition(stack: ExitStack) 
     assert clouds.service.units["lon1"] is before["lon1"]
     assert clouds.service.units["new"].monitor.latest is None
     assert clouds.ids("new") == ["lon2-0000"]
-    swept = clouds.sample("new", "packets_sent_total")
+    clouds.service.units["new"].monitor.refresh_list().wait(SOON)
+    swept, asked = clouds.sample("new", "packets_sent_total"), len(standins["lon2"].requests)
     before["lon2"].monitor.snapshot(timeout=SOON)
+    before["lon2"].monitor.refresh_list().wait(SOON)
     assert clouds.sample("new", "packets_sent_total") == swept
+    assert len(standins["lon2"].requests) == asked
 
 
 @pytest.mark.parametrize(
@@ -332,6 +354,20 @@ def test_a_cloud_that_is_removed_or_changed_leaves_no_connection_open(stack: Exi
     assert clouds.ids("lon3") == ["lon1-0000"]
     eventually(lambda: standins["lon2"].connections() == 0)
     eventually(lambda: standins["lon3"].connections() == 0)
+
+
+def test_a_cloud_that_is_removed_leaves_no_thread_that_waits_for_its_next_list(stack: ExitStack) -> None:
+    clouds = Clouds({name: serve(stack, name) for name in ("lon1", "lon2")})
+    clouds.settings["lon2"] = {"cloud": "lon2", "cache": {"inventory": "5m"}}
+    clouds.service.reload()
+    clouds.ids("lon2")
+    others = set(threading.enumerate())
+    clouds.service.units["lon2"].monitor.refresh_list_when_due()
+    waiting = {each for each in threading.enumerate() if each.name == "list due"} - others
+    assert waiting
+    del clouds.settings["lon2"]
+    clouds.service.reload()
+    eventually(lambda: not any(each.is_alive() for each in waiting))
 
 
 def test_entries_with_the_same_credentials_share_a_token(stack: ExitStack) -> None:

@@ -1,5 +1,7 @@
 """The stand-in of a cloud, made to fail as real ones do."""
 
+import contextlib
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ import msgspec
 
 from fping_exporter.cloud import Cloud
 from fping_exporter.config import Config
-from fping_exporter.demo.http import Answer, Request
+from fping_exporter.demo.http import Answer, LoopbackServer, Request
 from fping_exporter.demo.standin import KeystoneUser, NovaHypervisor, NovaServer, Standin
 from fping_exporter.model import Address, AddressKind, Project
 
@@ -43,12 +45,15 @@ class FaultyCloud(Standin):
         )
         self.requests: list[Request] = []
         self._faults: dict[str, Iterator[Answer | Fault | None]] = {}
+        self._stopped = False
 
     def fail(self, path: str, *faults: Answer | Fault | None) -> None:
         """Answer the next requests for `path` with `faults`, one each; None: as if nothing were wrong."""
         self._faults[path] = iter(faults)
 
     def answer(self, request: Request) -> Answer:
+        if self._stopped:  # asked over a connection that was open before
+            raise ConnectionAbortedError
         self.requests.append(request)
         fault = next(self._faults.get(request.path.rstrip("/"), iter(())), None)
         answer = fault(request) if callable(fault) else fault
@@ -56,6 +61,24 @@ class FaultyCloud(Standin):
 
     def asked(self, path: str) -> list[Request]:
         return [request for request in self.requests if request.path == path]
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Refuse connections to all services and end those that are open; then listen at the same port again.
+
+        Meanwhile the port is taken, lest it become the client's own.
+        """
+        port = self._http.server_port
+        self._stopped = True
+        self._http.stop()
+        with socket.socket() as taken:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(("127.0.0.1", port))
+            yield
+            self._http = LoopbackServer(self.answer, port=port)
+        assert self._http.server_port == port
+        self._stopped = False
+        self._http.start()
 
     def connections(self) -> int:
         """Count the TCP connections to here that the client has open, be they open at this end or not."""
