@@ -3,6 +3,8 @@
 import logging
 import os
 import tempfile
+import threading
+import weakref
 from collections.abc import Iterator
 
 import hypothesis
@@ -46,6 +48,24 @@ def _log_as_before() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+_left = weakref.WeakSet[threading.Thread]()
+"""Threads that tests before have left running."""
+
+
+def _is_of_this_test(_record: logging.LogRecord) -> bool:
+    return threading.current_thread() not in _left
+
+
+@pytest.fixture(autouse=True)
+def _own_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Keep from ``caplog`` what threads of tests before log: a refresh that nobody waits for goes on."""
+    before = set(threading.enumerate())
+    caplog.handler.addFilter(_is_of_this_test)
+    yield
+    caplog.handler.removeFilter(_is_of_this_test)
+    _left.update(set(threading.enumerate()) - before)
 
 
 def pytest_unconfigure() -> None:
