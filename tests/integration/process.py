@@ -1,6 +1,8 @@
 """Programs that a test starts, reads the log of, and stops by the process that it started."""
 
+import contextlib
 import os
+import random
 import re
 import signal
 import socket
@@ -90,8 +92,23 @@ def eventually(check: Callable[[], None], *, timeout: float = 30) -> None:
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on just now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """Return a port of loopback that nobody listens on, and that no other test is given.
+
+    It is below those that Linux gives to whoever connects or asks for any port: one of these may be taken
+    before the server that it is for listens.
+    """
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            mark = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            mark.bind(("127.0.0.1", port))
+            with socket.socket() as sock:
+                sock.bind(("127.0.0.1", port))
+            stack.pop_all()
+            _marks.append(mark)
+            return port
+    raise RuntimeError(f"no free port among {_PORTS}")
+
+
+_PORTS = range(20_000, 30_000)
+_marks: list[socket.socket] = []
+"""The ports of UDP that tell the tests of other processes which of TCP are given away."""
