@@ -1,4 +1,4 @@
-"""A proxy in front of the lab's Nova, whose lists a test delays, narrows or empties."""
+"""A proxy in front of the lab's Nova, whose lists a test holds, narrows or empties."""
 
 import threading
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ __all__ = ["NovaProxy"]
 
 _SECONDS = 60.0
 """How long Nova may be silent, and the longest that a request is held."""
+_MANY = 1000
 _FORWARDED = ("Host", "X-Auth-Token", "OpenStack-API-Version", "Accept")
 """Nova builds the links of its version document from Host, so that clients stay with the proxy."""
 
@@ -28,10 +29,10 @@ class NovaProxy:
         self._lock = threading.Lock()
         self._released = threading.Event()
         self._empty = 0
+        self._held = False
+        self._passes = threading.Semaphore(0)
         self.lists = 0
         """How many lists were asked for."""
-        self.delay = 0.0
-        """Seconds until a list begins."""
         self.hanging = False
         """Whether lists are held, which are answered with 404 in the end."""
         self.only: Mapping[str, str] = {}
@@ -55,8 +56,19 @@ class NovaProxy:
         with self._lock:
             self._empty = lists
 
+    def hold(self, *, after: int = 0) -> None:
+        """Let lists wait until they may pass, but for the next `after`."""
+        self._passes = threading.Semaphore(after)
+        self._held = True
+
+    def let_one_pass(self) -> None:
+        """Let one list pass, which waits or is the next."""
+        self._passes.release()
+
     def release(self) -> None:
-        """End the requests that are held."""
+        """Hold lists no more, and end the requests that wait."""
+        self._held = False
+        self._passes.release(_MANY)
         self._released.set()
 
     def _answer(self, request: Request) -> Answer:
@@ -68,7 +80,8 @@ class NovaProxy:
             if self.hanging:
                 self._released.wait(_SECONDS)
                 return Answer(404)
-            self._released.wait(self.delay)
+            if self._held:
+                self._passes.acquire(timeout=_SECONDS)
             if empty:
                 return Answer(200, {"servers": []})
         response = requests.request(
