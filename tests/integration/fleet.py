@@ -88,7 +88,7 @@ class Agent(Member):
 
     def scrape(self) -> Scrape:
         """Scrape it as Prometheus does."""
-        with urllib.request.urlopen(f"http://{self.address}/metrics", timeout=10) as response:
+        with urllib.request.urlopen(f"http://{self.address}/metrics", timeout=15) as response:
             return Scrape(response.read().decode())
 
 

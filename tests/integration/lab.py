@@ -400,7 +400,7 @@ def _assert_stays_here(ip: str) -> None:
     assert here, f"{ip} would leave the machine: {route.stdout}"
 
 
-def _wait(condition: Callable[[], bool], *, timeout: float = 60) -> None:
+def _wait(condition: Callable[[], bool], *, timeout: float = 120) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, "Nova did not do it"

@@ -49,7 +49,7 @@ def explained(lab: Lab, scene: Scene, tmp_path_factory: pytest.TempPathFactory) 
     config = write_config(
         tmp_path_factory.mktemp("explain"),
         cloud="admin",
-        probe={"vantages": ["local", "qdhcp"], "timeout": "200ms", "retries": 1},
+        probe={"vantages": ["local", "qdhcp"], "timeout": "1s", "retries": 1},
     )
     processes = {each.id: _start(lab, config, each.id) for each in scene}
     found = {}

@@ -44,8 +44,7 @@ class Guest(Namespace):
 
     def __enter__(self) -> Self:
         super().__enter__()
-        there = Namespace("")
-        there.name = f"vms-{self.port['network_id']}"
+        there = self._network()
         self.sysctl(ipv6__conf__default__accept_dad="0")
         there.ip(
             f"link add test0 type veth peer name eth0 address {self.port['mac_address']} netns {self.name}",
@@ -60,6 +59,19 @@ class Guest(Namespace):
         )
         self.nft(DROP_PINGS)
         return self
+
+    def __exit__(self, *error: object) -> None:
+        # The namespace's end takes it away as well, but some time later: the next guest has one of that name.
+        try:
+            self._network().ip("link delete test0")
+        finally:
+            super().__exit__(*error)
+
+    def _network(self) -> Namespace:
+        """The namespace of the lab that has the bridge of the guest's network."""
+        there = Namespace("")
+        there.name = f"vms-{self.port['network_id']}"
+        return there
 
     def let_pings_in(self) -> None:
         self.nft("flush ruleset\n")

@@ -106,6 +106,7 @@ def test_random_changes_are_merged(lab: Lab, changing: Callable[..., Cloud]) -> 
     finally:
         for id_ in mine:
             lab.call("compute", "DELETE", f"/servers/{id_}")
+            eventually(lambda id_=id_: _assert_gone(lab, id_))  # type: ignore[misc]
     eventually(lambda: check(*admin))
 
 

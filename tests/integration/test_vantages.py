@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -206,13 +205,20 @@ def test_on_its_own_host_the_exporter_says_what_it_does_not_reach(lab: Lab, star
 def without_namespace(name: str) -> Iterator[None]:
     """Take a namespace's name away for a while, as when Neutron deletes it."""
     with subprocess.Popen(["ip", "netns", "exec", name, "sleep", "600"]) as inside:
-        time.sleep(0.5)  # until it is inside
-        subprocess.run(["ip", "netns", "del", name], check=True)
         try:
-            yield
+            eventually(lambda: _assert_inside(inside.pid, name))
+            subprocess.run(["ip", "netns", "del", name], check=True)
+            try:
+                yield
+            finally:
+                subprocess.run(["ip", "netns", "attach", name, str(inside.pid)], check=True)
         finally:
-            subprocess.run(["ip", "netns", "attach", name, str(inside.pid)], check=True)
             inside.terminate()
+
+
+def _assert_inside(pid: int, name: str) -> None:
+    there = Path("/run/netns", name).stat()
+    assert Path(f"/proc/{pid}/ns/net").stat().st_ino == there.st_ino
 
 
 def test_a_namespace_that_vanishes_costs_its_own_instances(lab: Lab, start: Start) -> None:
