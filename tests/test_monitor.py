@@ -175,7 +175,7 @@ def test_a_caller_leaves_at_its_deadline_and_the_refresh_goes_on(
     pinger.open.clear()
     begun = time.monotonic()
     assert one.snapshot(timeout=0.05) is None
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < SOON
     pinger.open.set()
     eventually(lambda: one.latest is not None)
     assert len(pinger.calls) == 1
@@ -227,14 +227,15 @@ def test_a_cloud_that_is_away_leaves_the_last_inventory_in_use(
 def test_what_is_too_old_is_not_served(cloud: Cloud, pinger: Pinger, telemetry: Telemetry) -> None:
     cache = config.Cache(inventory=NOW, sweep=NOW, max_stale=Duration(0.4))
     one = Monitor(Setup(config.Config(cache=cache), cloud, pinger), telemetry=telemetry)
-    assert one.snapshot(timeout=SOON)
+    eventually(lambda: one.snapshot(timeout=SOON) is not None)
+    sweeps = len(pinger.calls)
     cloud.error = CloudError("Nova does not answer")
     time.sleep(0.45)
     assert one.snapshot(timeout=SOON) is None
     assert one.latest is not None
-    assert len(pinger.calls) == 1
+    assert len(pinger.calls) == sweeps
     cloud.error = None
-    assert one.snapshot(timeout=SOON)
+    eventually(lambda: one.snapshot(timeout=SOON) is not None)
 
 
 @pytest.mark.parametrize("error", [ProbeError("no sockets"), ZeroDivisionError()])

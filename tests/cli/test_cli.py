@@ -393,10 +393,10 @@ def test_wait_until_all_answer(cloud: dict[str, str], tmp_path: Path) -> None:
 
 def test_wait_in_vain(cloud: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "fping-exporter.yml").write_text(QUICK)
-    arguments = ("selenium-0", "selenium-1", "text-1", "--timeout", "2s", "--log.level", "error")
+    arguments = ("selenium-0", "selenium-1", "text-1", "--timeout", "5s", "--log.level", "error")
     done = run("wait", *arguments, cwd=tmp_path, env=cloud)
     assert done.returncode == 1
-    assert done.stderr == "fping-exporter: 2 of 3 did not answer within 2s\n"
+    assert done.stderr == "fping-exporter: 2 of 3 did not answer within 5s\n"
     said = {line.split("  ")[1]: line.split("  ")[2] for line in done.stdout.splitlines()}
     assert said.pop("selenium-1").startswith("answers after")
     assert said == {

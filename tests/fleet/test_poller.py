@@ -24,11 +24,13 @@ def test_it_refreshes_again_and_again_until_it_is_stopped() -> None:
             third.set()
         return ended()
 
+    before = set(threading.enumerate())
     poller = Poller(refresh, lambda: 0.01)
     poller.start()
     assert third.wait(SOON)
     poller.stop()
-    time.sleep(0.05)
+    while any(thread.name == "poller" for thread in set(threading.enumerate()) - before):
+        time.sleep(0.001)
     count = len(calls)
     time.sleep(0.05)
     assert len(calls) == count

@@ -16,8 +16,10 @@ from tests.integration.process import Process, eventually, free_port
 pytestmark = pytest.mark.e2e
 
 INSTANCES = 2000
-LEASE = 2
-"""Seconds; 30 by default."""
+LEASE = 4
+"""Seconds; 30 by default. A member that a busy machine holds up for longer is no member for a while."""
+LONG = 120
+"""Seconds after which what has not happened does not happen."""
 
 
 class Coordinator:
@@ -113,15 +115,15 @@ def test_each_guest_is_always_somebodys(coordinator: Coordinator, demo: Demo, tm
     with ExitStack() as stack:
         for _ in range(3):
             members.add(stack)
-        eventually(lambda: shared_out(members), timeout=60)
+        eventually(lambda: shared_out(members), timeout=LONG)
 
         members.running.pop().send_signal(signal.SIGKILL)
-        eventually(lambda: shared_out(members), timeout=30)
+        eventually(lambda: shared_out(members), timeout=LONG)
 
         coordinator.stop()
-        eventually(lambda: shared_out(members, up=False), timeout=30)
+        eventually(lambda: shared_out(members, up=False), timeout=LONG)
         coordinator.start()
-        eventually(lambda: shared_out(members), timeout=60)
+        eventually(lambda: shared_out(members), timeout=LONG)
 
         assert members.running.pop().stop() == 0
-        eventually(lambda: shared_out(members), timeout=30)
+        eventually(lambda: shared_out(members), timeout=LONG)

@@ -490,7 +490,7 @@ def test_an_idle_connection_is_closed_without_a_word(serve: Serve) -> None:
         response.read()
         started = time.monotonic()
         assert client.recv(1) == b""
-        assert 0.2 < time.monotonic() - started < 2
+        assert 0.2 < time.monotonic() - started < 5
 
 
 def test_a_client_that_does_not_take_its_response_is_dropped(serve: Serve) -> None:
@@ -565,7 +565,7 @@ def test_stop_waits_no_longer_than_it_is_told(serve: Serve) -> None:
         assert gate.entered.acquire(timeout=5)
         started = time.monotonic()
         assert not server.stop(0.1)
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 5
         assert client.recv(1) == b""
     gate.open.set()
 

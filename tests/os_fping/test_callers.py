@@ -1,5 +1,6 @@
 """Tokens: validated by themselves, remembered for a while, and the only right that a caller has."""
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -67,9 +68,10 @@ def test_every_request_for_a_caller_carries_the_callers_token(
 
 def test_a_list_as_a_whole_has_an_end(standin: Recorder, world: StandinWorld) -> None:
     session = connect(Config(), region=world.region())
+    patient = KeystoneCallers(session, rate_limits=RateLimits())
+    assert len(patient.authenticate(world.token("alpha"), client=CLIENT).list(all_tenants=False)) == 7
     callers = KeystoneCallers(session, rate_limits=RateLimits(), list_seconds=0.3)
     caller = callers.authenticate(world.token("alpha"), client=CLIENT)
-    assert len(caller.list(all_tenants=False)) == 7
     standin.max_limit, standin.seconds = 1, 0.1
     with pytest.raises(CloudError, match=r"no time left|no complete response"):
         caller.list(all_tenants=False)
@@ -93,8 +95,13 @@ def test_a_token_is_not_believed_past_its_end(
 ) -> None:
     callers.authenticate(world.token("admin"), client=CLIENT)  # the exporter's own token lives on
     standin.token_seconds = 0.3
-    token = world.token("alpha")
-    callers.authenticate(token, client=CLIENT)
+    for _ in range(10):  # on a busy machine, one may have ended before it is believed
+        token = world.token("alpha")
+        with contextlib.suppress(AuthError):
+            callers.authenticate(token, client=CLIENT)
+            break
+    else:
+        pytest.fail("no token is believed")
     time.sleep(0.31)
     with pytest.raises(AuthError):
         callers.authenticate(token, client=CLIENT)

@@ -102,7 +102,12 @@ def test_every_request_of_a_known_user_counts(small: StandinWorld, limited: Api)
 def test_the_window_moves(small: StandinWorld) -> None:
     token = small.token("alpha")
     with serving(small.region(), prober=small.prober, settings={"rate_limit": "2/second"}) as api:
-        assert [api.get("/os-fping", token).status for _ in range(3)] == [200, 200, 429]
+        for _ in range(10):  # on a busy machine, three may take longer than the window
+            statuses = [api.get("/os-fping", token).status for _ in range(3)]
+            if statuses[2] == 429:
+                break
+            time.sleep(1.1)
+        assert statuses == [200, 200, 429]
         begun = time.monotonic()
         assert api.get("/os-fping", token).headers["Retry-After"] == "1"
         time.sleep(max(0, begun + 1.2 - time.monotonic()))
@@ -164,9 +169,8 @@ def test_without_keystone(small: StandinWorld) -> None:
     with serving(small.region(), prober=small.prober) as api:
         assert api.get("/os-fping", known).status == 200
         small.standin.away = {"identity"}
-        begun = time.monotonic()
         assert api.get("/os-fping", new).fault() == NO_KEYSTONE
-        assert time.monotonic() - begun < 1  # asked once
+        assert [each.headers.get("X-Subject-Token") for each in small.standin.requests].count(new) == 1
         assert api.get("/os-fping", known).status == 200  # for a minute
 
 
@@ -182,10 +186,10 @@ def test_without_nova(small: StandinWorld, caplog: pytest.LogCaptureFixture) -> 
     token = small.token("alpha")
     small.standin.away = {"compute"}
     with serving(small.region(), prober=small.prober) as api:
-        begun = time.monotonic()
         assert api.get("/os-fping", token).fault() == NO_NOVA
         assert api.get(f"/os-fping/{uuid(1)}", token).fault() == NO_NOVA
-        assert time.monotonic() - begun < 1
+        asked = [each for each in small.standin.requests if each.headers.get("X-Auth-Token") == token]
+        assert len([each for each in asked if each.path.startswith("/compute/")]) == 2, "once for each"
     assert "HTTP 503" in caplog.text
     assert caplog.text.count("could not be asked for a caller") == 1, "callers do not fill the log"
     assert token not in caplog.text

@@ -164,7 +164,9 @@ def test_a_failure_reaches_all_who_wait_and_is_not_kept() -> None:
         calls = [pool.submit(asker.judge, [A])]
         assert guests.begun.acquire(timeout=SOON)
         calls.append(pool.submit(asker.judge, [A]))
-        time.sleep(0.05)
+        while not calls[1].running():
+            time.sleep(0.001)
+        time.sleep(0.1)
         guests.open.set()
         for call in calls:
             with pytest.raises(ProbeError, match="no socket"):

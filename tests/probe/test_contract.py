@@ -86,7 +86,7 @@ def test_who_answers_is_alive_and_who_does_not_is_not(engine: Engine) -> None:
     sweep = engine.probe([*ALIVE, *SILENT])
     assert verdicts(sweep) == {**dict.fromkeys(ALIVE, True), **dict.fromkeys(SILENT, False)}
     assert (sweep.sent, sweep.received) == (4, 2)
-    assert start <= sweep.started_at < start + 1
+    assert start <= sweep.started_at < time.time() - 0.3
     assert 0.39 < sweep.duration < 0.4 + SLACK
     for target, outcome in sweep.outcomes.items():
         assert outcome.sent == 1

@@ -191,7 +191,7 @@ def test_a_route_that_is_lost_while_a_reply_is_awaited_makes_nobody_dead(
     timer = threading.Timer(0.2, network.near.ip, ["route del 10.64.0.0/16"])
     timer.start()
     try:
-        sweep = engine.probe([silent], timeout=0.5)
+        sweep = engine.probe([silent], timeout=1.5)
     finally:
         timer.join()
         network.near.ip("route replace 10.64.0.0/16 via 10.63.0.2")
@@ -204,7 +204,7 @@ def test_a_route_that_comes_back_in_time_costs_nobody(engine: Engine, network: N
     timer = threading.Timer(0.2, network.near.ip, ["route replace 10.64.0.0/16 via 10.63.0.2"])
     timer.start()
     try:
-        sweep = engine.probe(ALIVE, timeout=1)
+        sweep = engine.probe(ALIVE, timeout=4)
     finally:
         timer.join()
     assert sweep.received == len(ALIVE)
@@ -228,7 +228,7 @@ def test_a_firewall_that_is_lifted_in_time_costs_nobody(engine: Engine, firewall
     firewall.near.nft("add rule inet refuse out ip daddr 10.64.0.0/24 drop\n")
     timer = threading.Timer(0.2, firewall.near.nft, ["flush table inet refuse"])
     timer.start()
-    sweep = engine.probe(ALIVE, timeout=1)
+    sweep = engine.probe(ALIVE, timeout=4)
     timer.join()
     assert sweep.received == len(ALIVE)
 
@@ -292,7 +292,7 @@ def test_a_queue_that_takes_one_packet_at_a_time_holds_nobody_for_long(network: 
     finally:
         network.near.run("tc", "qdisc", "del", "dev", "veth0", "root")
     assert 0 < len(unasked(sweep)) < len(ALIVE)
-    assert time.monotonic() - start < 5 + 4 * 0.5 + 0.5
+    assert time.monotonic() - start < 5 + 4 * 0.5 + 3
 
 
 @pytest.mark.parametrize("ping_group_range", ["0 2147483647", "1 0"])

@@ -466,8 +466,8 @@ def test_hosts_that_are_not_there_hold_nobody_up(network: Network) -> None:
     absent = [f"10.63.0.{number}" for number in range(10, 250)]
     start = time.monotonic()
     with network.near.entered():
-        sweep = probe([*absent, "10.63.0.2", "10.64.0.1"], timeout=1)
+        sweep = probe([*absent, "10.63.0.2", "10.64.0.1"], timeout=8)
     alive = [target.ip for target, outcome in sweep.outcomes.items() if outcome.alive]
     assert alive == ["10.63.0.2", "10.64.0.1"]
     assert sum(outcome.unreachable for outcome in sweep.outcomes.values()) == len(absent)
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 7

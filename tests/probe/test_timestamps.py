@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -52,16 +53,22 @@ def test_the_first_sweep_of_a_process_has_the_packets_times() -> None:
 
 def test_stamping_is_on_soon_and_stays_on() -> None:
     start = time.monotonic()
+    while not timestamping_is_on():
+        assert time.monotonic() - start < 5
     assert timestamping_is_on()
-    assert timestamping_is_on()
-    assert time.monotonic() - start < 0.5
+
+
+def assert_turns(wall: Callable[[], int], offset: int) -> None:
+    """Assert that `offset`, taken from a time of the wall clock, gives that of the monotonic clock."""
+    before, now, after = time.monotonic_ns(), wall(), time.monotonic_ns()
+    assert before - 5_000_000 < now - offset < after + 5_000_000
 
 
 def test_a_stamp_is_turned_into_the_monotonic_clock() -> None:
     clock = ArrivalClock()
     offset = clock.begin()
     assert offset is not None
-    assert time.time_ns() - offset == pytest.approx(time.monotonic_ns(), abs=5_000_000)
+    assert_turns(time.time_ns, offset)
 
 
 def test_the_stamp_is_the_kernels_control_message() -> None:
@@ -78,4 +85,4 @@ def test_after_the_wall_clock_was_set_no_time_is_known_until_the_next_reading(st
     assert clock.begin() is None
     offset = clock.begin()
     assert offset is not None
-    assert time.time_ns() + ahead - offset == pytest.approx(time.monotonic_ns(), abs=5_000_000)
+    assert_turns(lambda: time.time_ns() + ahead, offset)

@@ -109,7 +109,7 @@ def test_nobody_waits_for_a_disk_that_hangs(slow: SlowDirectory, caplog: pytest.
         storage.save(state, scope=SCOPE)
     storage.set_scope(OTHER)
     storage.save(C, scope=OTHER)
-    assert time.monotonic() - begun < 0.2
+    assert time.monotonic() - begun < SOON
     assert slow.hangs.wait(SOON)
     assert slow.writes == 1
     storage.close(0.01)
