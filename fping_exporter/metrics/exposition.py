@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from fping_exporter.config import Metrics
-from fping_exporter.metrics.deflated import Checksum, Piece, deflate, gzip_file, join
+from fping_exporter.metrics.deflated import Checksum, Deflater, Piece, deflate, gzip_file, join
 from fping_exporter.metrics.families import (
     INSTANCE_FAMILIES,
     Group,
@@ -222,8 +222,11 @@ def _render_instances(
     kept = {number for number in stayed if before and before.values[number] == values[number]}
     if before and len(kept) == len(groups):
         return before._replace(values=values)
+    deflater = Deflater()
     parts = [
-        before.part(number) if before and number in kept else deflate(family.render(group, values[number]))
+        before.part(number)
+        if before and number in kept
+        else deflater.deflate(family.render(group, values[number]))
         for number, group in enumerate(groups)
     ]
     return _FamilyText.of(before.heads if before else _Heads.of(family), parts, values)
