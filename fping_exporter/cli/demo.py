@@ -31,10 +31,11 @@ In another terminal, in this directory. The passwords are no secret:
   export OS_AUTH_URL={auth_url} OS_USERNAME={username} OS_PASSWORD={password}
   export OS_PROJECT_NAME={project} OS_USER_DOMAIN_ID={domain} OS_PROJECT_DOMAIN_ID={domain}
 
-What a sweep finds, and why one instance does not answer:
+What a sweep finds, why one instance does not answer, and when another has died:
 
   {program} list
   {program} explain blocked-by-security-group
+  {program} wait comes-and-goes --down
 
 os-fping, the API that Nova had, with a token of Keystone's:
 
@@ -48,8 +49,8 @@ The same with python-novaclient 7.1.2:
 
   nova = novaclient.client.Client("2.35", session=session, endpoint_override="{url}/v2.1")
 
-With python-openstackclient, what Nova says, what the ping says (with fping-exporter[openstack]), and what
-explains a guest that does not answer:
+With python-openstackclient, what Nova says, what the ping says (with the extra "openstack" of fping-exporter:
+pip install '.[openstack]'), and what explains a guest that does not answer:
 
   openstack server list --all-projects
   openstack server ping list --all-projects

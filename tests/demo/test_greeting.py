@@ -4,6 +4,7 @@ These are marked e2e as they start a dozen processes that import openstacksdk.
 """
 
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fping_exporter.cli.parser import parse_arguments
 from tests.permission import need_ping
 
 pytestmark = pytest.mark.e2e
@@ -65,13 +67,15 @@ def typed(greeting: str, commands: str, place: Path) -> subprocess.CompletedProc
     )
 
 
-def test_list_and_explain(greeting: str, place: Path) -> None:
-    commands = blocks(greeting)[2]
-    assert [line.split()[-2:] for line in commands.splitlines()] == [
-        ["fping_exporter", "list"],
-        ["explain", "blocked-by-security-group"],
+def test_list_explain_and_wait(greeting: str, place: Path) -> None:
+    commands = blocks(greeting)[2].splitlines()
+    assert [line.split("fping_exporter ")[1] for line in commands] == [
+        "list",
+        "explain blocked-by-security-group",
+        "wait comes-and-goes --down",
     ]
-    done = typed(greeting, commands, place)
+    assert parse_arguments(shlex.split(commands[2])[3:]).down
+    done = typed(greeting, "\n".join(commands[:2]), place)  # the guest may be alive for 80 seconds
     assert done.returncode == 1, done.stderr
     assert re.search(r"selenium-0 .* no_reply", done.stdout)
     assert "icmp_blocked: No security group of its ports lets a ping in." in done.stdout
