@@ -26,6 +26,10 @@ CENTRAL = {"fping_exporter_mode": "central"}
 PYTHON_TYPES = {"str": str, "list": list, "dict": dict, "bool": bool, "int": int}
 
 
+def flags(*given: str) -> dict[str, Any]:
+    return {"fping_exporter_flags": list(given)}
+
+
 def load(path: Path) -> Any:
     return yaml.safe_load(path.read_text())
 
@@ -268,6 +272,13 @@ def test_the_credentials() -> None:
         ({"fping_exporter_listen_address": "[::1]:9000"}, "http://[::1]:9000/-/ready"),
         ({"fping_exporter_web_config": {"basic_auth_users": {"a": "b"}}}, "http://127.0.0.1:10605/-/healthy"),
         (CENTRAL, "https://127.0.0.1:10605/-/ready"),
+        (flags("--web.external-url=https://ops.example.com"), "http://127.0.0.1:10605/-/ready"),
+        (flags("--web.external-url=https://ops.example.com/fping/"), "http://127.0.0.1:10605/fping/-/ready"),
+        (flags("--web.external-url=https://a/b", "--web.route-prefix=/"), "http://127.0.0.1:10605/-/ready"),
+        (
+            flags("--web.external-url=https://a/b", "--web.route-prefix=c/d"),
+            "http://127.0.0.1:10605/c/d/-/ready",
+        ),
     ],
 )
 def test_where_readiness_is_asked(given: dict[str, Any], url: str) -> None:
@@ -279,6 +290,19 @@ def test_the_target_of_prometheus() -> None:
     assert yaml.safe_load(role.render("file_sd.yml.j2")) == [
         {"targets": ["host.example:10605"], "labels": {"__scheme__": "https", "cloud": "north"}}
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        (["--web.external-url=https://a"], None),
+        (["--web.external-url=https://a/fping"], "/fping/metrics"),
+        (["--web.telemetry-path=/m", "--web.route-prefix=/fping"], "/fping/m"),
+    ],
+)
+def test_prometheus_scrapes_below_the_prefix(given: list[str], path: str | None) -> None:
+    ((target,),) = [yaml.safe_load(Role(**flags(*given)).render("file_sd.yml.j2"))]
+    assert target["labels"].get("__metrics_path__") == path
 
 
 def test_the_files_for_kolla() -> None:
