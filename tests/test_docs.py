@@ -20,6 +20,8 @@ _PATH = re.compile(
     r"`([\w.-]+(?:/[\w.-]+)*(?:/|\.(?:css|html|json|lock|md|prom|py|service|sh|tmpl|toml|yml)))`"
 )
 _LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"")
+_METRIC_ROW = re.compile(r"^\| ((?:`\w+`(?:, )?)+) \| [\w, ]*\|", re.MULTILINE)
+_METRIC = re.compile(r"(?<![\w./-])fping_exporter_[a-z0-9_]*[a-z0-9](?![\w{*-])")
 _CODE = re.compile(r"^```.*?^```|^ {4}.*?$", re.DOTALL | re.MULTILINE)
 
 
@@ -54,6 +56,18 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert target.exists(), path
         if anchor:
             assert anchor in anchors(target), f"{path}#{anchor}"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if "ansible" not in page.parts],  # there it is variables
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_every_metric_of_the_exporter_that_is_named_exists(page: Path) -> None:
+    rows = _METRIC_ROW.findall((ROOT / "docs" / "metrics.md").read_text(encoding="utf-8"))
+    documented = {f"fping_exporter_{name}" for row in rows for name in re.findall(r"\w+", row)}
+    assert "fping_exporter_packets_received_total" in documented
+    assert set(_METRIC.findall(page.read_text(encoding="utf-8"))) <= documented
 
 
 def test_the_map_answers_twenty_questions_at_least() -> None:
