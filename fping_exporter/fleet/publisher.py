@@ -26,7 +26,7 @@ _ENTRY_BYTES = 1000
 
 
 class UnknownChoiceError(LookupError):
-    """The cloud has no such host, or no such network. The message is one line."""
+    """The cloud has no such host or network, or does not tell who is there. The message is one line."""
 
 
 class Choice(NamedTuple):
@@ -101,8 +101,8 @@ class Publisher:
     def nova_host(self, name: str, *, complete: Inventory, selected: Inventory) -> str:
         """Return Nova's name for the host `name`; either may lack the domain.
 
-        Raises UnknownChoiceError if Nova has no such host. If its hosts are not known, `name` is taken for
-        one.
+        Raises UnknownChoiceError if Nova has no such host, or does not tell the hosts of instances. If its
+        hosts are not known, `name` is taken for one.
         """
         with self._lock:
             return self._index_of(complete, selected).nova_host(name)
@@ -120,6 +120,9 @@ class _Index:
     def __init__(self, complete: Inventory, selected: Inventory) -> None:
         self.selected = selected
         self._hosts_are_known = bool(complete.hypervisors)
+        self._hosts_are_hidden = any(instance.active for instance in complete.instances) and not any(
+            instance.host for instance in complete.instances
+        )
         names = {instance.host for instance in complete.instances}
         names |= {hypervisor.host or hypervisor.name for hypervisor in complete.hypervisors}
         names.discard("")
@@ -129,6 +132,11 @@ class _Index:
             self._by_host.setdefault(instance.host, []).append(instance)
 
     def nova_host(self, name: str) -> str:
+        if self._hosts_are_hidden:  # an empty list would tell the agent that nobody is there
+            raise UnknownChoiceError(
+                "Nova does not tell this central on which hosts the instances are: its role lacks "
+                "os_compute_api:os-extended-server-attributes"
+            )
         found = self._names.find(name, default="")
         if found or not self._hosts_are_known:
             return found or name

@@ -101,6 +101,14 @@ def test_where_hypervisors_cannot_be_listed_a_host_may_have_no_instance() -> Non
     assert ids(Publisher(), Choice(hosts=("cn-7",)), there) == []
 
 
+def test_where_nova_hides_the_hosts_of_instances_no_list_says_that_a_host_is_empty() -> None:
+    hidden = inventory(instance("a", "10.0.0.1"), hypervisors=WHOLE.hypervisors)
+    with pytest.raises(UnknownChoiceError, match=r"^Nova does not tell this central on which hosts"):
+        Publisher().nova_host("cn-9", complete=hidden, selected=hidden)
+    shelved = inventory(instance("a", "10.0.0.1", status="SHELVED_OFFLOADED"), hypervisors=WHOLE.hypervisors)
+    assert Publisher().nova_host("cn-9", complete=shelved, selected=shelved) == "cn-9.example"
+
+
 def test_only_selected_instances_are_sent_and_their_hosts_are_known() -> None:
     publisher, selected = Publisher(), inventory(B, topology=TOPOLOGY)
     assert publisher.nova_host("cn-1.example", complete=WHOLE, selected=selected) == "cn-1"
