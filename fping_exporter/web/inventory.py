@@ -104,7 +104,7 @@ def _response(digest: str, compressed: bytes, listing: Listing, cache: config.Ca
     etag = (
         f"{digest}-gzip" if packed else digest
     )  # a strong one is of the bytes that are sent (RFC 9110, 8.8.1)
-    if request.if_none_match.contains(etag):
+    if request.if_none_match.contains_weak(etag):  # as RFC 9110, 13.1.2 has it; a proxy may weaken the tag
         response = Response(status=304)
     else:
         body = compressed if packed else gzip.decompress(compressed)
