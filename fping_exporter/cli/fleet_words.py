@@ -6,7 +6,7 @@ from fping_exporter.config import Config, Fleet
 from fping_exporter.errors import FpingExporterError
 from fping_exporter.fleet.merge import merge
 from fping_exporter.fleet.reader import read_once
-from fping_exporter.fleet.reading import Reading
+from fping_exporter.fleet.reading import PARTIAL_FLEET, Reading
 from fping_exporter.log_context import prefix
 from fping_exporter.model import Snapshot
 
@@ -21,10 +21,19 @@ def merge_fleet(snapshot: Snapshot, settings: Config) -> Snapshot:
 
 
 def read_fleet(settings: Fleet) -> Reading | None:
-    """Return what the other exporters say; if nobody tells, say so: they count for nothing then."""
+    """Return what the other exporters say; say so if nobody tells, or something of it may be missing.
+
+    They count for nothing where nobody tells.
+    """
     try:
-        return read_once(settings)
+        reading = read_once(settings)
     except FpingExporterError as error:
-        text = f"fping-exporter: {prefix()}what the other exporters say could not be read: {error}"
-        print(text, file=sys.stderr)
+        _say(f"what the other exporters say could not be read: {error}")
         return None
+    if reading.partial:
+        _say(PARTIAL_FLEET)
+    return reading
+
+
+def _say(text: str) -> None:
+    print(f"fping-exporter: {prefix()}{text}", file=sys.stderr)

@@ -21,7 +21,13 @@ from fping_exporter.fleet.prometheus import Answer, Element
 from fping_exporter.fleet.promql import matchers
 from fping_exporter.model import FleetExporter, Reason, Witness
 
-__all__ = ["QueryApi", "Reading", "read_fleet"]
+__all__ = ["PARTIAL_FLEET", "QueryApi", "Reading", "read_fleet"]
+
+PARTIAL_FLEET = (
+    "Prometheus warns that something may be missing of what the other exporters say: who is silent here may "
+    "have answered one of them"
+)
+"""What a reading that is partial means for who looks at it."""
 
 _REMEMBERED_SECONDS = 86_400.0
 """For how long the last reply of an instance is known of which no exporter speaks any more."""

@@ -32,7 +32,8 @@ class Telemetry(Collector):
         self.fleet: RefreshStatus | None = None
         """The readings of the fleet; None: it is not read."""
         self._fleet_exporters: Mapping[str, int] = {}
-        self._fleet_partial = False
+        self.fleet_partial = False
+        """Whether Prometheus warned that the newest complete reading of the fleet may lack something."""
         self._share: tuple[int, float] | None = None
         """How many exporters share the instances, and when their coordinator last answered, by the monotonic
         clock; None: this one pings all."""
@@ -170,7 +171,7 @@ class Telemetry(Collector):
             yield gauge(
                 "fleet_partial",
                 "1 if Prometheus warned that the newest complete reading of the fleet may lack something.",
-                {(): self._fleet_partial},
+                {(): self.fleet_partial},
             )
         if self._share:
             members, answered_at = self._share
@@ -208,7 +209,7 @@ class Telemetry(Collector):
             self.fleet = None
         elif self.fleet is None or anew:
             self.fleet = RefreshStatus("fleet", "reading of the fleet", "instances")
-            self._fleet_exporters, self._fleet_partial = {}, False
+            self._fleet_exporters, self.fleet_partial = {}, False
 
     def observe_fleet(
         self,
@@ -220,7 +221,7 @@ class Telemetry(Collector):
         partial: bool,
     ) -> None:
         """Record a complete reading of the fleet; `exporters` are counted by their state."""
-        self._fleet_exporters, self._fleet_partial = exporters, partial
+        self._fleet_exporters, self.fleet_partial = exporters, partial
         if self.fleet:
             self.fleet.succeeded(started_at=started_at, duration=duration, size=instances)
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from fping_exporter.config import Cache
 from fping_exporter.config.duration import format_age
+from fping_exporter.fleet.reading import PARTIAL_FLEET
 from fping_exporter.fleet_monitor import Snapshots
 from fping_exporter.metrics.telemetry import Telemetry
 from fping_exporter.model import Snapshot
@@ -33,6 +34,8 @@ def banners(
     ):
         if part and part.error:
             yield Banner("bad", f"{what}: {part.error}")
+    if telemetry.fleet and telemetry.fleet_partial:
+        yield Banner("note", f"{PARTIAL_FLEET}.")
     if snapshot is None:
         yield Banner("note", "No sweep is complete yet.")
         return

@@ -259,6 +259,16 @@ def test_prometheus_is_away_from_the_start(scraped: FakePrometheus, caplog: pyte
     assert central.sample("success") == 1
 
 
+def test_a_page_says_that_prometheus_warns(scraped: FakePrometheus) -> None:
+    central = Central(scraped)
+    assert "Prometheus warns" not in central.get("/")
+    scraped.extra = {"warnings": ["a store is away"]}
+    central = Central(scraped)
+    assert "Prometheus warns that something may be missing of what the other exporters say" in central.get(
+        "/"
+    )
+
+
 def test_a_prometheus_that_hangs_delays_nobody_longer_than_they_wait(scraped: FakePrometheus) -> None:
     scraped.hold.clear()
     central = Central(scraped)

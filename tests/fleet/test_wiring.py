@@ -11,7 +11,7 @@ from tooz import coordination
 from fping_exporter.cli import main
 from fping_exporter.cli.list import EXIT_SILENT, list_instances
 from fping_exporter.cloud import Cloud
-from fping_exporter.config import Config, Fleet, Probe, Share
+from fping_exporter.config import Config, Fleet, Probe, Share, strict_yaml
 from fping_exporter.config.duration import Duration
 from fping_exporter.demo import Demo
 from fping_exporter.demo.http import Answer
@@ -85,6 +85,55 @@ def test_a_reload_takes_up_another_fleet_or_none(prometheus: FakePrometheus, tmp
         assert witnesses() == []
 
 
+CLOUDS = {"lon1": True, "lon2": False}
+"""Whether the instance of each cloud answers; both have one id, and are asked by exporters of one name."""
+
+
+@pytest.fixture
+def clouds(prometheus: FakePrometheus) -> Iterator[tuple[Config, FaultyCloud]]:
+    """Two clouds, whose words are told apart by a label alone."""
+    need_ping()
+    for name, alive in CLOUDS.items():
+        prometheus.external_labels = {"cloud": name}
+        prometheus.scrape("e1:10605", {"alpha-0000": alive})
+    settings = {
+        "fleet": {"prometheus": prometheus.url, "match": {"job": "fping-exporter"}},
+        "probe": {"timeout": "100ms", "retries": 0, "vantages": ["qdhcp"]},
+        "clouds": {name: {"fleet": {"match": {"cloud": name}}} for name in CLOUDS},
+    }
+    with FaultyCloud(*make_servers(1)) as standin:
+        yield strict_yaml.convert(settings, Config), standin
+
+
+def test_each_of_several_clouds_hears_its_own_exporters_alone(
+    clouds: tuple[Config, FaultyCloud], prometheus: FakePrometheus
+) -> None:
+    settings, standin = clouds
+    service = Service(
+        settings,
+        read=lambda: settings,
+        check=lambda _settings: None,
+        connect=lambda settings, _observe: Cloud(settings, region=standin.region(ADMIN)),
+        telemetry=ProcessTelemetry(),
+    )
+    for name, alive in CLOUDS.items():
+        unit = service.units[name]
+        snapshot = unit.whole.snapshot(timeout=SOON)
+        assert snapshot
+        [verdict] = snapshot.verdicts
+        assert verdict.alive is alive
+        [word] = verdict.witnesses
+        assert word.alive is alive
+        assert (
+            unit.telemetry.registry.get_sample_value("fping_exporter_fleet_exporters", {"state": "heard"})
+            == 1
+        )
+        before = len(prometheus.expressions)
+        unit.whole.last_day("alpha-0000")
+        [day] = prometheus.expressions[before:]
+        assert day.count("{") == day.count(f'cloud="{name}"')
+
+
 def test_an_exporter_takes_a_share_once_it_has_a_list(tmp_path: Path) -> None:
     need_ping()
     share = Share(f"file://{tmp_path}")
@@ -143,6 +192,11 @@ def test_list_speaks_of_the_whole(
     whole = capsys.readouterr()
     assert whole.err == ""
     assert [each["alive"] for each in json.loads(whole.out)] == [True] * len(ids)
+
+    prometheus.extra = {"warnings": ["a store is away"]}
+    assert list_instances(settings.by_cloud(), as_json=True, only_silent=False) == 0
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("fping-exporter: Prometheus warns that something may be missing of what the other")
 
     prometheus.faults = iter([Answer(503, b"")])
     assert list_instances(settings.by_cloud(), as_json=True, only_silent=False) == EXIT_SILENT
