@@ -105,7 +105,11 @@ class OsFping:
         return self._get(f"/os-fping/{server_id}", {}, _Server).server.alive
 
     def _get(self, path: str, params: Mapping[str, str], kind: type[_T]) -> _T:
+        # Here, as each command of openstackclient imports its plugins: it takes a tenth of a second.
+        from fping_exporter.cloud.faults import redact, to_cloud_error  # noqa: PLC0415
+
         url = f"{self._endpoint}{path}"
+        shown = redact(url)
         try:
             response = self._session.get(
                 url,
@@ -114,15 +118,16 @@ class OsFping:
                 raise_exc=False,
             )
         except ka.ConnectionError as error:
-            raise OsFpingError(f"os-fping cannot be reached: {_one_line(str(error))}") from error
+            reason = _one_line(str(to_cloud_error(error)))
+            raise OsFpingError(f"os-fping cannot be reached: {reason}") from error
         except CloudError as error:
             raise OsFpingError(f"os-fping did not answer: {_one_line(str(error))}") from error
         if response.status_code != requests.codes.ok:
-            raise _error_of(response, url)
+            raise _error_of(response, shown)
         try:
             return msgspec.json.decode(response.content, type=kind)
         except (ValueError, RecursionError) as error:  # msgspec's are ValueErrors
-            raise OsFpingError(f"{url} is not os-fping: {_one_line(str(error))}", status=200) from error
+            raise OsFpingError(f"{shown} is not os-fping: {_one_line(str(error))}", status=200) from error
 
 
 def _is_http(url: str) -> bool:
@@ -138,8 +143,7 @@ def _bounded(session: Session, answer_seconds: float) -> Session:
 
     Another service that the user's command asks keeps the `session` and its limits.
     """
-    # Here, as each command of openstackclient imports its plugins: it takes a tenth of a second.
-    from fping_exporter.cloud.transport import BoundedAdapter  # noqa: PLC0415
+    from fping_exporter.cloud.transport import BoundedAdapter  # noqa: PLC0415, as above
 
     http = requests.Session()
     for scheme in ("http://", "https://"):
