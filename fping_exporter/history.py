@@ -86,9 +86,12 @@ class History(msgspec.Struct, frozen=True):
             for id_ in self._remembered - listed
             if now - (since := self.unlisted_since.get(id_, now)) < RETENTION
         }
+        last_replies = _last_replies(snapshot, _only(self.last_replies, unlisted_since))
+        if self._is_ahead_of(now):
+            last_replies = {id_: min(at, now) for id_, at in last_replies.items()}
         return History(
             begun_at=now if self.begun_at is None else self.begun_at,
-            last_replies=_last_replies(snapshot, _only(self.last_replies, unlisted_since)),
+            last_replies=last_replies,
             layer2_replies={
                 id_: at
                 for id_, at in _only(self.layer2_replies, listed | unlisted_since.keys()).items()
@@ -109,12 +112,16 @@ class History(msgspec.Struct, frozen=True):
             **self._timelines_after(snapshot, unlisted_since, max_pause=max_pause),
         )
 
+    def _is_ahead_of(self, now: float) -> bool:
+        """Whether the clock was set back since the sweep before, while the process ran."""
+        return bool(self.sweeps) and now < self.sweeps[-1]
+
     def _timelines_after(
         self, snapshot: Snapshot, unlisted: Iterable[str], *, max_pause: float
     ) -> "_Timelines":
         now = snapshot.sweep.started_at
         sweeps, before = self.sweeps, self.timelines
-        if sweeps and now < sweeps[-1]:  # the clock was set back while the process ran
+        if self._is_ahead_of(now):
             sweeps = tuple([min(at, now) for at in sweeps])
             before = no_later(before, now)
         pause: tuple[PingResult, ...] = ()

@@ -33,6 +33,13 @@ def test_the_last_reply_is_remembered() -> None:
     assert history.last_replies == {"a": NOW + 60}
 
 
+def test_no_reply_is_from_the_future_if_the_clock_is_set_back() -> None:
+    history = History().after(look(History(), A, at=7200))
+    history = history.after(look(history, A, alive=False, at=30))
+    assert history.last_replies == {"a": NOW + 30}
+    assert look(history, A, alive=False, at=45).verdicts[0].last_reply_at == NOW + 30
+
+
 def test_one_who_never_answered_is_not_in_it() -> None:
     assert History().after(look(History(), A, alive=False)).last_replies == {}
 
