@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from flask import Blueprint, Response, current_app, render_template, request
+from flask import Blueprint, Response, current_app, g, render_template, request
 from werkzeug.exceptions import NotFound
 
 from fping_exporter import __version__
@@ -93,7 +93,7 @@ class _Pages:
         origin: Callable[[], Origin],
         asker: Callable[[], Asker] | None,
     ) -> None:
-        self._monitor = monitor
+        self._monitor_in_use = monitor
         self._telemetry = telemetry
         self._origin = origin
         self._asker = asker
@@ -131,13 +131,13 @@ class _Pages:
         if snapshot is None:
             return self._render("status.html", None)
         verdict = next((each for each in snapshot.verdicts if each.instance.id == instance_id), None)
-        settings = self._monitor().settings
+        settings = self._monitor.settings
         if verdict is None:
             part = settings.share is not None and settings.fleet is None
             response = self._render("gone.html", snapshot, id=instance_id, part=part)
             response.status_code = 404
             return response
-        day = self._monitor().last_day(instance_id)
+        day = self._monitor.last_day(instance_id)
         asked, refusal = self._ask_now(verdict, snapshot)
         if asked:
             [verdict] = asked.verdicts
@@ -189,11 +189,19 @@ class _Pages:
             page = render_template("not_found.html", **self._frame(None), banners=())
             error.response = Response(page, status=404, content_type="text/html; charset=utf-8")
 
+    @property
+    def _monitor(self) -> Snapshots:
+        """The monitor of the current request: a reload meanwhile gives this page no other one."""
+        if "monitor" not in g:
+            g.monitor = self._monitor_in_use()
+        found: Snapshots = g.monitor
+        return found
+
     def _newest(self) -> Snapshot | None:
-        return self._fresh() or self._monitor().latest
+        return self._fresh() or self._monitor.latest
 
     def _fresh(self) -> Snapshot | None:
-        return self._monitor().snapshot(timeout=_MAX_WAIT, stop_waiting=stop_waiting(request.environ))
+        return self._monitor.snapshot(timeout=_MAX_WAIT, stop_waiting=stop_waiting(request.environ))
 
     def _frame(self, snapshot: Snapshot | None) -> dict[str, object]:
         """Return what the frame of every page shows."""
@@ -201,7 +209,7 @@ class _Pages:
         return {
             "version": __version__,
             "origin": self._origin(),
-            "runbook": self._monitor().settings.links.runbook,
+            "runbook": self._monitor.settings.links.runbook,
             "now": time.time(),
             "snapshot": snapshot,
             "query": query,
@@ -213,7 +221,7 @@ class _Pages:
         self, template: str, snapshot: Snapshot | None, *, more: Iterable[Banner] = (), **context: object
     ) -> Response:
         """Render a page, with what the pages of a snapshot have in common, and `more` banners."""
-        monitor = self._monitor()
+        monitor = self._monitor
         overview = self._digest(snapshot).overview if snapshot else None
         page = render_template(
             template,

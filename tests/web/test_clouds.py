@@ -19,7 +19,8 @@ from fping_exporter import config
 from fping_exporter.config import strict_yaml
 from fping_exporter.errors import CloudError
 from fping_exporter.model import Inventory, Sweep, Target
-from tests.build import SILENT, Source, instance, inventory
+from fping_exporter.web import create_app
+from tests.build import ORIGIN, SILENT, Source, instance, inventory
 from tests.web.pages import Pinger
 from tests.web.site import FakeCloud, make_cloud, make_front, make_router, open_site
 
@@ -312,6 +313,22 @@ def test_another_cloud_of_the_same_name_has_pages_of_its_own() -> None:
     assert client.get("/probe?cloud=lon2").status_code == 400
     assert client.get("/clouds/lon2/").status_code == 404
     assert ids(client.get("/probe?cloud=new").text) == ["b"]
+
+
+@pytest.mark.parametrize("path", ["/", "/instance/a", "/instance/none", "/hypervisors", "/?format=json"])
+def test_a_page_is_of_one_configuration_if_a_reload_comes_meanwhile(path: str) -> None:
+    before, after = cloud_of("lon1", "a", "b"), make_cloud("lon1", Source(unlisted), Pinger({}))
+    before.monitor.snapshot(timeout=None)
+    monitors = [before.monitor]
+    client = create_app(
+        lambda: monitors.pop() if monitors else after.monitor,
+        telemetry=before.telemetry,
+        telemetry_path="/metrics",
+        origin=lambda: ORIGIN,
+    ).test_client()
+    answer = client.get(path)
+    assert answer.status_code == (404 if path == "/instance/none" else 200)
+    assert "no longer served as metrics" not in answer.text
 
 
 def test_nothing_of_a_cloud_that_is_gone_is_kept_once_another_one_is_asked() -> None:
