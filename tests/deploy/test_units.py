@@ -63,6 +63,24 @@ def test_the_unit_is_right(tmp_path: Path) -> None:
         assert run("systemd-analyze", "verify", unit) == ""
 
 
+def test_the_command_reads_what_the_service_has_stored(tmp_path: Path) -> None:
+    # As root, without systemd-run: a dynamic user may not read the state of another one.
+    program = tmp_path / "program"
+    program.write_text('#!/bin/sh\npwd; env | grep -E "^(OS|STATE)_"; printf "%s\\n" "$@"\n')
+    program.chmod(0o755)
+    command = (DEPLOY / "systemd" / "fping-exporter").read_text()
+    command = command.replace("/opt/fping-exporter/bin/fping-exporter", str(program))
+    command = command.replace("/etc/fping-exporter", str(tmp_path))
+    start = ("env", "OS_CLOUD=another", "sh", "-c", command, "fping-exporter", "explain", "web 1", "--cached")
+    lines = run(*start).splitlines()
+    assert lines[0] == str(tmp_path)
+    assert set(lines[1:-3]) == {
+        f"OS_CLIENT_CONFIG_FILE={tmp_path}/clouds.yaml",
+        "STATE_DIRECTORY=/var/lib/fping-exporter",
+    }
+    assert lines[-3:] == ["explain", "web 1", "--cached"]
+
+
 def manifests() -> list[Any]:
     """Return the Kubernetes objects of deploy/kubernetes, as they are written there."""
     paths = sorted((DEPLOY / "kubernetes").glob("*.yml"))
