@@ -265,6 +265,8 @@ def test_the_way_back_from_an_instance_keeps_the_filter() -> None:
 
 def test_the_rows_as_json_and_csv() -> None:
     exporter = swept()
+    assert "These 4 rows as JSON or CSV" in words(page("/", exporter))
+    assert "This row as JSON or CSV" in words(page("/?q=web-1", exporter))
     answer = exporter.client.get("/?format=json&q=web&sort=name")
     assert answer.content_type == "application/json"
     first, second = answer.get_json()
