@@ -138,9 +138,10 @@ class CloudUnit:
 
     @property
     def is_tried(self) -> bool:
-        """Whether its first sweep is complete, or not waited for: something failed, or a minute is over.
+        """Whether the process waits no longer for this cloud to be ready.
 
-        Nor is it where the process was at work with other clouds before: these have to be reachable.
+        It waits for the first sweep, for a failure, or for a minute. It never waits for a cloud that a reload
+        adds beside others: these have to be reachable meanwhile.
         """
         failed = self.telemetry.inventory.error or self.telemetry.sweep.error
         return bool(self.monitor.latest or failed or time.monotonic() - self._begun_at >= _TRIED_SECONDS)

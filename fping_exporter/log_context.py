@@ -10,7 +10,7 @@ _cloud: ContextVar[str | None] = ContextVar("cloud", default=None)
 
 
 def current_cloud() -> str | None:
-    """Return the name of the cloud that this thread works for; None: of no certain one."""
+    """Return the name of the cloud that this thread works for; None: for none in particular."""
     return _cloud.get()
 
 

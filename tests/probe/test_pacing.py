@@ -1,3 +1,4 @@
+import heapq
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -56,6 +57,23 @@ def test_no_stretch_of_time_sees_more_than_the_rate_allows(
 @pytest.mark.parametrize(("rate", "batch"), [(1, 1), (20_000, 50), (1_000_000, 64)])
 def test_a_batch_is_a_short_burst(rate: int, batch: int) -> None:
     assert Pacer(rate=rate).batch == batch
+
+
+@given(rate=st.floats(1, 1e6), large=st.integers(1, 8), batches=st.integers(1, 20))
+def test_a_small_sweep_waits_for_one_batch_of_each_large_one_before_each_of_its_own(
+    rate: float, large: int, batches: int
+) -> None:
+    clock = Clock()
+    pacer = Pacer(rate=rate, clock=clock)
+    began = clock.now
+    due = [(began + pacer.reserve(pacer.batch), sweep) for sweep in range(large + 1)]
+    heapq.heapify(due)
+    left = batches
+    while left:
+        clock.now, sweep = heapq.heappop(due)
+        left -= sweep == large
+        heapq.heappush(due, (clock.now + pacer.reserve(pacer.batch), sweep))
+    assert clock.now - began <= batches * (large + 1) * pacer.batch / rate * (1 + 1e-6) + 1e-6
 
 
 def test_threads_share_one_limit() -> None:
