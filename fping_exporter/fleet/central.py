@@ -7,7 +7,7 @@ import time
 import zlib
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
@@ -89,7 +89,12 @@ class Centrals:
         self._query = urlencode(
             [("host", host)] if host else [("network", each) for each in self._settings.network]
         )
-        self.scope: Scope = {"inventory.host": host, "inventory.network": self._settings.network}
+        paths = {urlsplit(url).path.rstrip("/") for url in self._settings.central}
+        self.scope: Scope = {
+            "inventory.central": tuple(sorted(paths)),  # a path names a cloud of several; a host does not
+            "inventory.host": host,
+            "inventory.network": self._settings.network,
+        }
         self._avoided: dict[str, float] = {}
         """Until when each central is asked after the others, by the monotonic clock."""
         self._held: _Held | None = None

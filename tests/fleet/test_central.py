@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fping_exporter.cli import main
-from fping_exporter.config import Agents, Cache, CentralInventory, Config
+from fping_exporter.config import Agents, Cache, CentralInventory, Config, Scope
 from fping_exporter.config.duration import Duration
 from fping_exporter.errors import CentralError, ConfigError
 from fping_exporter.fleet.central import Centrals
@@ -348,6 +348,16 @@ def test_a_reload_goes_on_with_the_list(pki: Pki, central: Central) -> None:
     assert ids(after) == ["a"]
     assert codes == [200, 304]
     assert agent(pki, central.url, host="cn-2").scope != before.scope
+
+
+def test_the_list_of_another_cloud_of_a_central_is_another_list(pki: Pki) -> None:
+    def scope(*urls: str) -> Scope:
+        return agent(pki, *urls).scope
+
+    lon1 = scope("https://c1/clouds/lon1", "https://c2/clouds/lon1")
+    assert lon1 == scope("https://c3:10605/clouds/lon1/")
+    assert lon1 != scope("https://c1/clouds/lon2", "https://c2/clouds/lon2")
+    assert scope("https://c1") == scope("https://c2/") != lon1
 
 
 def test_agents_share_the_centrals(pki: Pki) -> None:
