@@ -109,7 +109,7 @@ def _count_ambiguous(targets: Plan) -> int:
     ip, id_ = next(iter(ambiguous.items()), ("", ""))
     if ambiguous and _log_limit.allows(ip):
         logger.warning(
-            "%d addresses may be somebody else's as well and are not pinged, such as %s of instance %s: "
+            "addresses that may be somebody else's as well are not pinged (%d), such as %s of instance %s: "
             "name the networks that are reached from here in probe.local_networks, ping from Neutron's "
             "namespaces (probe.vantages), or only floating addresses (probe.addresses: floating)",
             len(ambiguous),
