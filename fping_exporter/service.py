@@ -88,6 +88,7 @@ class Service:
     def close(self) -> None:
         """Leave the instances to the others that share them; that takes five seconds at most."""
         with self._reloading:
+            self._started = False  # a reload by one of the last requests would join the others again
             run_for_each(self.units, lambda name: self.units[name].close())
 
     def _prepare(self, settings: Config) -> Mapping[str, tuple[CloudUnit, Prepared]]:

@@ -237,6 +237,17 @@ def test_a_cloud_that_a_reload_adds_keeps_the_process_ready(stack: ExitStack) ->
     assert not clouds.service.units["too"].is_tried, "there is nothing else to be reached for"
 
 
+def test_a_reload_while_the_process_ends_begins_nothing(stack: ExitStack) -> None:
+    clouds = Clouds({name: serve(stack, name) for name in ("lon1", "lon2")})
+    added = clouds.settings.pop("lon2")
+    clouds.service.reload()
+    clouds.service.start()
+    clouds.service.close()
+    clouds.settings["lon2"] = added
+    clouds.service.reload()
+    assert not clouds.service.units["lon2"].is_tried, "it was not started"
+
+
 def test_a_cloud_that_is_renamed_is_a_removal_and_an_addition(stack: ExitStack) -> None:
     standins = {name: serve(stack, name) for name in ("lon1", "lon2")}
     clouds = Clouds(standins)
