@@ -228,3 +228,13 @@ def test_a_catalog_without_nova_is_one_clear_error(standin: FaultyCloud) -> None
     standin.rewrite(TOKENS, _without_compute)
     with pytest.raises(CloudError, match="public endpoint for compute service in RegionOne region not found"):
         connect(standin).cloud.inventory()
+
+
+def test_the_client_of_a_service_is_made_once_a_session(standin: FaultyCloud) -> None:
+    session = connect(standin).cloud.session
+    made = session.connection.adapter("compute")
+    assert made.service_type == "compute"
+    assert session.connection.adapter("compute") is made
+    assert session.connection.adapter("network").service_type == "network"
+    session.renew()
+    assert session.connection.adapter("compute") is not made
