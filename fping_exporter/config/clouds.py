@@ -28,7 +28,8 @@ def locate(name: str, error: Exception) -> str:
     return f"clouds.{name}{'.' if _PATH.match(text) else ': '}{text}"
 
 
-_PATH = re.compile(r"[a-z_][a-z0-9_.]*(\[[0-9]+\][a-z0-9_.]*)*: ")
+_PATH = re.compile(r"[a-z_][a-z0-9_.]*(\[([0-9]+|\.\.\.)\][a-z0-9_.]*)*: ")
+"""``[...]`` stands for a key of a mapping, as msgspec writes it."""
 
 
 def check_cloud(name: str, own: object) -> None:

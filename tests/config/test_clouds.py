@@ -146,6 +146,8 @@ def test_what_is_no_name(name: str) -> None:
     [
         ("cloud: unknown", "clouds.a.cloud: unknown"),
         ("instances.include[0].name: bad", "clouds.a.instances.include[0].name: bad"),
+        ("contacts[...]: bad", "clouds.a.contacts[...]: bad"),
+        ("instances.include[0].metadata[...][1]: bad", "clouds.a.instances.include[0].metadata[...][1]: bad"),
         ("the configuration of OpenStack: bad", "clouds.a: the configuration of OpenStack: bad"),
         ("expected text as every key", "clouds.a: expected text as every key"),
     ],
