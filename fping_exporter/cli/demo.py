@@ -49,12 +49,13 @@ The same with python-novaclient 7.1.2:
 
   nova = novaclient.client.Client("2.35", session=session, endpoint_override="{url}/v2.1")
 
-With python-openstackclient, what Nova says, what the ping says (with the extra "openstack" of fping-exporter:
-pip install '.[openstack]'), and what explains a guest that does not answer:
+With python-openstackclient and the extra "openstack" (pip install '.[openstack]'): what Nova says, what the
+ping says, what explains a guest that does not answer, and what a member of its project sees of it:
 
   openstack server list --all-projects
   openstack server ping list --all-projects
   openstack console log show {crashed}
+  OS_USERNAME=member OS_PASSWORD=member OS_PROJECT_NAME=acceptance openstack server ping show selenium-0
 """
 
 

@@ -37,7 +37,7 @@ def greeting(place: Path) -> Iterator[str]:
             lines = []
             for line in process.stdout:
                 lines.append(line)
-                if "openstack console" in line:
+                if "server ping show" in line:
                     break
             yield "".join(lines)
         finally:
@@ -102,6 +102,7 @@ def test_openstackclient(greeting: str, place: Path) -> None:
     assert re.search(r"\| selenium-0 +\| ACTIVE ", done.stdout)
     assert re.search(r"\| selenium-1 +\| [0-9a-f]{32} \| ACTIVE +\| yes ", done.stdout)
     assert "Kernel panic" in done.stdout
+    assert re.search(r"\| name +\| selenium-0 +\|\n.*\n.*\n\| alive +\| no ", done.stdout)
 
 
 def test_the_addresses(greeting: str, place: Path) -> None:
