@@ -77,6 +77,8 @@ class Runtime(NamedTuple):
     """Asks for new lists; only that of an agent is not left to those who scrape."""
     share: Share | None = None
     """Decides which instances are this exporter's part; it may be that of the configuration before."""
+    fleet: FleetReader | None = None
+    """Reads what the other exporters say."""
 
 
 class CloudUnit:
@@ -173,6 +175,12 @@ class CloudUnit:
             before
             and prepared.setup.settings == before.monitor.settings
             and prepared.upstream.is_same(before.cloud)
+            and prepared.setup.share is before.share
+            and (
+                before.fleet is None
+                or prepared.setup.fleet is None
+                or before.fleet.is_same(prepared.setup.fleet)
+            )
         )
 
     def take_up(self, prepared: Prepared) -> None:
@@ -252,9 +260,12 @@ class CloudUnit:
         )
 
     def _make_share(self, settings: Config) -> Share | None:
-        """Return the share in use if the settings are the same: the others see no change then."""
-        if settings.share is None or (self._share and self._share.settings == settings.share):
-            return self._share if settings.share else None
+        """Return the share in use if it would be the same: the others see no change then."""
+        if settings.share is None:
+            return None
+        before = self._runtime and self._runtime.share
+        if before and before.is_of(settings.share):
+            return before
         return Share(settings.share, observer=self.telemetry, exports=self._exports)
 
     def _exports(self) -> bool:
@@ -289,7 +300,7 @@ class CloudUnit:
             telemetry=self.telemetry,
         )
         poller = Poller(monitor.refresh_list, upstream.next_poll) if isinstance(upstream, Centrals) else None
-        return Runtime(monitor, api, upstream, whole, asker, poller, setup.share)
+        return Runtime(monitor, api, upstream, whole, asker, poller, setup.share, setup.fleet)
 
     def _make_asker(self, setup: Setup) -> Asker:
         settings = setup.settings

@@ -12,6 +12,7 @@ from fping_exporter.errors import FpingExporterError
 from fping_exporter.fleet.day import DayReader
 from fping_exporter.fleet.prometheus import Prometheus
 from fping_exporter.fleet.reading import Reading, read_fleet
+from fping_exporter.fleet.tls import digest
 from fping_exporter.log_limit import LogLimit
 from fping_exporter.single_flight import SingleFlight
 
@@ -66,6 +67,7 @@ class FleetReader:
         """Whether the last reading failed."""
         self.days = DayReader(settings, interval=interval)
         """Reads the last 24 hours of single instances."""
+        self._files = digest(settings, section="fleet")
         self._prometheus = Prometheus(settings)
         self._interval = interval
         self._observer: Observer | None = observer
@@ -74,6 +76,10 @@ class FleetReader:
         self._lock = threading.Lock()
         self._tried_at = -float("inf")
         self._flight = SingleFlight("fleet", self._read, refused=self._fail)
+
+    def is_same(self, other: "FleetReader") -> bool:
+        """Return whether the settings of `other` are the same, and its certificates and key."""
+        return self.settings == other.settings and self._files == other._files  # noqa: SLF001, of this class
 
     def retire(self) -> None:
         """Report nothing from now on: another configuration is in use."""

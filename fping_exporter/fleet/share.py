@@ -105,6 +105,10 @@ class Share:
         self._thread: threading.Thread | None = None
         self._tooz = _import_tooz(settings.url)
 
+    def is_of(self, settings: config.Share) -> bool:
+        """Return whether it was made of the same settings, and of the password that their file has now."""
+        return self.settings == settings and self._url == _url(settings)
+
     def start(self) -> None:
         """Look for the others from now on, and join them in time; without a thread, share with nobody."""
         self._observer.observe_share(members=1, answered_at=-math.inf)

@@ -1,12 +1,15 @@
 """TLS of requests to other servers than OpenStack's: whom they trust, and the certificate that they show."""
 
+import hashlib
 import ssl
 from typing import Protocol
 
 from fping_exporter.errors import ConfigError
 from fping_exporter.fleet.secret_files import read_file
 
-__all__ = ["Files", "make_context"]
+__all__ = ["Files", "digest", "make_context"]
+
+_NAMES = ("ca_file", "cert_file", "key_file")
 
 
 class Files(Protocol):
@@ -28,14 +31,19 @@ class Files(Protocol):
         ...
 
 
+def digest(files: Files, *, section: str) -> bytes:
+    """Return what tells the content of `files` now from that before; raises as :func:`make_context`."""
+    paths = ((name, getattr(files, name)) for name in _NAMES)
+    read = {name: read_file(f"{section}.{name}", path) for name, path in paths if path}
+    return hashlib.sha256(repr(read).encode()).digest()
+
+
 def make_context(files: Files, *, section: str) -> ssl.SSLContext:
     """Return a context that uses `files`; raises ConfigError for one that cannot be read or used.
 
     The error calls it a key of `section`.
     """
-    for name in ("ca_file", "cert_file", "key_file"):
-        if path := getattr(files, name):
-            read_file(f"{section}.{name}", path)  # OpenSSL does not say which file it is
+    digest(files, section=section)  # OpenSSL does not say which file cannot be read
     try:
         context = ssl.create_default_context(cafile=files.ca_file)
     except (ssl.SSLError, OSError):

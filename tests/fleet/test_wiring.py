@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 import yaml
 from tooz import coordination
 
@@ -132,6 +133,36 @@ def test_each_of_several_clouds_hears_its_own_exporters_alone(
         unit.whole.last_day("alpha-0000")
         [day] = prometheus.expressions[before:]
         assert day.count("{") == day.count(f'cloud="{name}"')
+
+
+def test_a_reload_reads_the_files_of_a_fleet_and_of_a_share_again(
+    clouds: tuple[Config, FaultyCloud], tmp_path: Path
+) -> None:
+    password, authority = tmp_path / "password", tmp_path / "ca.pem"
+    password.write_text("old")
+    trustme.CA().cert_pem.write_to_path(str(authority))
+    fleet = {"prometheus": "https://localhost", "ca_file": str(authority)}
+    share = {"url": "redis://localhost:1", "password_file": str(password)}
+    settings = strict_yaml.convert({"clouds": {"shared": {"share": share}, "read": {"fleet": fleet}}}, Config)
+    service = Service(
+        settings,
+        read=lambda: settings,
+        check=lambda _settings: None,
+        connect=lambda settings, _observe: Cloud(settings, region=clouds[1].region(ADMIN)),
+        telemetry=ProcessTelemetry(),
+    )
+
+    def changed() -> list[str]:
+        before = {name: unit.runtime for name, unit in service.units.items()}
+        service.reload()
+        return [name for name, unit in service.units.items() if unit.runtime is not before[name]]
+
+    assert changed() == []
+    password.write_text("new")
+    assert changed() == ["shared"]
+    trustme.CA().cert_pem.write_to_path(str(authority))
+    assert changed() == ["read"]
+    assert changed() == []
 
 
 def test_an_exporter_takes_a_share_once_it_has_a_list(tmp_path: Path) -> None:
