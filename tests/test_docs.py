@@ -1,10 +1,13 @@
 """The documentation: every path, link and anchor in it leads somewhere."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from fping_exporter.cli.parser import parse_arguments
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -68,6 +71,31 @@ def test_every_metric_of_the_exporter_that_is_named_exists(page: Path) -> None:
     documented = {f"fping_exporter_{name}" for row in rows for name in re.findall(r"\w+", row)}
     assert "fping_exporter_packets_received_total" in documented
     assert set(_METRIC.findall(page.read_text(encoding="utf-8"))) <= documented
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_command_line_takes_every_command_that_is_named(page: Path) -> None:
+    for command in commands(page):
+        assert parse_arguments(command), command
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Return the arguments of each `fping-exporter COMMAND ...`, with an instance where one is due."""
+    text = re.sub(r" ID\|NAME\|ADDRESS(\.\.\.)?", "", page.read_text(encoding="utf-8"))
+    found = re.findall(r"`fping-exporter ((?:list|explain|wait|demo) ?[^`|\n]*)[`|]", text)
+    split = [shlex.split(each) for each in found]
+    named = {"explain", "wait"}
+    return [each[:1] + ["web-1"] * (each[0] in named) + each[1:] for each in split]
+
+
+def test_a_flag_that_is_gone_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("`fping-exporter wait --gone`, `fping-exporter list`", encoding="utf-8")
+    gone, right = commands(page)
+    assert parse_arguments(right)
+    with pytest.raises(SystemExit):
+        parse_arguments(gone)
+    assert "--gone" in capsys.readouterr().err
 
 
 def test_the_map_answers_twenty_questions_at_least() -> None:
