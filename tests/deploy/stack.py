@@ -152,7 +152,7 @@ def alerting(directory: Path, *, target: str) -> Iterator[Sink]:
 def alertmanager(directory: Path, *, address: str) -> Iterator[Sink]:
     """Run Alertmanager on `address` (HOST:PORT) with the shipped routes; yield the SMTP server."""
     sink = Sink()
-    mail = Controller(sink, hostname="127.0.0.1", port=free_port())
+    mail = Controller(sink, hostname="127.0.0.1", port=free_port(), ready_timeout=30)
     mail.start()
     pager = Pager(sink.pages)
     thread = threading.Thread(target=pager.serve_forever)

@@ -79,12 +79,12 @@ class Process:
 
 
 def eventually(check: Callable[[], None], *, timeout: float = 30) -> None:
-    """Repeat `check` until its assertions hold; after `timeout` seconds they have to."""
+    """Repeat `check` until what it asks answers, and as asserted; after `timeout` seconds it has to."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         try:
             check()
-        except (AssertionError, LookupError):
+        except (AssertionError, LookupError, OSError):
             time.sleep(0.2)
         else:
             return

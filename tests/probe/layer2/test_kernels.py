@@ -185,7 +185,7 @@ def test_an_answer_to_the_kernels_own_broadcast_proves_nothing() -> None:
 
         thread = threading.Thread(target=ping_later)
         thread.start()
-        got = ask([four], timeout=0.5)
+        got = ask([four], timeout=1)
         thread.join()
         assert got.rejected == {Layer2Rejection.KERNEL: 1}
         assert got.alive == {}
