@@ -1,6 +1,7 @@
 """The command line, run as a user runs it: as a process, on the demo's cloud."""
 
 import base64
+import io
 import json
 import os
 import re
@@ -320,6 +321,21 @@ def test_an_output_that_takes_nothing(tmp_path: Path, redirection: str, code: in
         ["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False
     )
     assert (done.returncode, done.stderr) == (code, said)
+
+
+class Broken(io.StringIO):
+    """An output on which nobody counts."""
+
+    def write(self, _text: str) -> int:
+        raise ZeroDivisionError
+
+
+def test_a_bug_is_not_taken_for_silence(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "stdout", Broken())
+    assert main(["print", "config"]) == 70
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_list_without_the_cloud(cloud: dict[str, str], tmp_path: Path) -> None:
