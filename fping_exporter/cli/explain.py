@@ -1,5 +1,6 @@
 """The command ``explain``: one instance, pinged alone, and all that is known of why it answers or not."""
 
+import os
 import shutil
 import time
 from pathlib import Path
@@ -26,7 +27,7 @@ from fping_exporter.instance_lookup import find_instance
 from fping_exporter.lister import list_once
 from fping_exporter.model import Instance, Inventory, Snapshot, Verdict
 from fping_exporter.probe import check_permission
-from fping_exporter.storage import State
+from fping_exporter.storage import State, find_directory
 from fping_exporter.verdict.selection import select
 
 __all__ = ["explain"]
@@ -48,9 +49,10 @@ def explain(
         upstream = connect_upstream(settings, lambda _service, _code: bar.update())
         state = read_state(storage_path, upstream.scope, cloud=name)
         if cached and state is None:
+            directory = find_directory(storage_path, os.environ)
             raise ConfigError(
-                f"--cached: {storage_path} has nothing of this cloud"
-                if storage_path
+                f"--cached: {directory} has nothing of this cloud"
+                if directory
                 else "--cached: nothing is stored; name the exporter's directory with --storage.path"
             )
         if cached and state:

@@ -375,16 +375,18 @@ def test_explain_one_that_could_not_be_asked(cloud: dict[str, str], tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "directory", "said"),
     [
-        ((), "--cached: nothing is stored; name the exporter's directory with --storage.path"),
-        (("--storage.path", "."), "--cached: . has nothing of this cloud"),
+        ((), "", "--cached: nothing is stored; name the exporter's directory with --storage.path"),
+        ((), ".", "--cached: . has nothing of this cloud"),
+        (("--storage.path", "."), "", "--cached: . has nothing of this cloud"),
     ],
 )
 def test_explain_what_nobody_has_stored(
-    cloud: dict[str, str], tmp_path: Path, flags: tuple[str, ...], said: str
+    cloud: dict[str, str], tmp_path: Path, flags: tuple[str, ...], directory: str, said: str
 ) -> None:
-    done = run("explain", "text-0", "--cached", *flags, cwd=tmp_path, env=cloud | {"STATE_DIRECTORY": ""})
+    env = cloud | {"STATE_DIRECTORY": directory}
+    done = run("explain", "text-0", "--cached", *flags, cwd=tmp_path, env=env)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
 
