@@ -4,6 +4,7 @@ import glob
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -28,6 +29,8 @@ _RELIST_SECONDS = 5.0
 """Between two lists of the cloud at least, however much changes."""
 _LOOKUPS = 20
 """Servers that Nova is asked for one by one in a row, at most."""
+_LACKING_LISTS = 2
+"""In a row that lack a server which Nova does not find, before it counts as deleted: one may be cut."""
 _LOOKUPS_SECONDS = 5.0
 """After which no further one is asked for in this row: nobody is pinged meanwhile."""
 
@@ -69,13 +72,18 @@ class WatchedInstances:
         self._log_limit = LogLimit(60)
         self._not_found: set[str] = set()
         """Ids of those that Nova did not find when it was last asked."""
+        self._hidden: set[str] = set()
+        """Ids of those that a list had all the same: Nova shows these credentials no single server of other
+        projects, as those of the role in deploy/policy. They are listed, not asked for."""
+        self._lacking_lists = Counter[str]()
+        """How many lists in a row did not have each."""
         self.inventory: Inventory
         """What was last listed, of these instances; of others that may have their addresses, in `claims`."""
 
     @property
     def deleted(self) -> set[str]:
-        """Ids of those that the list lacks and Nova does not find: a list that lacks one may be cut."""
-        return self._not_found.difference(each.id for each in self.inventory.instances)
+        """Ids of those that Nova neither finds nor has in its last lists."""
+        return {id_ for id_ in self._not_found | self._hidden if self._lacking_lists[id_] >= _LACKING_LISTS}
 
     def begin(self, texts: Sequence[str], *, seconds: float) -> list[Instance]:
         """List the cloud within so many seconds; return the instances that `texts` mean.
@@ -130,11 +138,17 @@ class WatchedInstances:
         ids = tuple(map(glob.escape, self._nova_states))
         self.inventory = select(listed, Instances(include=(Rule(id=ids),)))
         self._listed_at, self._outdated = listed_at, False
+        there = {each.id for each in self.inventory.instances}
+        self._hidden |= self._not_found & there
+        self._lacking_lists = Counter(
+            {id_: self._lacking_lists[id_] + 1 for id_ in self._nova_states.keys() - there}
+        )
 
     def _look_up(self, doubtful: Iterable[str], end: float) -> None:
         """Ask Nova for those that were not asked for the longest time."""
-        began = self._clock()
-        for id_ in sorted(doubtful, key=lambda id_: self._asked_at.get(id_, 0.0))[:_LOOKUPS]:
+        began, doubtful = self._clock(), set(doubtful)
+        self._outdated = self._outdated or bool((doubtful & self._hidden) - self.deleted)
+        for id_ in sorted(doubtful - self._hidden, key=lambda id_: self._asked_at.get(id_, 0.0))[:_LOOKUPS]:
             now = self._clock()
             if now - began >= _LOOKUPS_SECONDS:
                 return

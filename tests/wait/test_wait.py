@@ -200,6 +200,33 @@ def test_one_that_a_list_lacks_and_nova_has_is_not_deleted() -> None:
     assert (ended.result, ended.verdict) == (Result.MISSING, None)
 
 
+def test_one_that_nova_does_not_find_and_one_list_lacks_is_not_deleted() -> None:
+    """To the role in deploy/policy, Nova says 404 of each server of another project."""
+    a = instance("a", A, status="BUILD")
+    world = World(a)
+    world.lookup_error = NotFoundError("hidden")
+
+    def cut_once() -> None:
+        del world.instances["a"]
+        world.plot[world.pauses + 6] = lambda: world.instances.update(a=a)  # after the next list
+
+    world.plot[12] = cut_once
+    world.plot[25] = lambda: world.answering.add(A)
+    [ended] = world.wait("a")
+    assert (ended.result, ended.seconds) == (Result.ANSWERS, 25)
+    assert world.lookups == ["a"], "it is known to be hidden by then"
+    assert world.listings == [0, 1, 6, 11, 16, 21]
+
+
+def test_one_that_nova_hides_is_deleted_once_two_lists_lack_it() -> None:
+    world = World(instance("a", A, status="BUILD"))
+    world.lookup_error = NotFoundError("hidden")
+    world.plot[3] = lambda: world.instances.pop("a")
+    [ended] = world.wait("a")
+    assert ended.result is Result.DELETED
+    assert world.listings == [0, 1, 6, 11]
+
+
 def test_down_is_who_was_asked_and_is_silent() -> None:
     world = World(instance("a", A), instance("b", B, status="SHUTOFF"), instance("c"))
     world.answering = {A}
