@@ -106,6 +106,7 @@ class Lab:
             if server.name.startswith(OWN):  # left by a run that was broken off
                 lab.call("compute", "DELETE", f"/servers/{server.id}")
         _wait(lambda: not any(server.name.startswith(OWN) for server in lab.servers().values()))
+        lab.restore_ports()
         lab.let_pings_in()
         _run("vms.py", "up")
         for addr in lab.addrs():
@@ -248,6 +249,28 @@ class Lab:
     def set_fate(self, fate: Fate, *who: str) -> None:
         """Change what happens to echo requests to these addresses or servers (ids or names)."""
         _run("vms.py", "set", fate, *who)
+
+    def announce(self, *who: str) -> None:
+        """Do what guests do that boot: nobody sends any more to the MAC that had their addresses before."""
+        _run("vms.py", "announce", *who)
+
+    def restore_ports(self) -> None:
+        """Put servers' ports back into the default groups, from where a run that was broken off left them."""
+        groups = self.call("network", "GET", "/v2.0/security-groups")["security_groups"]
+        default = {group["project_id"]: group["id"] for group in groups if group["name"] == "default"}
+        for port in self.call("network", "GET", "/v2.0/ports")["ports"]:
+            if not port["device_owner"].startswith("compute:"):
+                continue
+            whole = {
+                "port_security_enabled": True,
+                "security_groups": [default[port["project_id"]]],
+                "allowed_address_pairs": [],
+            }
+            if whole != {name: port[name] for name in whole}:
+                self.call("network", "PUT", f"/v2.0/ports/{port['id']}", {"port": whole})
+        for group in groups:
+            if group["name"].startswith(OWN):
+                self.call("network", "DELETE", f"/v2.0/security-groups/{group['id']}")
 
     def let_pings_in(self) -> None:
         """Let the groups that servers are in by default admit every ping: silence is then the guest's."""

@@ -97,6 +97,7 @@ def guest(lab: Lab, groups: Groups) -> Iterator[Guest]:
     lengths = {subnet["id"]: subnet["cidr"].partition("/")[2] for subnet in subnets}
     try:
         with Guest(server, port, lengths) as guest:
+            lab.announce(server.id)
             yield guest
     finally:
         lab.set_fate(before, server.id)

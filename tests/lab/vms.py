@@ -5,6 +5,7 @@
     vms.py refresh [OPTIONS] follow Nova and Neutron: what is new comes, what is
                              gone goes, the rest keeps its fate
     vms.py set FATE WHO...   alive, absent or silent; by address, server id, name
+    vms.py announce WHO...   let all namespaces ask anew for the MACs of these
     vms.py status
     vms.py down
 
@@ -303,11 +304,11 @@ def apply(old, new, nets):
     for (tool, guests), commands in lines.items():
         {'ip': ip, 'nft': nft}[tool](guests, *commands)
     if old:
-        announce(a.address for a in set(new) - set(old) if a.fate != 'absent')
+        forget(a.address for a in set(new) - set(old) if a.fate != 'absent')
 
 
-def announce(addresses):
-    """Let who knows the neighbours of these addresses ask for them anew.
+def forget(addresses):
+    """Let all namespaces ask anew for the MACs of these addresses.
 
     A guest that boots announces itself.  Without it a namespace would send for
     seconds to the MAC of who had the address before, which the tests of layer 2
@@ -391,13 +392,23 @@ def up(args):
     status(args)
 
 
-def set_fate(args):
-    nets, old = load()
+def meant_by(args, addrs):
     for who in args.who:
-        if not any(who in a.names() for a in old):
+        if not any(who in a.names() for a in addrs):
             raise SystemExit('%s: no such address or server; after a change in '
                              'Nova: vms.py refresh' % who)
-    meant = {a.port for a in old if a.names() & set(args.who)}
+    return {a.port for a in addrs if a.names() & set(args.who)}
+
+
+def announce(args):
+    _, addrs = load()
+    meant = meant_by(args, addrs)
+    forget(a.address for a in addrs if a.port in meant)
+
+
+def set_fate(args):
+    nets, old = load()
+    meant = meant_by(args, old)
     new = [dataclasses.replace(a, fate=args.fate) if a.port in meant else a
            for a in old]
     apply(old, new, nets)
@@ -442,7 +453,8 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
     for name, function in (('up', up), ('refresh', refresh), ('set', set_fate),
-                           ('status', status), ('down', down)):
+                           ('announce', announce), ('status', status),
+                           ('down', down)):
         command = commands.add_parser(name)
         command.set_defaults(function=function)
         if function in (up, refresh):
@@ -452,6 +464,7 @@ def main():
             command.add_argument('--alive-list', metavar='FILE')
         elif function is set_fate:
             command.add_argument('fate', choices=FATES)
+        if function in (set_fate, announce):
             command.add_argument('who', nargs='+')
     args = parser.parse_args()
     if os.geteuid() != 0:
