@@ -1,6 +1,6 @@
 """The last ping results of an instance in 16 bytes, and since when it has been answering or silent."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Annotated, NamedTuple
 
@@ -115,14 +115,20 @@ class Stepper(dict[Timeline | None, Timeline]):
 
 def moved_back(timelines: Mapping[str, Timeline], seconds: float) -> dict[str, Timeline]:
     """Return timelines in the time of a clock that was set back by `seconds`."""
-    moved = {timeline: timeline.moved_back(seconds) for timeline in set(timelines.values())}
-    return {id_: moved[timeline] for id_, timeline in timelines.items()}
+    return _changed(timelines, lambda timeline: timeline.moved_back(seconds))
 
 
 def no_later(timelines: Mapping[str, Timeline], now: float) -> dict[str, Timeline]:
     """Return timelines after the clock was found to be set back to `now`: :meth:`Timeline.no_later`."""
-    clamped = {timeline: timeline.no_later(now) for timeline in set(timelines.values())}
-    return {id_: clamped[timeline] for id_, timeline in timelines.items()}
+    return _changed(timelines, lambda timeline: timeline.no_later(now))
+
+
+def _changed(
+    timelines: Mapping[str, Timeline], change: Callable[[Timeline], Timeline]
+) -> dict[str, Timeline]:
+    """Return each timeline after the change, which is made once for those that are equal."""
+    changed = {timeline: change(timeline) for timeline in set(timelines.values())}
+    return {id_: changed[timeline] for id_, timeline in timelines.items()}
 
 
 def shared(timelines: Mapping[str, Timeline]) -> dict[str, Timeline]:
