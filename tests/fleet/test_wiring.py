@@ -1,7 +1,7 @@
 """The configuration of a fleet in the service and on the command line."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +36,19 @@ def prometheus() -> Iterator[FakePrometheus]:
         yield server
 
 
+def make_service(
+    settings: Config, standin: FaultyCloud, *, read: Callable[[], Config] | None = None
+) -> Service:
+    """Make a service of the stand-in's clouds; it is not started. A reload takes what `read` returns."""
+    return Service(
+        settings,
+        read=read or (lambda: settings),
+        check=lambda _settings: None,
+        connect=lambda settings, _observe: Cloud(settings, region=standin.region(ADMIN)),
+        telemetry=ProcessTelemetry(),
+    )
+
+
 def test_a_reload_takes_up_another_fleet_or_none(prometheus: FakePrometheus, tmp_path: Path) -> None:
     need_ping()
     prometheus.scrape("e1", {"alpha-0000": True})
@@ -47,13 +60,7 @@ def test_a_reload_takes_up_another_fleet_or_none(prometheus: FakePrometheus, tmp
         Config(probe=PROBE),
     ]
     with FaultyCloud(*make_servers(1)) as standin:
-        service = Service(
-            Config(fleet=fleet, probe=PROBE),
-            read=lambda: configs.pop(0),
-            check=lambda _settings: None,
-            connect=lambda settings, _observe: Cloud(settings, region=standin.region(ADMIN)),
-            telemetry=ProcessTelemetry(),
-        )
+        service = make_service(Config(fleet=fleet, probe=PROBE), standin, read=lambda: configs.pop(0))
         telemetry = only(service).telemetry
 
         def witnesses() -> list[str]:
@@ -110,13 +117,7 @@ def test_each_of_several_clouds_hears_its_own_exporters_alone(
     clouds: tuple[Config, FaultyCloud], prometheus: FakePrometheus
 ) -> None:
     settings, standin = clouds
-    service = Service(
-        settings,
-        read=lambda: settings,
-        check=lambda _settings: None,
-        connect=lambda settings, _observe: Cloud(settings, region=standin.region(ADMIN)),
-        telemetry=ProcessTelemetry(),
-    )
+    service = make_service(settings, standin)
     for name, alive in CLOUDS.items():
         unit = service.units[name]
         snapshot = unit.whole.snapshot(timeout=SOON)
@@ -144,13 +145,7 @@ def test_a_reload_reads_the_files_of_a_fleet_and_of_a_share_again(
     fleet = {"prometheus": "https://localhost", "ca_file": str(authority)}
     share = {"url": "redis://localhost:1", "password_file": str(password)}
     settings = strict_yaml.convert({"clouds": {"shared": {"share": share}, "read": {"fleet": fleet}}}, Config)
-    service = Service(
-        settings,
-        read=lambda: settings,
-        check=lambda _settings: None,
-        connect=lambda settings, _observe: Cloud(settings, region=clouds[1].region(ADMIN)),
-        telemetry=ProcessTelemetry(),
-    )
+    service = make_service(settings, clouds[1])
 
     def changed() -> list[str]:
         before = {name: unit.runtime for name, unit in service.units.items()}
@@ -177,13 +172,7 @@ def test_an_exporter_takes_a_share_once_it_has_a_list(tmp_path: Path) -> None:
 
     with FaultyCloud(*make_servers(1)) as standin:
         standin.fail(SERVERS, *[Answer(403, b"")] * 9)
-        service = Service(
-            settings,
-            read=lambda: settings,
-            check=lambda _settings: None,
-            connect=lambda settings, _observe: Cloud(settings, region=standin.region(ADMIN)),
-            telemetry=ProcessTelemetry(),
-        )
+        service = make_service(settings, standin)
         unit = only(service)
 
         def has_looked() -> None:
